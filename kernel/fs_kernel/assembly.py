@@ -1,0 +1,262 @@
+"""From what a user asked for to the parts of a run: folder, plugins, options, network.
+
+Nothing in the model folder is changed here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from fs_kernel import backend, discovery, graph, network, plugins
+from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.config import Config, Layer, read_toml, resolve
+from fs_kernel.errors import ModelFolderError, PluginError
+from fs_kernel.options import KERNEL_SECTIONS
+from fs_kernel.state import ModelState
+from fs_kernel.types import Network, Side
+
+if TYPE_CHECKING:
+    import torch
+
+#: Model files of other programs, which ``fs import`` adopts.
+_FOREIGN = ("*.h5", "*.keras", "*_SAEHD_*.dat")
+
+
+@attrs.define
+class Request:
+    """What was asked for.
+
+    Attributes:
+        model_dir: the model folder.
+        model: name, path or object of the model plugin; None for what the folder holds.
+        folders: faces per side; sides left out are remembered from the last session.
+        config_file: a TOML file.
+        values: ``{section: {option: value}}`` from the command line or the API.
+        objects: plugin objects by kind, in place of the names in ``[training]``.
+        load_weights: a model folder whose weights start a new model.
+    """
+
+    model_dir: Path
+    model: Any = None
+    folders: dict[Side, Path] = attrs.field(factory=dict)
+    config_file: Path | None = None
+    values: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    objects: dict[str, Any] = attrs.field(factory=dict)
+    load_weights: Path | None = None
+
+
+@attrs.define
+class Assembled:
+    """The parts of a run before training starts; ``state`` is None for a new model."""
+
+    request: Request
+    checkpoints: Checkpoints
+    generation: str | None
+    state: ModelState | None
+    plugins: plugins.Plugins
+    config: Config
+    before: Config
+    warnings: list[str]
+
+
+def assemble(
+    request: Request, kinds: tuple[str, ...] | None = None, look: bool = True
+) -> Assembled:
+    """Find the model, choose and load its plugins, settle every option.
+
+    Args:
+        request: what was asked for.
+        kinds: load only these kinds of plugin (``fs swap`` needs no trainer); None for all.
+        look: whether to look for a model in the folder.
+
+    Raises:
+        FsError: of the kind that fits; nothing has been written.
+    """
+    warnings: list[str] = []
+    checkpoints = Checkpoints(request.model_dir)
+    generation, state, layers = None, None, []
+    if look and checkpoints.exists():
+        generation = checkpoints.choose(warnings.append)
+        state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
+        values = read_toml(checkpoints.config_path(generation))
+        layers.append(Layer(str(request.model_dir), values, "model"))
+    elif look:
+        _refuse_foreign(request.model_dir)
+    if request.config_file is not None:
+        layers.append(Layer(str(request.config_file), read_toml(request.config_file), "file"))
+    layers.append(Layer("--set", request.values, "set"))
+    chosen = _choose(request, state, layers, kinds, warnings)
+    return _resolve(request, checkpoints, generation, state, chosen, layers, warnings)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    for pattern in _FOREIGN if folder.is_dir() else ():
+        if found := next(folder.glob(pattern), None):
+            raise ModelFolderError(
+                f"{folder} holds another program's model ({found.name}); adopt it with: "
+                f"fs import {folder} {folder}-fs"
+            )
+
+
+def _choose(
+    request: Request,
+    state: ModelState | None,
+    layers: list[Layer],
+    kinds: tuple[str, ...] | None,
+    warnings: list[str],
+) -> list[plugins.Chosen]:
+    own = [
+        attrs.evolve(layer, values={"training": layer.values.get("training", {})})
+        for layer in layers
+    ]
+    config, _ = resolve({"training": KERNEL_SECTIONS["training"]}, own)
+    training = config["training"]
+    model = request.model if request.model is not None else state.model if state else "original"
+    wanted: list[tuple[str, Any]] = [
+        ("models", model),
+        ("trainers", request.objects.get("trainers", training.trainer)),
+        ("feeds", request.objects.get("feeds", training.feed)),
+        ("executors", request.objects.get("executors", training.executor)),
+    ]
+    chosen = [plugins.load(*item) for item in wanted if kinds is None or item[0] in kinds]
+    if state is not None and chosen[0].name != state.model:
+        raise ModelFolderError(
+            f"{request.model_dir} holds a '{state.model}' model, not '{chosen[0].name}'; "
+            "leave -t out, or choose another folder"
+        )
+    if kinds is None:
+        named = "training.addons" in config.origins
+        for addon in (*training.addons, *request.objects.get("addons", ())):
+            try:
+                chosen.append(plugins.load("addons", addon))
+            except PluginError as error:
+                if named or (discovery.installed("addons") and not _missing(addon)):
+                    raise
+                warnings.append(f"running without it: {error}")
+    return chosen
+
+
+def _missing(addon: Any) -> bool:
+    return all(found.name != addon for found in discovery.installed("addons"))
+
+
+def _resolve(
+    request: Request,
+    checkpoints: Checkpoints,
+    generation: str | None,
+    state: ModelState | None,
+    chosen: list[plugins.Chosen],
+    layers: list[Layer],
+    warnings: list[str],
+) -> Assembled:
+    facade = plugins.Plugins(chosen)
+    classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
+    words = {
+        "models": "model",
+        "trainers": "trainer",
+        "feeds": "feed",
+        "executors": "executor",
+        "addons": "addon",
+    }
+    ignored = {f"{words[f.kind]}.{f.name}" for f in discovery.installed() if f.kind in words}
+    before, _ = resolve(classes, [layer for layer in layers if layer.kind == "model"], ignored)
+    config, lines = resolve(classes, layers, ignored)
+    facade.config = config
+    return Assembled(
+        request, checkpoints, generation, state, facade, config, before, [*warnings, *lines]
+    )
+
+
+def settle_seed(config: Config) -> int:
+    """The run's seed: the one in the options, or a new one."""
+    seed = config["training"].seed
+    return random.SystemRandom().randrange(2**31) if seed is None else int(seed)
+
+
+def make_network(parts: Assembled, seed: int, device: torch.device) -> Network:
+    """The network, with its weights: a new one, or what the checkpoint holds.
+
+    Raises:
+        FsError: the plugin or the checkpoint cannot make one.
+    """
+    with network.building(seed, device):
+        if parts.generation is None:
+            return network.build(parts.plugins)
+        built = read_graph(parts)
+        item = parts.plugins.of_kind("models")
+        before = parts.before.view(item.sections)
+        adapted = parts.plugins.adapt_model(built, before)
+        built = built if adapted is None else adapted
+    source = f"generation {parts.generation}"
+    _require_fingerprint(parts, built)
+    network.assign(built, parts.checkpoints.read_weights(parts.generation), source)
+    return built
+
+
+def read_graph(parts: Assembled) -> Network:
+    """The network of the checkpoint's graph, weights not yet set. Call inside ``building``."""
+    assert parts.generation is not None
+    path = parts.checkpoints.network_path(parts.generation)
+    source = f"generation {parts.generation}: {path.name}"
+    data = graph.parse(path.read_bytes(), source)
+    return graph.from_json(data, parts.plugins.custom_objects(), source)
+
+
+def _require_fingerprint(parts: Assembled, built: Network) -> None:
+    assert parts.state is not None
+    if network.fingerprint(built) == parts.state.fingerprint:
+        return
+    was = parts.state.plugins.get("models", {})
+    raise ModelFolderError(
+        f"the network that '{parts.state.model}' builds now has other weights than generation "
+        f"{parts.generation}; it was made with {was.get('distribution')} {was.get('version')}"
+    )
+
+
+def load_weights(
+    parts: Assembled, built: Network, source: Path, warn: Callable[[str], None]
+) -> str:
+    """Start a new model from another model folder's sub-models.
+
+    Returns:
+        A line that says what matched.
+    """
+    other = Checkpoints(source)
+    tensors = other.read_weights(other.choose(warn))
+    names = parts.plugins.load_layers(built)
+    copied, skipped = network.copy_sub_models(built, tensors, names, str(source))
+    return f"weights from {source}: {len(copied)} copied, {len(skipped)} did not fit"
+
+
+def settle_folders(parts: Assembled, sides: tuple[Side, ...]) -> dict[Side, Path]:
+    """The folder of faces of each side, given now or remembered.
+
+    Raises:
+        UsageError: a side has none, or there is no such side.
+        FacesError: a folder is missing.
+    """
+    from fs_kernel.errors import FacesError, UsageError
+
+    remembered: Mapping[str, str] = parts.state.folders if parts.state else {}
+    given = parts.request.folders
+    if unknown := [side for side in given if side not in sides]:
+        raise UsageError(f"this model has no side '{unknown[0]}' (it has {', '.join(sides)})")
+    folders = {}
+    for side in sides:
+        path = given.get(side) or remembered.get(side)
+        if path is None:
+            raise UsageError(f"say where the faces of {side.upper()} are: -{side.upper()} FOLDER")
+        folders[side] = Path(path).absolute()
+        if not folders[side].is_dir():
+            raise FacesError(f"the folder of side {side.upper()} does not exist: {path}")
+    return folders
+
+
+def require_device(config: Config) -> torch.device:
+    """The torch device of ``training.device``."""
+    return backend.device(config["training"].device)

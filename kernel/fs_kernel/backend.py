@@ -1,0 +1,61 @@
+"""Keras and torch, imported late and the right way round.
+
+Keras reads its backend from the environment when it is first imported, so that has to be settled
+before. Everything in the kernel that needs either of them asks here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from fs_kernel.errors import UsageError
+
+
+def torch() -> Any:
+    """The torch module."""
+    import torch as module
+
+    return module
+
+
+def keras() -> Any:
+    """The keras module, on the torch backend.
+
+    Raises:
+        UsageError: another backend was chosen before the kernel was asked.
+    """
+    if "keras" not in sys.modules:
+        chosen = os.environ.get("KERAS_BACKEND")
+        if chosen not in (None, "torch"):
+            print(f"KERAS_BACKEND={chosen} is set; fs-kernel uses torch", file=sys.stderr)
+        os.environ["KERAS_BACKEND"] = "torch"
+    import keras as module
+
+    if module.backend.backend() != "torch":
+        raise UsageError(
+            f"Keras is already running on {module.backend.backend()}; "
+            "import fs_kernel before keras, or set KERAS_BACKEND=torch"
+        )
+    return module
+
+
+def device(name: str) -> Any:
+    """The torch device for ``training.device``: "auto" is cuda, else mps, else cpu.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    module = torch()
+    if name == "auto":
+        if module.cuda.is_available():
+            return module.device("cuda:0")
+        return module.device("mps" if module.backends.mps.is_available() else "cpu")
+    try:
+        chosen = module.device(name)
+        module.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device '{name}' cannot be used here: {reason}") from None
+    return chosen

@@ -1,0 +1,278 @@
+"""Generations of a model in its folder: written whole, verified, and never spoiled.
+
+::
+
+    MODEL_DIR/checkpoint.json            the pointer: names the generation that counts
+    MODEL_DIR/checkpoints/000000250/     a generation
+        manifest.json                    size and SHA-256 of every file below
+        network.json                     the graph (fs_kernel.graph)
+        weights.safetensors              weights by name (fs_kernel.network)
+        training.json, .safetensors      trainer, sampler and random states (fs_kernel.tree)
+        state.json                       what the model remembers (fs_kernel.state)
+        config.toml                      every option of the run
+
+A generation is written in a folder of another name, flushed, renamed, and only then named by the
+pointer, which is replaced atomically. Older generations go after the new one counts. Loading
+verifies every checksum; a damaged generation is reported and the newest good one is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from fs_kernel import store, tree
+from fs_kernel.errors import ModelFolderError
+
+POINTER = "checkpoint.json"
+FOLDER = "checkpoints"
+FORMAT = 1
+_TEMPORARY = ".writing-"
+
+
+@attrs.define
+class Content:
+    """Everything a generation holds, in memory. Tensors are CPU copies, so training may go on."""
+
+    step: int
+    network: dict[str, Any]
+    weights: dict[str, Any]
+    training: Any
+    state: dict[str, Any]
+    config: str
+
+
+@attrs.frozen
+class Generation:
+    """A generation on disk."""
+
+    name: str
+    path: Path
+    step: int
+    bytes: int
+    current: bool
+
+
+class Checkpoints:
+    """The generations of one model folder.
+
+    Args:
+        model_dir: the model folder; need not exist to be read.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self.model_dir = model_dir
+        self._folder = model_dir / FOLDER
+
+    # --- reading ---
+
+    def exists(self) -> bool:
+        """Whether the folder holds a model, whole or not."""
+        return (self.model_dir / POINTER).exists() or bool(self._names())
+
+    def _names(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        names = [p.name for p in self._folder.iterdir() if p.is_dir()]
+        return sorted(n for n in names if n[:9].isdecimal() and n[9:10] in ("", "-"))
+
+    def current_name(self) -> str | None:
+        """The generation the pointer names; None if there is no readable pointer."""
+        try:
+            pointer = store.read_json(self.model_dir / POINTER)
+        except (FileNotFoundError, ModelFolderError):
+            return None
+        name = pointer.get("generation") if isinstance(pointer, dict) else None
+        return name if name in self._names() else None
+
+    def generations(self) -> list[Generation]:
+        """What is on disk, newest first. Nothing is verified."""
+        current = self.current_name()
+        found = []
+        for name in reversed(self._names()):
+            path = self._folder / name
+            size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
+            found.append(Generation(name, path, int(name[:9]), size, name == current))
+        return found
+
+    def problem(self, name: str) -> str | None:
+        """What is wrong with a generation, in one line, or None if every checksum fits."""
+        path = self._folder / name
+        try:
+            manifest = store.read_json(path / "manifest.json")
+            files = manifest["files"]
+            if manifest["format"] != FORMAT:
+                return f"generation {name} has format {manifest['format']}, this is {FORMAT}"
+            for file, facts in files.items():
+                if file != Path(file).name or not (path / file).is_file():
+                    return f"generation {name}: {file} is missing"
+                if (path / file).stat().st_size != facts["bytes"]:
+                    return f"generation {name}: {file} has the wrong size"
+                if store.sha256(path / file) != facts["sha256"]:
+                    return f"generation {name}: {file} does not match its checksum"
+        except FileNotFoundError:
+            return f"generation {name} has no manifest"
+        except OSError as error:
+            return f"generation {name}: {error.strerror}"
+        except (ModelFolderError, KeyError, TypeError, AttributeError):
+            return f"generation {name}: its manifest cannot be read"
+        return None
+
+    def choose(self, warn: Callable[[str], None]) -> str:
+        """The generation to load: the one that counts, or the newest good one.
+
+        Args:
+            warn: told about every damaged generation that was passed over.
+
+        Raises:
+            ModelFolderError: none is good.
+        """
+        names = self._names()
+        if not names:
+            raise ModelFolderError(f"{self.model_dir} holds no model")
+        current = self.current_name()
+        others = [name for name in reversed(names) if name != current]
+        problems = []
+        for name in [current, *others] if current else others:
+            problem = self.problem(name)
+            if problem is None:
+                if problems:
+                    warn(f"{'; '.join(problems)}: using generation {name} instead")
+                return name
+            problems.append(problem)
+        raise ModelFolderError(f"{self.model_dir}: no generation is whole: {'; '.join(problems)}")
+
+    def read_state(self, name: str) -> dict[str, Any]:
+        """A generation's ``state.json``."""
+        return self._json(name, "state.json")
+
+    def _json(self, name: str, file: str) -> Any:
+        try:
+            return store.read_json(self._folder / name / file)
+        except FileNotFoundError:
+            raise ModelFolderError(f"generation {name} lacks {file}") from None
+
+    def config_path(self, name: str) -> Path:
+        return self._folder / name / "config.toml"
+
+    def network_path(self, name: str) -> Path:
+        return self._folder / name / "network.json"
+
+    def read_weights(self, name: str) -> dict[str, Any]:
+        """Weights by name, as CPU tensors."""
+        return load_tensors(self._folder / name / "weights.safetensors")
+
+    def read_training(self, name: str) -> Any:
+        """The tree of trainer, sampler and random states."""
+        skeleton = self._json(name, "training.json")
+        tensors = load_tensors(self._folder / name / "training.safetensors")
+        return tree.unpack(skeleton, tensors, f"generation {name}")
+
+    # --- writing ---
+
+    def write(self, content: Content, keep: int) -> Generation:
+        """Write a generation, make it the one that counts, and drop the oldest beyond ``keep``.
+
+        Raises:
+            OSError: the disk is full or failed; what was there before is untouched.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._clean()
+        name = self._free_name(content.step)
+        temporary = self._folder / f"{_TEMPORARY}{name}"
+        temporary.mkdir()
+        try:
+            self._fill(temporary, content)
+            final = self._folder / name
+            temporary.rename(final)
+            store.flush_folder(self._folder)
+            self.point_to(name)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        self._drop_old(keep)
+        size = sum(p.stat().st_size for p in final.iterdir())
+        return Generation(name, final, content.step, size, True)
+
+    def point_to(self, name: str) -> None:
+        """Make a generation the one that counts."""
+        pointer = {"format": FORMAT, "generation": name}
+        store.replace_bytes(self.model_dir / POINTER, store.to_json_bytes(pointer))
+
+    def _free_name(self, step: int) -> str:
+        base = f"{step:09d}"
+        taken = [name for name in self._names() if name[:9] == base]
+        return base if not taken else f"{base}-{len(taken) + 1:03d}"
+
+    def _fill(self, folder: Path, content: Content) -> None:
+        skeleton, tensors = content.training
+        store.write_bytes(folder / "network.json", store.to_json_bytes(content.network))
+        store.write_bytes(folder / "state.json", store.to_json_bytes(content.state))
+        store.write_bytes(folder / "config.toml", content.config.encode())
+        store.write_bytes(folder / "training.json", store.to_json_bytes(skeleton))
+        save_tensors(content.weights, folder / "weights.safetensors")
+        save_tensors(tensors, folder / "training.safetensors")
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": store.sha256(path)}
+            for path in sorted(folder.iterdir())
+        }
+        manifest = {"format": FORMAT, "step": content.step, "time": time.time(), "files": files}
+        store.write_bytes(folder / "manifest.json", store.to_json_bytes(manifest))
+        store.flush_folder(folder)
+
+    def _clean(self) -> None:
+        for path in self._folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _drop_old(self, keep: int) -> None:
+        current = self.current_name()
+        old = [name for name in reversed(self._names()) if name != current][max(keep - 1, 0) :]
+        for name in old:
+            # The manifest goes first, so that a half-removed generation never looks whole.
+            with contextlib.suppress(OSError):
+                (self._folder / name / "manifest.json").unlink()
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
+    """Write contiguous CPU tensors beside ``network.json`` as safetensors, flushed to disk."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise _as_os_error(error, path) from error
+    path.chmod((path.parent / "network.json").stat().st_mode)
+    store.flush_file(path)
+
+
+def _as_os_error(error: Exception, path: Path) -> OSError:
+    # safetensors reports a full disk as text; what its callers handle is OSError.
+    text = str(error)
+    free = shutil.disk_usage(path.parent).free
+    code = 28 if "os error 28" in text or free < 2**20 else 5
+    return OSError(code, os.strerror(code), str(path))
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        ModelFolderError: it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelFolderError(f"cannot read {path}: {reason}") from None

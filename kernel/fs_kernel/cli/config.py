@@ -1,0 +1,34 @@
+"""``fs config``: the options of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def config() -> None:
+    """Show the options of a run."""
+
+
+@config.command()
+@click.option("-m", "--model-dir", type=click.Path(path_type=Path), help="As this model has them.")
+@click.option("-t", "--model", help="Model plugin.")
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Options as TOML.")
+@click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(
+    model_dir: Path | None,
+    model: str | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Every option of the chosen plugins: value, range, help, and where the value came from."""
+    from fs_kernel import describe
+    from fs_kernel.assembly import Request, assemble
+    from fs_kernel.config import assignments
+
+    request = Request(model_dir or Path(), model, config_file=file, values=assignments(settings))
+    describe.show_config(assemble(request, look=model_dir is not None).config, as_json)

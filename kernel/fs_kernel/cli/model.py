@@ -1,0 +1,116 @@
+"""``fs model``: look at a model folder; needs no plugin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.cli import say
+from fs_kernel.errors import ModelFolderError
+from fs_kernel.state import ModelState
+
+PATH = click.Path(path_type=Path)
+
+
+def _open(model_dir: Path) -> Checkpoints:
+    checkpoints = Checkpoints(model_dir)
+    if not checkpoints.exists():
+        raise ModelFolderError(f"{model_dir} holds no model")
+    return checkpoints
+
+
+@click.group()
+def model() -> None:
+    """Look at a model folder and its checkpoints."""
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def info(model_dir: Path, as_json: bool) -> None:
+    """What the folder holds: network, steps, sessions."""
+    checkpoints = _open(model_dir)
+    name = checkpoints.choose(say)
+    state = ModelState.from_json(checkpoints.read_state(name), f"generation {name}")
+    facts: dict[str, Any] = {
+        "model": state.model,
+        "network": state.network_name,
+        "trainer": state.plugins.get("trainers", {}).get("name"),
+        "iterations": state.iterations,
+        "target_iterations": state.target_iterations,
+        "complete": state.complete,
+        "stop_reason": state.stop_reason,
+        "generation": name,
+        "parameters": state.parameters,
+        "sessions": len(state.sessions),
+        "average_loss": state.average_loss,
+        "folders": state.folders,
+        "plugins": state.plugins,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for key, value in facts.items():
+        if key == "plugins":
+            value = ", ".join(f"{p['distribution']} {p['version']}" for p in value.values())
+        elif key == "folders":
+            value = ", ".join(f"{side.upper()}: {path}" for side, path in value.items())
+        click.echo(f"{key.replace('_', ' '):18} {value}")
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def checkpoints(model_dir: Path, as_json: bool) -> None:
+    """The generations on disk, newest first, with their sizes."""
+    found = _open(model_dir).generations()
+    if as_json:
+        keys = ("name", "step", "bytes", "current")
+        click.echo(json.dumps([{key: getattr(g, key) for key in keys} for g in found], indent=1))
+        return
+    for item in found:
+        mark = "*" if item.current else " "
+        click.echo(f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 2**20:10.1f} MiB")
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verify(model_dir: Path, as_json: bool) -> None:
+    """Check every file of every generation against its checksum; exit 5 if one is damaged."""
+    opened = _open(model_dir)
+    problems = {g.name: opened.problem(g.name) for g in opened.generations()}
+    if as_json:
+        click.echo(json.dumps(problems, indent=1))
+    else:
+        for name, problem in problems.items():
+            click.echo(problem or f"generation {name}: ok")
+    if any(problems.values()):
+        raise ModelFolderError(f"{model_dir}: {sum(map(bool, problems.values()))} damaged")
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.argument("generation", required=False)
+def restore(model_dir: Path, generation: str | None) -> None:
+    """Go back to GENERATION, or to the newest whole one before the current."""
+    opened = _open(model_dir)
+    names = [g.name for g in opened.generations()]
+    current = opened.current_name()
+    if generation is None:
+        older = [n for n in names if n != current and not opened.problem(n)]
+        if not older:
+            raise ModelFolderError(f"{model_dir} has no other whole generation")
+        generation = older[0]
+    if generation not in names:
+        raise ModelFolderError(
+            f"there is no generation {generation} (there are: {', '.join(names)})"
+        )
+    if problem := opened.problem(generation):
+        raise ModelFolderError(problem)
+    opened.point_to(generation)
+    say(f"{model_dir} is now at generation {generation}; {current} is kept")

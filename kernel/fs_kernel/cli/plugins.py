@@ -1,0 +1,80 @@
+"""``fs plugins`` and ``fs models``: what is installed, from metadata."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from fs_kernel import discovery
+from fs_kernel.hookspecs import API_VERSION
+
+
+def rows(kind: str | None = None) -> list[dict[str, Any]]:
+    """One row per installed plugin; nothing is imported."""
+    found = discovery.installed(kind)
+    twice = discovery.duplicates(found)
+    return [
+        {
+            "name": item.name,
+            "kind": discovery.KINDS[item.kind],
+            "distribution": item.distribution,
+            "version": item.version,
+            "editable": item.editable,
+            "api": item.api,
+            "status": _status(item, (item.kind, item.name) in twice),
+        }
+        for item in found
+    ]
+
+
+def _status(item: discovery.Found, duplicate: bool) -> str:
+    if duplicate:
+        return "duplicate name"
+    if item.api is not None and item.api != API_VERSION:
+        return "too new" if item.api > API_VERSION else "too old"
+    return "ok"
+
+
+def _print(table: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(table, indent=1))
+        return
+    if not table:
+        click.echo("nothing is installed; pip install fs-model-original to begin")
+        return
+    heads = ("kind", "name", "distribution", "version", "api", "status")
+    cells = [[str("-" if row[h] is None else row[h]) for h in heads] for row in table]
+    widths = [max(len(r[i]) for r in [list(heads), *cells]) for i in range(len(heads))]
+    for line in [list(heads), *cells]:
+        click.echo("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+@click.group()
+def plugins() -> None:
+    """What is installed, and what is wrong with it."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(as_json: bool) -> None:
+    """Every installed plugin, from metadata alone."""
+    _print(rows(), as_json)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(name: str, as_json: bool) -> None:
+    """The options of every installed plugin called NAME."""
+    from fs_kernel import describe
+
+    describe.show_plugin(name, as_json)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def models(as_json: bool) -> None:
+    """List the installed networks."""
+    _print(rows("models"), as_json)

@@ -1,0 +1,103 @@
+"""``fs run``: train a model, or resume the one its folder holds."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fs_kernel.cli import say
+from fs_kernel.config import parse_duration
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("-A", "--faces-a", type=PATH, metavar="FOLDER", help="Aligned faces of A.")
+@click.option("-B", "--faces-b", type=PATH, metavar="FOLDER", help="Aligned faces of B.")
+@click.option("--faces", nargs=2, multiple=True, metavar="SIDE FOLDER", help="Faces of any side.")
+@click.option("-m", "--model-dir", type=PATH, required=True, help="The model's folder.")
+@click.option("-t", "--model", help="Model plugin for a new model (default: original).")
+@click.option("--trainer", help="Trainer plugin.")
+@click.option("-b", "--batch-size", type=int, help="Faces per side per step.")
+@click.option("-i", "--iterations", type=int, help="Steps the model shall have in all.")
+@click.option("--max-time", metavar="TIME", help="Stop, saved, after this long: 3h50m, 90s.")
+@click.option("--seed", type=int, help="Key of all randomness.")
+@click.option("--load-weights", type=PATH, metavar="MODEL_DIR", help="Start from another model.")
+@click.option("--freeze-weights", is_flag=True, help="Freeze what the model plugin names.")
+@click.option("-c", "--config", type=PATH, metavar="FILE", help="Options as TOML.")
+@click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("--exit-on-preempt", type=int, metavar="CODE", help="Exit code after a signal.")
+def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: Any) -> int:
+    """Train a model, or resume the one the folder holds.
+
+    A resumed folder knows its model, its options and its faces: fs run -m MODEL_DIR. SIGINT and
+    SIGTERM finish the step, save and exit 0; SIGUSR1 saves now.
+    """
+    limit = parse_duration(given["max_time"]) if given["max_time"] else None
+    request = _request(model_dir, model, settings, given)
+    from fs_kernel.assembly import assemble
+    from fs_kernel.engine import TrainingRun
+
+    training = TrainingRun(assemble(request))
+    signals = _Signals(training)
+    if "console" not in training.addons:
+        for line in training.warnings:
+            say(line)
+    with training:
+        if training.state.complete:
+            say(
+                f"fs: {model_dir} already has {training.step} steps; "
+                f"ask for more with -i (it was {training.info.target_steps})"
+            )
+        outcome = training.train(limit)
+    if "console" not in training.addons:
+        say(f"{outcome.reason} at step {outcome.step}, saved in {model_dir}")
+    code = given["exit_on_preempt"]
+    return code if signals.received and code is not None else 0
+
+
+def _request(
+    model_dir: Path, model: str | None, settings: tuple[str, ...], given: dict[str, Any]
+) -> Any:
+    from fs_kernel.assembly import Request
+    from fs_kernel.config import assignments
+
+    values = assignments(settings)
+    training = values.setdefault("training", {})
+    for option in ("trainer", "batch_size", "iterations", "seed"):
+        if given[option] is not None:
+            training[option] = given[option]
+    if given["freeze_weights"]:
+        training["freeze_weights"] = True
+    folders = {side.lower(): Path(folder) for side, folder in given["faces"]}
+    folders |= {s: given[f"faces_{s}"] for s in ("a", "b") if given[f"faces_{s}"] is not None}
+    return Request(
+        model_dir=model_dir,
+        model=model,
+        folders=folders,
+        config_file=given["config"],
+        values=values,
+        load_weights=given["load_weights"],
+    )
+
+
+class _Signals:
+    """Turns signals into requests; a second SIGINT ends at once."""
+
+    def __init__(self, training: Any) -> None:
+        self._training = training
+        self.received = False
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._stop)
+        if hasattr(signal, "SIGUSR1"):
+            signal.signal(signal.SIGUSR1, lambda *_: training.request_save())
+
+    def _stop(self, number: int, _: Any) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = True
+        self._training.request_stop()

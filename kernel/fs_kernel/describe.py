@@ -1,0 +1,95 @@
+"""Options in words, for ``fs config show`` and ``fs plugins show``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from fs_kernel import discovery
+from fs_kernel.config import Config, OptionInfo, options_of, plain
+from fs_kernel.errors import PluginError
+from fs_kernel.plugins import Plugins, load
+
+
+def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
+    """What is known of an option, as JSON can hold it."""
+    return {
+        "name": name,
+        "type": getattr(annotation, "__name__", str(annotation)),
+        "help": info.help,
+        "minimum": info.minimum,
+        "maximum": info.maximum,
+        "choices": list(info.choices) if info.choices else None,
+        "fixed": info.fixed,
+    }
+
+
+def _line(facts: dict[str, Any], value: Any) -> str:
+    limits = ""
+    if facts["choices"]:
+        limits = " | ".join(map(str, facts["choices"]))
+    elif facts["minimum"] is not None:
+        limits = f"{facts['minimum']:g} .. {facts['maximum']:g}"
+    notes = "; ".join(filter(None, [limits, "fixed" if facts["fixed"] else ""]))
+    return f"{facts['name']} = {json.dumps(value)}" + (f"   [{notes}]" if notes else "")
+
+
+def show_config(config: Config, as_json: bool) -> None:
+    """Print every option of a configuration."""
+    result: dict[str, list[dict[str, Any]]] = {}
+    for section, values in config.items():
+        result[section] = []
+        for name, (annotation, info) in options_of(type(values)).items():
+            facts = facts_of(name, annotation, info)
+            facts["value"] = plain(getattr(values, name))
+            facts["origin"] = config.origins.get(f"{section}.{name}", "default")
+            result[section].append(facts)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    for section, options in result.items():
+        click.echo(f"[{section}]")
+        for facts in options:
+            origin = "" if facts["origin"] == "default" else f"   ({facts['origin']})"
+            click.echo(f"  {_line(facts, facts['value'])}{origin}\n      {facts['help']}")
+
+
+def show_plugin(name: str, as_json: bool) -> None:
+    """Print where a plugin comes from and its options.
+
+    Raises:
+        PluginError: none of that name is installed, or it cannot be loaded.
+    """
+    found = [item for item in discovery.installed() if item.name == name]
+    if not found:
+        raise PluginError(f"no plugin is called '{name}'; see: fs plugins list", name)
+    report = []
+    for item in found:
+        facts: dict[str, Any] = {
+            "kind": discovery.KINDS[item.kind],
+            "name": item.name,
+            "distribution": item.distribution,
+            "version": item.version,
+            "summary": item.summary,
+            "options": {},
+        }
+        if item.kind in ("models", "trainers", "feeds", "executors", "addons"):
+            for section, cls in Plugins([load(item.kind, name)]).config_defaults().items():
+                default = cls()
+                facts["options"][section] = [
+                    {**facts_of(n, a, i), "default": plain(getattr(default, n))}
+                    for n, (a, i) in options_of(cls).items()
+                ]
+        report.append(facts)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    for facts in report:
+        title = f"{facts['kind']} '{name}'  {facts['distribution']} {facts['version']}"
+        click.echo(f"{title}\n{facts['summary']}")
+        for section, options in facts["options"].items():
+            click.echo(f"[{section}]")
+            for option in options:
+                click.echo(f"  {_line(option, option['default'])}\n      {option['help']}")

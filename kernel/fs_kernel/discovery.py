@@ -1,0 +1,161 @@
+"""What is installed, from package metadata alone: nothing of a plugin is imported here.
+
+A distribution offers plugins under the entry-point groups ``fs_kernel.<kind>``, and declares the
+kernel API they were written for by one entry in the group ``fs_kernel.api`` whose name is the
+number (``1 = "its_package"``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+
+import importlib_metadata
+
+from fs_kernel.config import nearest_name
+from fs_kernel.errors import PluginError
+
+GROUP = "fs_kernel."
+#: Every kind of plugin and the word for one of them.
+KINDS = {
+    "models": "model",
+    "trainers": "trainer",
+    "feeds": "feed",
+    "executors": "executor",
+    "addons": "add-on",
+    "commands": "command",
+    "losses": "loss",
+    "optimizers": "optimizer",
+}
+#: The distributions this project publishes, so that a missing plugin can be named with its package.
+INDEX = {
+    ("models", "original"): "fs-model-original",
+    ("trainers", "original"): "fs-trainer-original",
+    ("feeds", "faces"): "fs-feed-faces",
+    ("executors", "keras"): "fs-executor-keras",
+    ("addons", "console"): "fs-addon-console",
+    ("addons", "preview"): "fs-addon-preview",
+    ("commands", "faces"): "fs-feed-faces",
+    ("losses", "ssim"): "fs-nn",
+    ("losses", "mse"): "fs-nn",
+    ("losses", "mae"): "fs-nn",
+    ("optimizers", "adam"): "fs-nn",
+}
+
+
+class Found:
+    """One installed plugin: an entry point and the distribution it came with."""
+
+    def __init__(self, kind: str, name: str, value: str, dist: importlib_metadata.Distribution):
+        self.kind = kind
+        self.name = name
+        self.value = value
+        self._dist = dist
+
+    @cached_property
+    def distribution(self) -> str:
+        return self._dist.metadata["Name"] or "unknown"
+
+    @cached_property
+    def version(self) -> str:
+        return self._dist.metadata["Version"] or "unknown"
+
+    @cached_property
+    def summary(self) -> str:
+        return self._dist.metadata["Summary"] or ""
+
+    @cached_property
+    def api(self) -> int | None:
+        """The kernel API version the distribution declares, or None if it declares none."""
+        entries = _entries(self._dist, "fs_kernel.api")
+        return next((int(name) for name, _ in entries if name.isdecimal()), None)
+
+    @cached_property
+    def editable(self) -> bool:
+        try:
+            url = json.loads(self._dist.read_text("direct_url.json") or "{}")
+            return bool(url.get("dir_info", {}).get("editable"))
+        except (ValueError, AttributeError):
+            return False
+
+    @cached_property
+    def issues_url(self) -> str | None:
+        """Where to report a failure, from the distribution's project URLs."""
+        for line in self._dist.metadata.get_all("Project-URL") or []:
+            label, _, url = line.partition(",")
+            if re.search(r"issue|bug|tracker", label, re.IGNORECASE):
+                return url.strip()
+        return None
+
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind]} '{self.name}' ({self.distribution} {self.version})"
+
+
+def _entries(dist: importlib_metadata.Distribution, group: str) -> list[tuple[str, str]]:
+    return [(e.name, e.value) for e in dist.entry_points if e.group == group]
+
+
+@lru_cache(maxsize=1)
+def _scan() -> tuple[Found, ...]:
+    found: list[Found] = []
+    seen: set[str] = set()
+    for dist in importlib_metadata.distributions():
+        text = dist.read_text("entry_points.txt")
+        if not text or GROUP not in text:
+            continue
+        try:
+            # The first of two copies on the path is the one Python would import.
+            name = (dist.metadata["Name"] or "").lower().replace("_", "-")
+            if not name or name in seen:
+                continue
+            seen.add(name)
+            points = list(dist.entry_points)
+        except Exception:
+            continue
+        found.extend(
+            Found(point.group[len(GROUP) :], point.name, point.value, dist)
+            for point in points
+            if point.group.startswith(GROUP) and point.group[len(GROUP) :] in KINDS
+        )
+    return tuple(sorted(found, key=lambda f: (list(KINDS).index(f.kind), f.name)))
+
+
+def installed(kind: str | None = None) -> list[Found]:
+    """Installed plugins, of one kind or of all, sorted by kind and name; duplicates included."""
+    return [found for found in _scan() if kind is None or found.kind == kind]
+
+
+def refresh() -> None:
+    """Look again at the next call (packages were installed, or ``sys.path`` changed)."""
+    _scan.cache_clear()
+
+
+def find(kind: str, name: str) -> Found:
+    """The one installed plugin of this kind and name.
+
+    Raises:
+        PluginError: none has the name (with the nearest one, and the package to install where this
+            project publishes it), or two distributions do.
+    """
+    matches = [found for found in installed(kind) if found.name == name]
+    word = KINDS[kind]
+    if len(matches) > 1:
+        owners = " and ".join(f"{m.distribution} {m.version}" for m in matches)
+        raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
+    if not matches:
+        names = [found.name for found in installed(kind)]
+        known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"
+        package = INDEX.get((kind, name))
+        hint = f"; pip install {package}" if package else nearest_name(name, names)
+        raise PluginError(f"there is no {word} '{name}' ({known}){hint}", name)
+    return matches[0]
+
+
+def duplicates(found: Iterable[Found]) -> dict[tuple[str, str], Sequence[Found]]:
+    """Names that several distributions claim, by (kind, name)."""
+    groups: dict[tuple[str, str], list[Found]] = {}
+    for item in found:
+        groups.setdefault((item.kind, item.name), []).append(item)
+    return {key: items for key, items in groups.items() if len(items) > 1}

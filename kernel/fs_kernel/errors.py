@@ -1,0 +1,67 @@
+"""The errors a run can end with, and the exit code each one means.
+
+Everything raised on purpose by the kernel or by a plugin derives from `FsError`. Its text is one
+line a user can act on: what is wrong, then what to do. The command line prints that line and exits
+with ``exit_code``; the Python API lets the exception through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class FsError(Exception):
+    """Base of all deliberate errors. ``str(error)`` is what the user reads."""
+
+    exit_code = 1
+
+
+class UsageError(FsError):
+    """The command or the call itself is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """One or more options are wrong (exit code 2).
+
+    Args:
+        problems: one line per problem; all of them are reported at once.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class FacesError(FsError):
+    """A folder of faces cannot be used (exit code 3)."""
+
+    exit_code = 3
+
+
+class PluginError(FsError):
+    """A plugin is missing, incompatible, or failed (exit code 4).
+
+    Args:
+        message: the line for the user.
+        plugin: the entry-point name of the plugin to blame, if one is known.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, plugin: str | None = None) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+class ModelFolderError(FsError):
+    """A model folder or a checkpoint cannot be used (exit code 5)."""
+
+    exit_code = 5
+
+
+class TrainingError(FsError):
+    """Training cannot go on: not-a-number, out of memory (exit code 6)."""
+
+    exit_code = 6

@@ -1,0 +1,268 @@
+"""Every hook of the kernel: the contract between it and its plugins.
+
+A plugin is a module, a class or an object named by an entry point in one of the groups
+``fs_kernel.models``, ``.trainers``, ``.feeds``, ``.executors`` or ``.addons``. It implements the
+hooks of its kind with functions marked `fs_kernel.hookimpl`. A hook implementation may leave out
+arguments it does not need. A class is instantiated once per run, without arguments.
+
+Only the chosen plugins of a run are registered, so at most one model, trainer, feed and executor
+ever answers. Hooks raise `fs_kernel.errors` types for what the user can mend; anything else, and
+any ``sys.exit``, counts as the plugin's failure and is reported with its name.
+
+The order of calls is drawn in `fs_kernel.engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import torch
+
+    from fs_kernel.config import Config
+    from fs_kernel.types import (
+        Batch,
+        Face,
+        FaceIterator,
+        Feed,
+        FeedSpec,
+        Forward,
+        Network,
+        NetworkSpec,
+        Observer,
+        Run,
+        Sampler,
+        Side,
+        StepResult,
+        Tree,
+    )
+
+PROJECT = "fs_kernel"
+#: The version of this contract. A plugin declares the one it was written for.
+API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class CommonHooks:
+    """Hooks of every kind of plugin."""
+
+    @hookspec
+    def config_defaults(self) -> dict[str, type]:
+        """The option sections this plugin reads.
+
+        Called first, before anything is built.
+
+        Returns:
+            ``{section: attrs class}``, the class made with `fs_kernel.option` fields that all have
+            defaults. A plugin's own section is ``<kind>.<name>`` ("model.original"); two plugins
+            that name one section must return the same class. Every hook's ``config`` holds these
+            sections and no others.
+        """
+
+
+class ModelHooks:
+    """A network. Required: `network_spec`, `build_model`."""
+
+    @hookspec(firstresult=True)
+    def network_spec(self, config: Config) -> NetworkSpec:
+        """Input shapes (pixels) per side and colour order, before anything is built.
+
+        Raises:
+            ConfigError: the options cannot make a network; say which ones clash.
+        """
+
+    @hookspec(firstresult=True)
+    def build_model(self, inputs: dict[Side, keras.KerasTensor], config: Config) -> Network:
+        """Build the network for a new model folder.
+
+        Called once per new folder, in the main thread, inside `fs_kernel.network.building`; a
+        resumed folder is built from its own graph instead.
+
+        Args:
+            inputs: one symbolic ``(None, h, w, c)`` tensor per side, named ``face_in_<side>``.
+            config: the plugin's sections.
+
+        Returns:
+            The model over exactly these inputs, and what each of its outputs is.
+        """
+
+    @hookspec(firstresult=True)
+    def adapt_model(self, network: Network, before: Config, after: Config) -> Network | None:
+        """Change a resumed network whose options changed (a dropout rate, say).
+
+        Returns:
+            A new network whose weights have the same names and shapes, or None for no change.
+        """
+
+    @hookspec(firstresult=True)
+    def freeze_layers(self, network: Network, config: Config) -> list[str]:
+        """Names of the sub-models that ``--freeze-weights`` freezes, a fresh list."""
+
+    @hookspec(firstresult=True)
+    def load_layers(self, network: Network, config: Config) -> list[str]:
+        """Names of the sub-models that ``--load-weights`` fills, a fresh list."""
+
+    @hookspec(firstresult=True)
+    def build_inference(
+        self, network: Network, source: Side, target: Side, config: Config
+    ) -> keras.Model | None:
+        """A model that turns faces of ``source`` into ``target``, sharing the network's weights.
+
+        Returns:
+            A model with one input, and outputs in the order of ``network.outputs_of(target)``;
+            None for the kernel's own cut (see `fs_kernel.inference`).
+        """
+
+    @hookspec(firstresult=True)
+    def custom_objects(self) -> dict[str, type]:
+        """Classes beyond plain Keras that the plugin's saved graphs may contain, by class name.
+
+        Only these and the kernel's list of Keras classes are ever made from a file.
+        """
+
+
+class TrainerHooks:
+    """How a batch trains a network. Required: `start_trainer`, `train_batch`, `get_sampler`."""
+
+    @hookspec(firstresult=True)
+    def batch_needs(self, config: Config) -> set[str]:
+        """Which masks the loss wants, out of "face", "eye", "mouth". Default: none."""
+
+    @hookspec(firstresult=True)
+    def get_sampler(
+        self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int
+    ) -> Sampler:
+        """The order in which faces are seen.
+
+        Args:
+            sizes: usable faces per side; may be smaller than the batch.
+            batch_size: faces per side per step.
+            seed: key of all draws.
+            lag: how many steps ahead the feed draws; see `fs_kernel.types.Sampler.draw`.
+        """
+
+    @hookspec(firstresult=True)
+    def start_trainer(self, run: Run) -> Any:
+        """Make optimisers, losses and whatever else a step needs.
+
+        Called once per session, after weights are loaded and the forward pass is ready. The trainer
+        owns its optimisers, any number of them, and runs the network only through ``run.forward``.
+
+        Returns:
+            The trainer's state, handed back to every other trainer hook.
+        """
+
+    @hookspec(firstresult=True)
+    def train_batch(self, state: Any, batch: Batch) -> StepResult:
+        """One step: forward, loss, backward, update.
+
+        Args:
+            state: from `start_trainer`.
+            batch: already on the run's device.
+
+        Returns:
+            Losses as detached device scalars; reading them here would stall the device.
+        """
+
+    @hookspec(firstresult=True)
+    def trainer_state(self, state: Any) -> Tree:
+        """What a checkpoint must hold so that training goes on exactly. Default: nothing.
+
+        Returns:
+            Nested dicts and lists of tensors and JSON scalars. Key what belongs to a weight by the
+            weight's name in ``run.parameters()``. Tensors are copied before training goes on.
+        """
+
+    @hookspec(firstresult=True)
+    def restore_trainer(self, state: Any, tree: Tree) -> None:
+        """Take over what `trainer_state` gave; options that changed since then win."""
+
+
+class FeedHooks:
+    """Where faces come from. Required: `open_feed`; for ``fs swap`` also the other two."""
+
+    @hookspec(firstresult=True)
+    def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> Feed:
+        """Check the folders and get ready; no worker starts before ``Feed.start``.
+
+        Raises:
+            FacesError: a folder is missing, empty, too small, or lacks a mask that is needed.
+            ConfigError: the run needs a mask and the options choose none.
+        """
+
+    @hookspec(firstresult=True)
+    def read_faces(
+        self, source: Path, shape: tuple[int, int, int], color_order: str, config: Config
+    ) -> FaceIterator:
+        """The faces of a folder in name order, cut as the network of ``shape`` wants them.
+
+        An unreadable file is warned about with `warnings.warn` and skipped.
+
+        Raises:
+            FacesError: the folder is missing or holds no face.
+        """
+
+    @hookspec(firstresult=True)
+    def write_face(
+        self,
+        face: Face,
+        swapped: np.ndarray,
+        mask: np.ndarray | None,
+        color_order: str,
+        target: Path,
+        config: Config,
+    ) -> Path:
+        """Put one result back into its picture and write it.
+
+        Args:
+            face: from `read_faces`.
+            swapped: ``(h, w, 3)`` float32 0..1 in the network's colour order.
+            mask: ``(h, w)`` float32 0..1 if the network learnt one.
+            color_order: "bgr" or "rgb".
+            target: an existing folder.
+
+        Returns:
+            The file written.
+        """
+
+
+class ExecutorHooks:
+    """What runs the forward pass. Required: `make_forward`."""
+
+    @hookspec(firstresult=True)
+    def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
+        """A callable that runs the network; see `fs_kernel.types.Forward`.
+
+        Called in the main thread, after weights are loaded and on the device. The callable must
+        use the network's own weights, so that saving and freezing notice nothing.
+        """
+
+
+class AddonHooks:
+    """Whatever watches or accompanies a run. Nothing is required."""
+
+    @hookspec
+    def make_observers(self, run: Run) -> list[Observer]:
+        """Observers for this run, called once before training starts."""
+
+    @hookspec
+    def before_training(self, run: Run) -> None:
+        """Last call before the first step, in the main thread."""
+
+
+#: Kind of plugin -> (its hooks, the ones it must have).
+HOOKS_OF_KIND: dict[str, tuple[type, tuple[str, ...]]] = {
+    "models": (ModelHooks, ("network_spec", "build_model")),
+    "trainers": (TrainerHooks, ("start_trainer", "train_batch", "get_sampler")),
+    "feeds": (FeedHooks, ("open_feed",)),
+    "executors": (ExecutorHooks, ("make_forward",)),
+    "addons": (AddonHooks, ()),
+}

@@ -1,0 +1,95 @@
+"""Losses between the step that made them and the moment they are read back from the device."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+
+from fs_kernel import backend
+from fs_kernel.errors import TrainingError
+from fs_kernel.types import Metrics, StepResult
+
+
+class Ledger:
+    """Collects step results and reads them in one transfer.
+
+    Args:
+        images_per_step: pictures of all sides together that one step sees.
+    """
+
+    def __init__(self, images_per_step: int) -> None:
+        self._images = images_per_step
+        self._pending: list[tuple[int, StepResult]] = []
+        self._durations: list[float] = []
+        self._since = time.perf_counter()
+        self._sum, self._count = 0.0, 0
+
+    def add(self, step: int, result: StepResult, seconds: float) -> None:
+        """Take in one step; nothing is read."""
+        self._pending.append((step, result))
+        self._durations.append(seconds)
+
+    def read(self) -> Metrics | None:
+        """Read everything pending.
+
+        Returns:
+            The last step's losses and the speed since the last call; None if nothing is pending.
+
+        Raises:
+            TrainingError: a loss is not a finite number, naming step, side and part.
+        """
+        if not self._pending:
+            return None
+        torch = backend.torch()
+        step, last = self._pending[-1]
+        sides = [loss.side for loss in last.losses]
+        totals = torch.stack([t.total for _, r in self._pending for t in r.losses])
+        parts = [part.weighted for loss in last.losses for part in loss.parts]
+        values = torch.stack([*totals.unbind(), *parts]).tolist()
+        rows = [values[i : i + len(sides)] for i in range(0, len(totals), len(sides))]
+        for (number, result), row in zip(self._pending, rows, strict=True):
+            if not all(math.isfinite(value) for value in row):
+                raise TrainingError(_describe(number, result))
+        rest = iter(values[len(totals) :])
+        by_side = {
+            loss.side: {f"{p.output}/{p.function}": next(rest) for p in loss.parts}
+            for loss in last.losses
+        }
+        now = time.perf_counter()
+        metrics = Metrics(
+            step=step,
+            losses=dict(zip(sides, rows[-1], strict=True)),
+            parts=by_side,
+            learning_rate=last.learning_rate,
+            images_per_second=len(rows) * self._images / max(now - self._since, 1e-9),
+            step_seconds=statistics.median(self._durations),
+        )
+        self._sum += sum(map(sum, rows))
+        self._count += len(rows)
+        self._pending, self._durations, self._since = [], [], now
+        return metrics
+
+    def resume_clock(self) -> None:
+        """Leave the time since the last read out of the speed (a save or a preview took it)."""
+        self._since = time.perf_counter()
+
+    def take_average(self) -> float | None:
+        """Mean summed loss of the steps read since the last call, or None if there were none."""
+        average = self._sum / self._count if self._count else None
+        self._sum, self._count = 0.0, 0
+        return average
+
+
+def _describe(step: int, result: StepResult) -> str:
+    bad = [
+        f"{loss.side} {part.output}/{part.function} = {float(part.weighted)}"
+        for loss in result.losses
+        for part in loss.parts
+        if not math.isfinite(float(part.weighted))
+    ]
+    bad = bad or [f"{loss.side} total" for loss in result.losses]
+    return (
+        f"step {step}: the loss is no finite number ({', '.join(bad)}); nothing was saved since. "
+        "Resume from the last checkpoint with a lower optimizer.learning_rate"
+    )

@@ -1,0 +1,261 @@
+"""A network as the kernel sees it: building, naming its weights, freezing, copying weights in.
+
+A weight is identified by the path of sub-models and layers that leads to it and its own name
+("encoder/conv_128_0_conv2d/kernel"), and by object identity; this module is the only one that
+enumerates weights. Keras's ``variable.path`` and torch's ``parameters()`` are not used: two
+sub-models with equal layer names share the former, and one of the two then vanishes from the
+latter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from fs_kernel import backend
+from fs_kernel.errors import ModelFolderError, PluginError, UsageError
+from fs_kernel.randomness import seed_everything
+from fs_kernel.types import Network, NetworkSpec, Output
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+
+    from fs_kernel.plugins import Plugins
+    from fs_kernel.types import Side
+
+
+@contextlib.contextmanager
+def building(seed: int, device: str | torch.device) -> Iterator[None]:
+    """The one place where networks are made: a cleared Keras session, seeded, on ``device``."""
+    keras = backend.keras()
+    keras.utils.clear_session()
+    seed_everything(seed)
+    with keras.device(str(device)):
+        yield
+
+
+def make_inputs(spec: NetworkSpec) -> dict[Side, keras.KerasTensor]:
+    """Symbolic inputs ``face_in_<side>``, in the order of the sides."""
+    keras = backend.keras()
+    return {
+        side: keras.Input(shape, name=f"face_in_{side}")
+        for side, shape in spec.input_shapes.items()
+    }
+
+
+def build(plugins: Plugins) -> Network:
+    """A new network from the model plugin. Call inside `building`.
+
+    Raises:
+        PluginError: what the plugin returned is not what it says it is.
+    """
+    spec = plugins.network_spec()
+    network = plugins.build_model(make_inputs(spec))
+    return check(attrs.evolve(network, **_from_spec(spec)), str(plugins.of_kind("models")))
+
+
+def _from_spec(spec: NetworkSpec) -> dict[str, Any]:
+    return {"sides": tuple(spec.input_shapes), "color_order": spec.color_order}
+
+
+def check(network: Network, who: str) -> Network:
+    """Hold a network against its own description.
+
+    Raises:
+        PluginError: outputs and their description differ, in number, side, kind or size.
+    """
+    shapes = [tuple(tensor.shape[1:]) for tensor in network.model.outputs]
+    if len(shapes) != len(network.outputs):
+        raise PluginError(f"{who} describes {len(network.outputs)} outputs, has {len(shapes)}")
+    if len(network.model.inputs) != len(network.sides):
+        raise PluginError(
+            f"{who} has {len(network.model.inputs)} inputs, {len(network.sides)} sides"
+        )
+    for shape, output in zip(shapes, network.outputs, strict=True):
+        channels = {"face": 3, "mask": 1}.get(output.kind)
+        if output.side not in network.sides:
+            raise PluginError(f"{who}: an output names side '{output.side}', which has no input")
+        if channels is not None and shape != (output.size, output.size, channels):
+            raise PluginError(f"{who}: {output} has shape {shape}")
+    for side in network.sides:
+        if not any(o.kind == "face" for _, o in network.outputs_of(side)):
+            raise PluginError(f"{who} gives no face for side '{side}'")
+    return network
+
+
+def face_outputs(network: Network, side: Side) -> list[tuple[int, Output]]:
+    """A side's faces, smallest first."""
+    faces = [(i, o) for i, o in network.outputs_of(side) if o.kind == "face"]
+    return sorted(faces, key=lambda pair: pair[1].size)
+
+
+def sub_models(model: keras.Model) -> dict[str, keras.Model]:
+    """Every model nested in ``model``, by name, depth first; ``model`` itself is left out."""
+    keras = backend.keras()
+    found: dict[str, Any] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found[layer.name] = layer
+            found.update(sub_models(layer))
+    return found
+
+
+def _walk(layer: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Layers below ``layer`` with their paths; equal names beside each other get #2, #3."""
+    seen: dict[str, int] = {}
+    for child in layer._flatten_layers(include_self=False, recursive=False):
+        seen[child.name] = seen.get(child.name, 0) + 1
+        name = child.name if seen[child.name] == 1 else f"{child.name}#{seen[child.name]}"
+        yield f"{path}{name}/", child
+        yield from _walk(child, f"{path}{name}/")
+
+
+def _layers(network: Network) -> Iterator[tuple[str, Any]]:
+    visited: set[int] = set()
+    roots = {"": network.model, **{f"extra:{n}/": m for n, m in network.extra.items()}}
+    for prefix, root in roots.items():
+        for path, layer in ((prefix, root), *_walk(root, prefix)):
+            if id(layer) not in visited:
+                visited.add(id(layer))
+                yield path, layer
+
+
+def weights(network: Network) -> dict[str, keras.Variable]:
+    """Every weight once, by its lasting name, in the order of the graph."""
+    named: dict[str, Any] = {}
+    visited: set[int] = set()
+    for path, layer in _layers(network):
+        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+            if id(variable) in visited:
+                continue
+            visited.add(id(variable))
+            name, count = path + variable.name, 1
+            while name in named:
+                count += 1
+                name = f"{path}{variable.name}#{count}"
+            named[name] = variable
+    return named
+
+
+def parameters(network: Network) -> dict[str, torch.nn.Parameter]:
+    """The weights that train, as torch parameters, by name. Frozen ones are left out."""
+    trains: dict[int, bool] = {}
+    for _, layer in _layers(network):
+        for variable in layer.trainable_variables:
+            trains[id(variable)] = True
+    frozen = _frozen_ids(network)
+    return {
+        name: variable._value
+        for name, variable in weights(network).items()
+        if id(variable) in trains and id(variable) not in frozen
+    }
+
+
+def _frozen_ids(network: Network) -> set[int]:
+    frozen: set[int] = set()
+    for _, layer in _layers(network):
+        if not layer.trainable:
+            frozen.update(id(v) for v in layer.variables)
+    return frozen
+
+
+def seed_states(network: Network) -> dict[str, keras.Variable]:
+    """The state of every Keras seed generator, by name: they are in no weights file."""
+    return {
+        f"{path}seed{i or ''}": generator.state
+        for path, layer in _layers(network)
+        for i, generator in enumerate(getattr(layer, "_seed_generators", ()))
+    }
+
+
+def count(network: Network) -> int:
+    """How many numbers the network's weights hold, shared ones once."""
+    return sum(_numel(variable.shape) for variable in weights(network).values())
+
+
+def _numel(shape: Iterable[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def fingerprint(network: Network) -> str:
+    """A short hash of all weights' names, shapes and types: equal means checkpoints fit."""
+    lines = [f"{n} {tuple(v.shape)} {v.dtype}" for n, v in weights(network).items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def freeze(network: Network, names: Iterable[str]) -> list[str]:
+    """Make every sub-model train but the named ones.
+
+    Returns:
+        The names that are no sub-model.
+    """
+    found = sub_models(network.model)
+    for model in found.values():
+        model.trainable = True
+    missing = []
+    for name in names:
+        if name in found:
+            found[name].trainable = False
+        else:
+            missing.append(name)
+    return missing
+
+
+def assign(network: Network, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Set every weight from ``tensors``.
+
+    Raises:
+        ModelFolderError: names or shapes are not exactly the network's.
+    """
+    torch = backend.torch()
+    named = weights(network)
+    if missing := [name for name in named if name not in tensors]:
+        raise ModelFolderError(f"{source} lacks {len(missing)} weights, the first: {missing[0]}")
+    if extra := [name for name in tensors if name not in named]:
+        raise ModelFolderError(f"{source} has {len(extra)} unknown weights, the first: {extra[0]}")
+    for name, variable in named.items():
+        if tuple(tensors[name].shape) != tuple(variable.shape):
+            raise ModelFolderError(
+                f"{source}: {name} has shape {tuple(tensors[name].shape)}, "
+                f"the network needs {tuple(variable.shape)}"
+            )
+    with torch.no_grad():
+        for name, variable in named.items():
+            variable._value.copy_(tensors[name])
+
+
+def copy_sub_models(
+    network: Network, tensors: Mapping[str, torch.Tensor], names: Iterable[str], source: str
+) -> tuple[list[str], list[str]]:
+    """Copy the weights of the named sub-models where name and shape match.
+
+    Returns:
+        The names of weights copied, and of weights skipped.
+
+    Raises:
+        UsageError: nothing matched.
+    """
+    torch = backend.torch()
+    prefixes = tuple(f"{name}/" for name in names)
+    copied, skipped = [], []
+    with torch.no_grad():
+        for name, variable in weights(network).items():
+            if not any(name.startswith(p) or f"/{p}" in name for p in prefixes):
+                continue
+            tensor = tensors.get(name)
+            if tensor is None or tuple(tensor.shape) != tuple(variable.shape):
+                skipped.append(name)
+            else:
+                variable._value.copy_(tensor)
+                copied.append(name)
+    if not copied:
+        raise UsageError(f"{source}: no weight of {', '.join(names)} fits this network")
+    return copied, skipped

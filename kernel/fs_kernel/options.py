@@ -1,0 +1,54 @@
+"""The kernel's own option sections: ``[training]`` and ``[save]``."""
+
+from __future__ import annotations
+
+import attrs
+
+from fs_kernel.config import Interval, option
+
+
+@attrs.frozen
+class TrainingOptions:
+    """What every run has, whatever is plugged in."""
+
+    batch_size: int = option(16, "Faces per side per step.", minimum=1, maximum=256)
+    iterations: int = option(
+        1_000_000,
+        "Steps the model shall have in all, over every session.",
+        minimum=1,
+        maximum=1_000_000_000,
+    )
+    seed: int | None = option(
+        None,
+        "Key of all randomness; 'none' draws one when the model is made.",
+        minimum=0,
+        maximum=2**31 - 1,
+    )
+    device: str = option("auto", "Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    precision: str = option("fp32", "Number format of the step.", choices=("fp32",))
+    trainer: str = option("original", "Trainer plugin: how a batch trains the network.")
+    feed: str = option("faces", "Feed plugin: where faces come from.")
+    executor: str = option("keras", "Executor plugin: what runs the forward pass.")
+    addons: list[str] = option(["console", "preview"], "Add-on plugins that watch the run.")
+    freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
+    metrics_interval: Interval = option(
+        Interval(steps=1), "How often losses are read back and reported: steps or a time."
+    )
+
+
+@attrs.frozen
+class SaveOptions:
+    """When and what to save."""
+
+    interval: Interval = option(
+        Interval(steps=250), "How often to save: steps (250, '250it') or a time ('10min')."
+    )
+    keep: int = option(2, "Generations to keep in the model folder.", minimum=1, maximum=100)
+    optimizer: str = option(
+        "always",
+        "When a save holds the trainer's state; without it a resumed run is not exact.",
+        choices=("always", "exit", "never"),
+    )
+
+
+KERNEL_SECTIONS: dict[str, type] = {"training": TrainingOptions, "save": SaveOptions}

@@ -1,0 +1,363 @@
+"""The chosen plugins of one run, behind typed calls.
+
+One `Plugins` holds one `pluggy.PluginManager` with only the plugins the run named. Each is checked
+when it is taken in (API version, kind of hooks, names and arguments of hooks, required ones), and
+whatever it raises later is blamed on it by name. Nothing here imports torch or keras; plugins may.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+from fs_kernel import discovery
+from fs_kernel.config import Config, nearest_name
+from fs_kernel.errors import ConfigError, FsError, PluginError
+from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import torch
+
+    from fs_kernel.types import (
+        Batch,
+        Face,
+        FaceIterator,
+        Feed,
+        FeedSpec,
+        Forward,
+        Network,
+        NetworkSpec,
+        Observer,
+        Run,
+        Sampler,
+        Side,
+        StepResult,
+        Tree,
+    )
+
+
+@attrs.define
+class Chosen:
+    """A plugin in use: its kind, the name it goes by, its object, and where it came from."""
+
+    kind: str
+    name: str
+    plugin: Any
+    found: discovery.Found | None = None
+    sections: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return str(self.found) if self.found else f"{discovery.KINDS[self.kind]} '{self.name}'"
+
+    def identity(self) -> dict[str, Any]:
+        """Name, distribution and version, for checkpoints and ``run.json``."""
+        return {
+            "name": self.name,
+            "distribution": self.found.distribution if self.found else None,
+            "version": self.found.version if self.found else None,
+            "api": self.found.api if self.found else API_VERSION,
+        }
+
+
+def blame(chosen: Chosen, what: str, error: BaseException) -> PluginError:
+    """The error for a plugin that raised ``error`` in ``what``."""
+    if isinstance(error, SystemExit):
+        reason = f"it called sys.exit({error.code!r})"
+    else:
+        reason = f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0]
+    url = chosen.found.issues_url if chosen.found else None
+    where = f"; report it at {url}" if url else ""
+    return PluginError(f"{chosen} failed in {what}: {reason}{where}", chosen.name)
+
+
+def _import(value: str) -> Any:
+    module, _, attribute = value.partition(":")
+    target: Any = importlib.import_module(module.strip())
+    for part in filter(None, attribute.strip().split(".")):
+        target = getattr(target, part)
+    return target
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"fs_local_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def load(kind: str, reference: Any) -> Chosen:
+    """Import the plugin a run named.
+
+    Args:
+        kind: "models", "trainers", ...
+        reference: the name of an installed plugin, a path to a ``.py`` file, ``package.module`` or
+            ``package.module:Object``, or the plugin object itself.
+
+    Raises:
+        PluginError: it is not installed, too new or too old, or its import failed.
+    """
+    if not isinstance(reference, str | Path):
+        name = getattr(reference, "name", None) or getattr(reference, "__name__", None)
+        chosen = Chosen(kind, str(name or type(reference).__name__), reference)
+    elif str(reference).endswith(".py"):
+        path = Path(reference)
+        if not path.is_file():
+            raise PluginError(f"there is no file {path}")
+        chosen = Chosen(kind, path.stem, None)
+        chosen.plugin = _guarded(chosen, lambda: _import_file(path))
+    elif "." in str(reference) or ":" in str(reference):
+        chosen = Chosen(kind, str(reference), None)
+        chosen.plugin = _guarded(chosen, lambda: _import(str(reference)))
+    else:
+        found = discovery.find(kind, str(reference))
+        chosen = Chosen(kind, found.name, None, found)
+        _check_api(chosen, found.api)
+        chosen.plugin = _guarded(chosen, lambda: _import(found.value))
+    if inspect.isclass(chosen.plugin) and kind in HOOKS_OF_KIND:
+        chosen.plugin = _guarded(chosen, chosen.plugin)
+    _check_api(chosen, getattr(chosen.plugin, "API_VERSION", None))
+    return chosen
+
+
+def _guarded(chosen: Chosen, call: Any) -> Any:
+    try:
+        return call()
+    except (KeyboardInterrupt, FsError):
+        raise
+    except BaseException as error:
+        raise blame(chosen, "its import", error) from error
+
+
+def _check_api(chosen: Chosen, version: Any) -> None:
+    if version is not None and version != API_VERSION:
+        action = "upgrade fs-kernel" if version > API_VERSION else "upgrade the plugin"
+        raise PluginError(
+            f"{chosen} was written for plugin API {version}, this kernel speaks {API_VERSION}: "
+            f"{action}",
+            chosen.name,
+        )
+
+
+class Plugins:
+    """The facade the engine calls instead of ``pm.hook``.
+
+    Args:
+        chosen: the run's plugins; at most one of each kind but add-ons.
+
+    Raises:
+        PluginError: one of them does not fit the hooks of its kind.
+    """
+
+    def __init__(self, chosen: Iterable[Chosen]) -> None:
+        self.chosen = list(chosen)
+        self._pm = pluggy.PluginManager(PROJECT)
+        for specs in (CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values())):
+            self._pm.add_hookspecs(specs)
+        for item in self.chosen:
+            self._register(item)
+        self.config = Config({})
+
+    def _register(self, item: Chosen) -> None:
+        specs, required = HOOKS_OF_KIND[item.kind]
+        allowed = _hook_names(specs) | _hook_names(CommonHooks)
+        try:
+            self._pm.register(item.plugin, name=f"{item.kind}.{item.name}")
+        except (pluggy.PluginValidationError, ValueError) as error:
+            line = str(error).strip().splitlines()[-1].strip()
+            raise PluginError(f"{item} does not fit the hooks: {line}", item.name) from error
+        callers = self._pm.get_hookcallers(item.plugin) or []
+        names = {caller.name for caller in callers}
+        for name in sorted(names - allowed):
+            near = nearest_name(name, allowed)
+            word = discovery.KINDS[item.kind]
+            raise PluginError(f"{item}: '{name}' is no hook of a {word}{near}", item.name)
+        missing = [name for name in required if name not in names]
+        if missing:
+            raise PluginError(
+                f"{item} lacks the hook{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
+                "(is each marked with @fs_kernel.hookimpl?)",
+                item.name,
+            )
+        self._pm.check_pending()
+
+    def of_kind(self, kind: str) -> Chosen:
+        """The run's one plugin of this kind."""
+        return next(item for item in self.chosen if item.kind == kind)
+
+    def view(self, kind: str, name: str | None = None) -> Config:
+        """The part of the configuration that a plugin declared."""
+        item = next(i for i in self.chosen if i.kind == kind and name in (None, i.name))
+        return self.config.view(item.sections)
+
+    def _call(self, item: Chosen, hook: str, **arguments: Any) -> Any:
+        caller = self._pm.subset_hook_caller(
+            hook, [other.plugin for other in self.chosen if other.plugin is not item.plugin]
+        )
+        try:
+            result = caller(**arguments)
+        except (KeyboardInterrupt, FsError):
+            raise
+        except BaseException as error:
+            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+                raise
+            raise blame(item, hook, error) from error
+        if isinstance(result, list) and caller.spec and not caller.spec.opts.get("firstresult"):
+            return result[0] if result else None
+        return result
+
+    # --- every kind ---
+
+    def config_defaults(self) -> dict[str, type]:
+        """All option sections of the run.
+
+        Raises:
+            ConfigError: two plugins give different classes for one section.
+        """
+        sections: dict[str, type] = {}
+        owner: dict[str, Chosen] = {}
+        for item in self.chosen:
+            given = self._call(item, "config_defaults") or {}
+            item.sections = tuple(given)
+            for section, cls in given.items():
+                if section in sections and sections[section] is not cls:
+                    raise ConfigError(
+                        f"{owner[section]} and {item} give different options for [{section}]"
+                    )
+                sections[section], owner[section] = cls, item
+        return sections
+
+    # --- model ---
+
+    def network_spec(self) -> NetworkSpec:
+        return self._call(self.of_kind("models"), "network_spec", config=self.view("models"))
+
+    def build_model(self, inputs: dict[Side, keras.KerasTensor]) -> Network:
+        item = self.of_kind("models")
+        return self._call(item, "build_model", inputs=inputs, config=self.view("models"))
+
+    def adapt_model(self, network: Network, before: Config) -> Network | None:
+        item = self.of_kind("models")
+        after = self.view("models")
+        return self._call(item, "adapt_model", network=network, before=before, after=after)
+
+    def freeze_layers(self, network: Network) -> list[str]:
+        item, config = self.of_kind("models"), self.view("models")
+        return list(self._call(item, "freeze_layers", network=network, config=config) or [])
+
+    def load_layers(self, network: Network) -> list[str]:
+        item, config = self.of_kind("models"), self.view("models")
+        return list(self._call(item, "load_layers", network=network, config=config) or [])
+
+    def build_inference(self, network: Network, source: Side, target: Side) -> keras.Model | None:
+        return self._call(
+            self.of_kind("models"),
+            "build_inference",
+            network=network,
+            source=source,
+            target=target,
+            config=self.view("models"),
+        )
+
+    def custom_objects(self) -> dict[str, type]:
+        return dict(self._call(self.of_kind("models"), "custom_objects") or {})
+
+    # --- trainer ---
+
+    def batch_needs(self) -> frozenset[str]:
+        item = self.of_kind("trainers")
+        return frozenset(self._call(item, "batch_needs", config=self.view("trainers")) or ())
+
+    def get_sampler(
+        self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int
+    ) -> Sampler:
+        item = self.of_kind("trainers")
+        return self._call(
+            item, "get_sampler", sizes=sizes, batch_size=batch_size, seed=seed, lag=lag
+        )
+
+    def start_trainer(self, run: Run) -> Any:
+        return self._call(self.of_kind("trainers"), "start_trainer", run=run)
+
+    def train_batch(self, state: Any, batch: Batch) -> StepResult:
+        return self._call(self.of_kind("trainers"), "train_batch", state=state, batch=batch)
+
+    def trainer_state(self, state: Any) -> Tree:
+        return self._call(self.of_kind("trainers"), "trainer_state", state=state)
+
+    def restore_trainer(self, state: Any, tree: Tree) -> None:
+        self._call(self.of_kind("trainers"), "restore_trainer", state=state, tree=tree)
+
+    # --- feed ---
+
+    def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec) -> Feed:
+        item, config = self.of_kind("feeds"), self.view("feeds")
+        return self._call(item, "open_feed", folders=folders, spec=spec, config=config)
+
+    def read_faces(
+        self, source: Path, shape: tuple[int, int, int], color_order: str
+    ) -> FaceIterator:
+        item = self.of_kind("feeds")
+        iterator = self._call(
+            item,
+            "read_faces",
+            source=source,
+            shape=shape,
+            color_order=color_order,
+            config=self.view("feeds"),
+        )
+        try:
+            yield from iterator
+        except (KeyboardInterrupt, FsError, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise blame(item, "read_faces", error) from error
+
+    def write_face(
+        self,
+        face: Face,
+        swapped: np.ndarray,
+        mask: np.ndarray | None,
+        color_order: str,
+        target: Path,
+    ) -> Path:
+        return self._call(
+            self.of_kind("feeds"),
+            "write_face",
+            face=face,
+            swapped=swapped,
+            mask=mask,
+            color_order=color_order,
+            target=target,
+            config=self.view("feeds"),
+        )
+
+    # --- executor ---
+
+    def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
+        item = self.of_kind("executors")
+        return self._call(item, "make_forward", network=network, device=device, precision=precision)
+
+    # --- add-ons ---
+
+    def make_observers(self, item: Chosen, run: Run) -> list[Observer]:
+        return list(self._call(item, "make_observers", run=run) or [])
+
+    def before_training(self, item: Chosen, run: Run) -> None:
+        self._call(item, "before_training", run=run)
+
+
+def _hook_names(specs: type) -> set[str]:
+    return {name for name in vars(specs) if not name.startswith("_")}

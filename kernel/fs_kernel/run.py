@@ -1,0 +1,83 @@
+"""The Python API: open a run, or a trained model, from a script or a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fs_kernel.assembly import Request, assemble
+from fs_kernel.engine import TrainingRun
+
+__all__ = ["TrainingRun", "open_run"]
+
+
+def open_run(
+    model_dir: str | Path,
+    model: Any = None,
+    *,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    folders: Mapping[str, str | Path] | None = None,
+    trainer: Any = None,
+    feed: Any = None,
+    executor: Any = None,
+    addons: Sequence[Any] | None = None,
+    config: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    load_weights: str | Path | None = None,
+) -> TrainingRun:
+    """Open a new or existing model for training.
+
+    Args:
+        model_dir: the model folder; made at the first save if it does not exist.
+        model: name, path or object of the model plugin; None for what the folder holds, or
+            "original" for a new one.
+        a: folder with the faces of side A; on resume the remembered one by default.
+        b: the same for side B.
+        folders: faces by side, for networks with other sides.
+        trainer: name, path or object of the trainer plugin.
+        feed: name, path or object of the feed plugin.
+        executor: name, path or object of the executor plugin.
+        addons: add-ons by name, path or object; None for what the options say, without console.
+        config: a TOML file of options.
+        set: option values: ``{"training.iterations": 1000}``.
+        load_weights: a model folder whose weights start a new model.
+
+    Returns:
+        The run, ready to train. Iterate it, or call ``train()``; close it, or use ``with``.
+
+    Raises:
+        FsError: of the kind that fits what is wrong; SystemExit never.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for name, value in (set or {}).items():
+        section, _, key = name.rpartition(".")
+        values.setdefault(section, {})[key] = value
+    objects: dict[str, Any] = {}
+    training = values.setdefault("training", {})
+    for kind, given in (("trainers", trainer), ("feeds", feed), ("executors", executor)):
+        if isinstance(given, str | Path):
+            training[kind[:-1]] = str(given)
+        elif given is not None:
+            objects[kind] = given
+    if addons is None:
+        training.setdefault("addons", ["preview"])
+    else:
+        training["addons"] = [item for item in addons if isinstance(item, str)]
+        objects["addons"] = [item for item in addons if not isinstance(item, str)]
+    sides = {side: Path(path) for side, path in (("a", a), ("b", b)) if path is not None}
+    sides |= {side: Path(path) for side, path in (folders or {}).items()}
+    return TrainingRun(
+        assemble(
+            Request(
+                model_dir=Path(model_dir),
+                model=model,
+                folders=sides,
+                config_file=None if config is None else Path(config),
+                values=values,
+                objects=objects,
+                load_weights=None if load_weights is None else Path(load_weights),
+            )
+        )
+    )

@@ -1,0 +1,98 @@
+"""What a model remembers between sessions.
+
+Steps done, its sessions, the folders of faces, and which plugins of which version made it. It knows
+no files: `fs_kernel.checkpoint` stores ``to_json()``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import cattrs
+
+from fs_kernel.errors import ModelFolderError
+
+FORMAT = 1
+
+
+@attrs.define
+class Session:
+    """One run of the program on this model.
+
+    Attributes:
+        started: Unix time in seconds.
+        first_step: steps done before it.
+        steps: steps done in it.
+        batch_size: faces per side per step.
+        seed: the key of its randomness.
+    """
+
+    started: float
+    first_step: int
+    batch_size: int
+    seed: int
+    steps: int = 0
+
+
+@attrs.define
+class ModelState:
+    """The memory of a model folder.
+
+    Attributes:
+        model: name of the model plugin.
+        network_name: name of the network it built.
+        plugins: per kind, name, distribution, version and API of what was in use at the last save.
+        fingerprint: of the network's weights' names and shapes.
+        parameters: how many numbers the network holds.
+        folders: the faces of each side, as absolute paths.
+        iterations: steps done over all sessions.
+        target_iterations: the total asked for.
+        average_loss: mean of the summed loss over the last save interval.
+        stop_reason: why the last session ended; "running" while it has not.
+    """
+
+    model: str
+    network_name: str
+    plugins: dict[str, dict[str, Any]]
+    fingerprint: str
+    parameters: int
+    folders: dict[str, str]
+    sessions: list[Session] = attrs.field(factory=list)
+    iterations: int = 0
+    target_iterations: int = 0
+    average_loss: float | None = None
+    stop_reason: str = "running"
+    format: int = FORMAT
+
+    def begin(self, session: Session) -> None:
+        self.sessions.append(session)
+        self.stop_reason = "running"
+
+    def count_step(self) -> None:
+        self.iterations += 1
+        self.sessions[-1].steps += 1
+
+    @property
+    def complete(self) -> bool:
+        return self.iterations >= self.target_iterations
+
+    def to_json(self) -> dict[str, Any]:
+        data = attrs.asdict(self)
+        data["sessions"] = [s for s in data["sessions"] if s["steps"] > 0]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Any, source: str) -> ModelState:
+        """Read `to_json`'s result.
+
+        Raises:
+            ModelFolderError: fields are missing, of the wrong type, or of another format.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ModelFolderError(f"{source} is no model state of format {FORMAT}")
+        try:
+            return cattrs.structure(data, cls)
+        except Exception as error:
+            problems = cattrs.transform_error(error)
+            raise ModelFolderError(f"{source} is damaged: {problems[0]}") from None

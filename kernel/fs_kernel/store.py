@@ -1,0 +1,109 @@
+"""Writing files so that a kill, a crash or a full disk at any moment spoils nothing.
+
+The rules: write beside, flush to the disk, then put into place with one atomic replacement, then
+flush the folder. A reader sees the old content or the new, never part of either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fs_kernel.errors import ModelFolderError
+
+
+def flush_file(path: Path) -> None:
+    """fsync a file that was written by somebody else."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(path: Path) -> None:
+    """fsync a folder's entries, where the platform can (Windows and some file systems cannot)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replace a file's content atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        write_bytes(temporary, data)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    flush_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a new file and flush it; for files inside a folder that does not count yet."""
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def to_json_bytes(data: Any) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ModelFolderError: it cannot be read, is larger than ``limit`` bytes, or is no JSON.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise ModelFolderError(f"{path} is larger than {limit >> 20} MiB; refused")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelFolderError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ModelFolderError(f"{path} is no valid JSON") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder if need be and prove that files can be written in it.
+
+    Raises:
+        ModelFolderError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+    except FileExistsError:
+        raise ModelFolderError(f"{folder} is a file; a model needs a folder") from None
+    except OSError as error:
+        raise ModelFolderError(f"cannot write in {folder}: {error.strerror}") from None

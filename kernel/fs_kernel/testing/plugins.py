@@ -1,0 +1,242 @@
+"""The smallest complete plugin of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from fs_kernel.config import Config, option
+from fs_kernel.hookspecs import hookimpl
+from fs_kernel.randomness import generator
+from fs_kernel.types import (
+    Batch,
+    BatchLoss,
+    BatchMeta,
+    Feed,
+    FeedSpec,
+    LossPart,
+    Network,
+    NetworkSpec,
+    Output,
+    PreviewFaces,
+    Run,
+    StepResult,
+)
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+
+
+@attrs.frozen
+class TinyOptions:
+    """Options of `TinyModel`."""
+
+    width: int = option(16, "Filters of the encoder.", minimum=1, maximum=64, fixed=True)
+    dropout: float = option(0.1, "Dropout rate in the encoder.", minimum=0.0, maximum=0.9)
+
+
+class TinyModel:
+    """A shared encoder and a decoder per side, 16 px, with dropout and noise."""
+
+    name = "tiny"
+
+    @hookimpl
+    def config_defaults(self) -> dict[str, type]:
+        return {"model.tiny": TinyOptions}
+
+    @hookimpl
+    def network_spec(self) -> NetworkSpec:
+        return NetworkSpec({"a": (16, 16, 3), "b": (16, 16, 3)})
+
+    @hookimpl
+    def build_model(self, inputs: dict[str, keras.KerasTensor], config: Config) -> Network:
+        import keras
+        from keras import layers
+
+        options = config["model.tiny"]
+        start = keras.Input((16, 16, 3))
+        x = layers.Conv2D(options.width, 5, 2, "same", activation="relu", name="conv")(start)
+        x = layers.SpatialDropout2D(options.dropout)(x)
+        x = layers.GaussianNoise(0.01)(x)
+        x = layers.Dense(64)(layers.Dropout(options.dropout)(layers.Flatten()(x)))
+        encoder = keras.Model(start, layers.Reshape((4, 4, 4))(x), name="encoder")
+
+        def decoder(side: str) -> keras.Model:
+            code = keras.Input((4, 4, 4))
+            x = layers.Conv2DTranspose(16, 4, 4, "same", activation="relu", name="conv")(code)
+            face = layers.Conv2D(3, 3, padding="same", activation="sigmoid", name="face")(x)
+            return keras.Model(code, face, name=f"decoder_{side}")
+
+        faces = [decoder(side)(encoder(tensor)) for side, tensor in inputs.items()]
+        model = keras.Model(list(inputs.values()), faces, name="tiny")
+        return Network(model, [Output(side, "face", 16) for side in inputs])
+
+    @hookimpl
+    def freeze_layers(self) -> list[str]:
+        return ["encoder"]
+
+    @hookimpl
+    def load_layers(self) -> list[str]:
+        return ["encoder"]
+
+
+class PlainTrainer:
+    """Mean squared error and Adam."""
+
+    name = "plain"
+
+    @hookimpl
+    def get_sampler(self, sizes: Mapping[str, int], batch_size: int, seed: int) -> CountedSampler:
+        return CountedSampler(dict(sizes), batch_size, seed)
+
+    @hookimpl
+    def start_trainer(self, run: Run) -> dict[str, Any]:
+        import torch
+
+        parameters = run.parameters()
+        adam = torch.optim.Adam(list(parameters.values()), lr=1e-3)
+        return {"run": run, "names": list(parameters), "adam": adam}
+
+    @hookimpl
+    def train_batch(self, state: dict[str, Any], batch: Batch) -> StepResult:
+        run, adam = state["run"], state["adam"]
+        outputs = run.forward(batch.inputs, training=True)
+        losses = {}
+        for side in run.network.sides:
+            pairs = zip(run.network.outputs_of(side), batch.targets[side], strict=True)
+            losses[side] = sum(((outputs[i] - t) ** 2).mean() for (i, _), t in pairs)
+        adam.zero_grad()
+        sum(losses.values()).backward()
+        adam.step()
+        parts = {s: v.detach() for s, v in losses.items()}
+        return StepResult(
+            [BatchLoss(s, v, (LossPart("mse", "face_16", v, v),)) for s, v in parts.items()],
+            learning_rate=1e-3,
+        )
+
+    @hookimpl
+    def trainer_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        moments = state["adam"].state_dict()["state"]
+        return {state["names"][index]: dict(slots) for index, slots in moments.items()}
+
+    @hookimpl
+    def restore_trainer(self, state: dict[str, Any], tree: dict[str, Any]) -> None:
+        full = state["adam"].state_dict()
+        full["state"] = {state["names"].index(name): slots for name, slots in tree.items()}
+        state["adam"].load_state_dict(full)
+
+
+@attrs.define
+class CountedSampler:
+    """Draws with replacement, keyed by the step."""
+
+    sizes: dict[str, int]
+    batch_size: int
+    seed: int
+
+    def draw(self, step: int) -> dict[str, np.ndarray]:
+        return {
+            side: generator(self.seed, step, side, "draw").integers(0, size, self.batch_size)
+            for side, size in self.sizes.items()
+        }
+
+    def update(self, step: int, indices: Any, losses: Any) -> None:
+        raise NotImplementedError("PlainTrainer reports no losses per face")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        if state:
+            raise ValueError(f"unexpected sampler state {state}")
+
+
+class ArrayFeed:
+    """Pictures of smooth noise made in memory; the folders only have to exist."""
+
+    name = "arrays"
+
+    @hookimpl
+    def open_feed(self, folders: Mapping[str, Path], spec: FeedSpec) -> Feed:
+        return ArrayFaces(spec)
+
+
+class ArrayFaces:
+    """The open feed of `ArrayFeed`: 32 pictures a side, input and target alike."""
+
+    lag = 2
+    fingerprint = "arrays"
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, spec: FeedSpec) -> None:
+        self._spec = spec
+        self.sizes = dict.fromkeys(spec.sides, 32)
+        self._step = 0
+
+    def start(self, sampler: Any, step: int) -> None:
+        self._sampler, self._step = sampler, step
+
+    def picture(self, side: str, index: int, size: int) -> np.ndarray:
+        """One picture ``(size, size, 3)`` float32 0..1."""
+        corners = generator(self._spec.seed, side, int(index)).random((2, 2, 3))
+        t = np.linspace(0, 1, size)
+        rows = corners[0] * (1 - t)[:, None, None] + corners[1] * t[:, None, None]
+        picture = rows[:, :1] * (1 - t)[:, None] + rows[:, 1:] * t[:, None]
+        return picture.astype(np.float32)
+
+    def _stack(self, side: str, indices: np.ndarray, size: int) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.stack([self.picture(side, i, size) for i in indices]))
+
+    def next(self) -> Batch:
+        indices = self._sampler.draw(self._step)
+        sizes = {side: self._spec.input_shapes[side][0] for side in self._spec.sides}
+        inputs = {side: self._stack(side, indices[side], size) for side, size in sizes.items()}
+        targets = {
+            side: [
+                self._stack(side, indices[side], o.size) if o.kind == "face" else None
+                for o in self._spec.outputs
+                if o.side == side
+            ]
+            for side in sizes
+        }
+        self._step += 1
+        meta = BatchMeta(indices, {side: {} for side in sizes})
+        return Batch(self._step - 1, inputs, targets, meta)
+
+    def preview(self, count: int) -> PreviewFaces:
+        picks = np.arange(min(count, 32))
+        sizes = {side: self._spec.input_shapes[side][0] for side in self._spec.sides}
+        inputs = {side: self._stack(side, picks, size) for side, size in sizes.items()}
+        return PreviewFaces(
+            inputs,
+            {side: (x.numpy() * 255).astype(np.uint8) for side, x in inputs.items()},
+            {side: np.tile([0, 0, n, n], (len(picks), 1)) for side, n in sizes.items()},
+            dict.fromkeys(sizes),
+        )
+
+    def close(self) -> None:
+        self._sampler = None
+
+
+class PlainExecutor:
+    """Calls the Keras model."""
+
+    name = "plain"
+
+    @hookimpl
+    def make_forward(self, network: Network, device: torch.device) -> Any:
+        import keras
+
+        def forward(inputs: Mapping[str, torch.Tensor], training: bool = True) -> list[Any]:
+            with keras.device(str(device)):
+                result = network.model([inputs[s] for s in network.sides], training=training)
+            return list(result) if isinstance(result, list | tuple) else [result]
+
+        return forward

@@ -1,0 +1,83 @@
+"""Nested state as a JSON skeleton plus tensors, so that no checkpoint file is a pickle.
+
+A tree is made of dicts with text keys, lists, tuples (read back as lists), torch tensors, numpy
+arrays and JSON scalars. Floats that JSON lacks (nan, inf) are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fs_kernel import backend
+from fs_kernel.errors import ModelFolderError
+from fs_kernel.types import Tree
+
+_TENSOR, _ARRAY, _FLOAT = "$tensor", "$array", "$float"
+
+
+def cpu_copy(tensor: Any) -> Any:
+    """A contiguous copy on the CPU, without its graph: training may go on."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def pack(tree: Tree) -> tuple[Any, dict[str, Any]]:
+    """Split a tree.
+
+    Returns:
+        The skeleton, and contiguous CPU copies of its tensors by their path in the tree.
+
+    Raises:
+        TypeError: the tree holds something a checkpoint cannot.
+    """
+    torch = backend.torch()
+    tensors: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> Any:
+        if isinstance(node, torch.Tensor):
+            tensors[path] = cpu_copy(node)
+            return {_TENSOR: path}
+        if isinstance(node, np.ndarray):
+            tensors[path] = torch.from_numpy(np.ascontiguousarray(node).copy())
+            return {_ARRAY: path}
+        if isinstance(node, Mapping):
+            if bad := [k for k in node if not isinstance(k, str) or k.startswith("$")]:
+                raise TypeError(f"{path or 'the tree'}: {bad[0]!r} cannot be a key")
+            return {key: walk(value, f"{path}/{key}") for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [walk(value, f"{path}/{i}") for i, value in enumerate(node)]
+        if isinstance(node, np.integer | np.floating | np.bool_):
+            node = node.item()
+        if isinstance(node, float) and not math.isfinite(node):
+            return {_FLOAT: str(node)}
+        if node is None or isinstance(node, bool | int | float | str):
+            return node
+        raise TypeError(f"{path}: a checkpoint cannot hold a {type(node).__name__}")
+
+    return walk(tree, ""), tensors
+
+
+def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
+    """Put a tree together again.
+
+    Raises:
+        ModelFolderError: the skeleton names a tensor that is not there.
+    """
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            if len(node) == 1:
+                key, value = next(iter(node.items()))
+                if key == _FLOAT:
+                    return float(value)
+                if key in (_TENSOR, _ARRAY):
+                    if value not in tensors:
+                        raise ModelFolderError(f"{source} lacks the tensor {value}")
+                    return tensors[value] if key == _TENSOR else tensors[value].numpy()
+            return {key: walk(value) for key, value in node.items()}
+        return [walk(value) for value in node] if isinstance(node, list) else node
+
+    return walk(skeleton)

@@ -1,0 +1,422 @@
+"""The values that cross the hooks.
+
+Nothing here does anything: these are records, and the protocols of the few objects that plugins
+hand to the kernel. Importing this module imports neither torch nor keras.
+
+Conventions used throughout: pictures are channels-last ``(n, h, w, c)``, float32, 0..1, in the
+network's colour order; a *side* is one of the identities being trained ("a", "b", ...) and sides
+are always an ordered list; a *step* is one optimisation step, numbered from 1 over the whole life
+of a model, whatever the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import torch
+
+    from fs_kernel.config import Config
+
+Side: TypeAlias = str
+ColorOrder = Literal["bgr", "rgb"]
+OutputKind = Literal["face", "mask", "aux"]
+#: Runs a network: ``forward({side: (n, h, w, c)}, training=True)`` gives its outputs, flat, in the
+#: order of ``Network.outputs``. Inputs must lie on the run's device.
+Forward: TypeAlias = "Callable[..., list[torch.Tensor]]"
+#: Nested dict / list of torch tensors, numpy arrays and JSON scalars: what a checkpoint can hold.
+Tree: TypeAlias = Any
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class NetworkSpec:
+    """What a network takes in, known before it is built.
+
+    Attributes:
+        input_shapes: ``(height, width, channels)`` per side; the order of the keys is the order of
+            the sides and of the model's inputs.
+        color_order: channel order the network was designed for.
+    """
+
+    input_shapes: Mapping[Side, tuple[int, int, int]]
+    color_order: ColorOrder = "bgr"
+
+
+@attrs.frozen
+class Output:
+    """One output tensor of a network.
+
+    Attributes:
+        side: the side whose decoder gives it.
+        kind: "face" ``(n, size, size, 3)``, "mask" ``(n, size, size, 1)`` or "aux" (no target).
+        size: edge length in pixels (0 for "aux").
+    """
+
+    side: Side
+    kind: OutputKind
+    size: int
+
+
+@attrs.define(eq=False)
+class Network:
+    """A built network.
+
+    A model plugin gives ``model`` and ``outputs`` (and ``extra`` if it has any); the kernel fills
+    in the rest.
+
+    Attributes:
+        model: one input per side, in the order of the sides; its outputs, flat.
+        outputs: what each of ``model.outputs`` is, in the same order.
+        extra: networks that train and are saved, but are no part of the swap (discriminators).
+        sides: the sides in the order of ``model.inputs``.
+        color_order: channel order of inputs and face outputs.
+    """
+
+    model: keras.Model
+    outputs: Sequence[Output]
+    extra: dict[str, keras.Model] = attrs.field(factory=dict)
+    sides: tuple[Side, ...] = ()
+    color_order: ColorOrder = "bgr"
+
+    def outputs_of(self, side: Side) -> list[tuple[int, Output]]:
+        """The outputs of one side as ``(position in model.outputs, Output)``, in order."""
+        return [(i, output) for i, output in enumerate(self.outputs) if output.side == side]
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class FeedSpec:
+    """What the run needs from a feed.
+
+    Attributes:
+        input_shapes: per side, as in `NetworkSpec`.
+        color_order: channel order of every picture in a batch.
+        outputs: the network's outputs; a target is needed for each "face" and "mask".
+        masks: names of the masks the trainer asked for, out of "face", "eye", "mouth".
+        batch_size: pictures per side per step, over all processes.
+        seed: key of all randomness of the data path.
+        slots: the places of the global batch that this process draws, ``range(batch_size)`` unless
+            several processes share a batch.
+    """
+
+    input_shapes: Mapping[Side, tuple[int, int, int]]
+    color_order: ColorOrder
+    outputs: tuple[Output, ...]
+    masks: frozenset[str]
+    batch_size: int
+    seed: int
+    slots: range
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return tuple(self.input_shapes)
+
+
+@attrs.frozen
+class BatchMeta:
+    """What belongs to a batch besides pictures.
+
+    Attributes:
+        indices: per side, which faces these are, ``(n,)`` int64 into the feed's list.
+        masks: ``masks[side][name][size]`` is ``(n, size, size, 1)`` float32 0..1, for every mask
+            the trainer asked for (and the faces have) at every face output size of the side.
+    """
+
+    indices: Mapping[Side, np.ndarray]
+    masks: Mapping[Side, Mapping[str, Mapping[int, torch.Tensor]]]
+
+
+@attrs.frozen
+class Batch:
+    """The data of one step.
+
+    Attributes:
+        step: the step this batch is for.
+        inputs: per side ``(n, h, w, c)``: augmented and warped.
+        targets: per side, one entry per output of that side in network order:
+            ``(n, size, size, 3)`` for a face, ``(n, size, size, 1)`` for a mask, None for aux.
+        meta: masks and indices.
+    """
+
+    step: int
+    inputs: Mapping[Side, torch.Tensor]
+    targets: Mapping[Side, Sequence[torch.Tensor | None]]
+    meta: BatchMeta
+
+
+@attrs.frozen
+class PreviewFaces:
+    """A fixed choice of faces to look at, without augmentation.
+
+    Attributes:
+        inputs: per side ``(n, h, w, c)`` float32 0..1, what the network is fed.
+        faces: per side ``(n, H, W, 3)`` uint8 BGR, the same faces with their surroundings.
+        boxes: per side ``(n, 4)`` int: left, top, right, bottom of the network's view in ``faces``.
+        masks: per side ``(n, H, W)`` uint8 (255 = face) or None where there is no mask.
+    """
+
+    inputs: Mapping[Side, torch.Tensor]
+    faces: Mapping[Side, np.ndarray]
+    boxes: Mapping[Side, np.ndarray]
+    masks: Mapping[Side, np.ndarray | None]
+
+
+@attrs.frozen
+class Preview:
+    """What observers get to draw: the faces and what the network makes of them.
+
+    Attributes:
+        step: training steps done.
+        faces: as the feed gave them.
+        swaps: ``swaps[source, target]`` is ``(n, h, w, 3)`` uint8 BGR: faces of side ``source``
+            through the decoder of side ``target``, at the largest face output.
+        masks: the learnt masks in the same way, ``(n, h, w)`` uint8, or empty.
+    """
+
+    step: int
+    faces: PreviewFaces
+    swaps: Mapping[tuple[Side, Side], np.ndarray]
+    masks: Mapping[tuple[Side, Side], np.ndarray]
+
+
+@attrs.define(eq=False)
+class Face:
+    """One face to be swapped, between a feed's ``read_faces`` and ``write_face``.
+
+    Attributes:
+        name: file name, unique in its folder.
+        image: ``(h, w, c)`` float32 0..1 in the network's colour order, what the network is fed.
+        origin: whatever the feed needs to put the result back; nobody else looks inside.
+    """
+
+    name: str
+    image: np.ndarray
+    origin: Any
+
+
+class Sampler(Protocol):
+    """Decides which faces a step sees. Made by the trainer, drawn from by the feed."""
+
+    def draw(self, step: int) -> Mapping[Side, np.ndarray]:
+        """Indices of the faces for ``step``, per side ``(batch_size,)`` int64.
+
+        Depends only on the step, the seed, and on losses of steps before ``step - lag``: feeds
+        draw up to ``lag`` steps ahead.
+        """
+
+    def update(
+        self, step: int, indices: Mapping[Side, np.ndarray], losses: Mapping[Side, np.ndarray]
+    ) -> None:
+        """Hear the loss of each face of a finished step (only if the trainer reports them)."""
+
+    def state_dict(self) -> Tree:
+        """What `load_state_dict` needs to go on exactly."""
+
+    def load_state_dict(self, state: Tree) -> None:
+        """Go on from `state_dict`'s result."""
+
+
+class Feed(Protocol):
+    """An open source of batches."""
+
+    #: Usable faces per side.
+    sizes: Mapping[Side, int]
+    #: Lines the user should read once (skipped files, missing headers).
+    warnings: Sequence[str]
+    #: A short hash of what the faces are, for ``run.json``.
+    fingerprint: str
+    #: How many steps are drawn ahead.
+    lag: int
+
+    def start(self, sampler: Sampler, step: int) -> None:
+        """Begin to prepare batches; the first `next` gives the batch of ``step``."""
+
+    def next(self) -> Batch:
+        """The next batch, on the CPU."""
+
+    def preview(self, count: int) -> PreviewFaces:
+        """``count`` faces per side (fewer if there are fewer), the same at every call."""
+
+    def close(self) -> None:
+        """Stop workers and let go of files. May be called twice."""
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class LossPart:
+    """One loss function on one output.
+
+    Attributes:
+        function: name of the loss ("ssim").
+        output: which output, e.g. "face_64" or "mask_64".
+        weighted: scalar tensor, as it enters the total.
+        unweighted: scalar tensor, without its weight.
+    """
+
+    function: str
+    output: str
+    weighted: torch.Tensor
+    unweighted: torch.Tensor
+
+
+@attrs.frozen
+class BatchLoss:
+    """The loss of one side on one batch: scalars on the device, detached, not yet read.
+
+    Attributes:
+        side: which side.
+        total: sum of the weighted parts.
+        parts: what it is made of.
+    """
+
+    side: Side
+    total: torch.Tensor
+    parts: tuple[LossPart, ...] = ()
+
+
+@attrs.frozen
+class StepResult:
+    """What a trainer returns from a step.
+
+    Attributes:
+        losses: one per side, in the order of the sides.
+        stepped: False while gradients are being accumulated or a step was skipped.
+        sample_loss: per side ``(n,)``, for samplers that want it.
+        learning_rate: the rate that was used, for those who watch.
+    """
+
+    losses: Sequence[BatchLoss]
+    stepped: bool = True
+    sample_loss: Mapping[Side, torch.Tensor] | None = None
+    learning_rate: float | None = None
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class RunInfo:
+    """The facts of a session, fixed once training starts."""
+
+    model_dir: Path
+    model: str
+    network_name: str
+    trainer: str
+    feed: str
+    executor: str
+    sides: tuple[Side, ...]
+    parameters: int
+    batch_size: int
+    device: str
+    precision: str
+    seed: int
+    session: int
+    start_step: int
+    target_steps: int
+    face_counts: Mapping[Side, int]
+
+
+@attrs.frozen
+class Metrics:
+    """What one or more steps gave, read back from the device.
+
+    Attributes:
+        step: the last step covered.
+        losses: per side, the total of that step.
+        parts: per side, ``{"face_64/ssim": weighted value}`` of that step.
+        learning_rate: the rate in use, if the trainer says.
+        images_per_second: over the steps since the last report, all sides together.
+        step_seconds: median duration of those steps.
+    """
+
+    step: int
+    losses: Mapping[Side, float]
+    parts: Mapping[Side, Mapping[str, float]]
+    learning_rate: float | None
+    images_per_second: float
+    step_seconds: float
+
+
+@attrs.frozen
+class Saved:
+    """A finished save: the step it holds, its generation's name, bytes and seconds."""
+
+    step: int
+    generation: str
+    bytes: int
+    seconds: float
+    average_loss: float | None
+
+
+@attrs.frozen
+class Finished:
+    """How a session ended: "target", "stopped", "time", or "failed" with the error's line."""
+
+    reason: str
+    step: int
+    seconds: float
+    error: str | None = None
+
+
+class Run(Protocol):
+    """What trainers and add-ons hold of a run. The engine itself stays out of their reach."""
+
+    info: RunInfo
+    network: Network
+    #: The sections this plugin declared in ``config_defaults``, nothing else.
+    config: Config
+    device: torch.device
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+
+    def forward(
+        self, inputs: Mapping[Side, torch.Tensor], training: bool = True
+    ) -> list[torch.Tensor]:
+        """Run the network. The only way a trainer may call it."""
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Trainable weights by their lasting name, extra networks included."""
+
+    def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
+        """The object installed under ``fs_kernel.<kind>`` with this name."""
+
+    def request_stop(self) -> None:
+        """Finish the step, save, end. Safe from any thread."""
+
+    def request_save(self) -> None:
+        """Save after the current step. Safe from any thread."""
+
+    def request_preview(self, count: int = 14) -> None:
+        """Make a preview of ``count`` faces per side after the current step. Any thread."""
+
+
+class Observer(Protocol):
+    """Somebody who watches. Every method is optional; each observer has a thread of its own.
+
+    An observer that raises is switched off with one warning, and the run goes on.
+    """
+
+    def on_start(self, info: RunInfo) -> None: ...
+    def on_metrics(self, metrics: Metrics) -> None: ...
+    def on_preview(self, preview: Preview) -> None: ...
+    def on_checkpoint(self, saved: Saved) -> None: ...
+    def on_warning(self, message: str) -> None: ...
+    def on_finish(self, outcome: Finished) -> None: ...
+
+
+FaceIterator: TypeAlias = Iterator[Face]

@@ -1,0 +1,53 @@
+"""Shared by all tests: the Keras backend, quiet threads, and seconds per directory.
+
+Every directory of tests has a budget of seconds on two cores; the sums are printed at the end, and
+a directory over its budget is named. Timings never fail a test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+ROOT = Path(__file__).resolve().parent
+SHARED = ROOT.parent.parent / "shared"
+BUDGETS = {
+    "unit": 180,
+    "contract": 60,
+    "broken_plugins": 60,
+    "docs": 60,
+    "e2e": 420,
+}
+_seconds: dict[str, float] = defaultdict(float)
+
+
+@pytest.fixture(scope="session")
+def shared_faces() -> Path:
+    """The real faces beside the checkout, where they are."""
+    folder = SHARED / "data" / "faces"
+    if not folder.is_dir():
+        pytest.skip("no real faces beside this checkout")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: i for i, name in enumerate(BUDGETS)}
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT).parts[0], len(order)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _seconds[Path(report.location[0]).parts[1]] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("seconds per directory (budget)")
+    for name, spent in _seconds.items():
+        budget = BUDGETS.get(name)
+        note = "  OVER BUDGET" if budget is not None and spent > budget else ""
+        terminalreporter.write_line(f"{name:16} {spent:7.1f} ({budget}){note}")
