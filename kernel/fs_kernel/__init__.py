@@ -22,7 +22,7 @@ from fs_kernel.hookspecs import API_VERSION, hookimpl
 from fs_kernel.types import Network, NetworkSpec, Output
 
 if TYPE_CHECKING:
-    from fs_kernel.run import TrainingRun, open_run
+    from fs_kernel.run import TrainedModel, TrainingRun, open_model, open_run
 
 __version__ = "0.1.0"
 
@@ -38,17 +38,19 @@ __all__ = [
     "NetworkSpec",
     "Output",
     "PluginError",
+    "TrainedModel",
     "TrainingError",
     "TrainingRun",
     "UsageError",
     "hookimpl",
+    "open_model",
     "open_run",
     "option",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("open_run", "TrainingRun"):
+    if name in ("open_run", "open_model", "TrainingRun", "TrainedModel"):
         from fs_kernel import run
 
         return getattr(run, name)

@@ -5,6 +5,7 @@ Nothing in the model folder is changed here.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import backend, discovery, graph, network, plugins
+from fs_kernel import discovery, graph, network, plugins
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.config import Config, Layer, read_toml, resolve
-from fs_kernel.errors import ModelFolderError, PluginError
+from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
 from fs_kernel.options import KERNEL_SECTIONS
 from fs_kernel.state import ModelState
 from fs_kernel.types import Network, Side
@@ -240,8 +241,6 @@ def settle_folders(parts: Assembled, sides: tuple[Side, ...]) -> dict[Side, Path
         UsageError: a side has none, or there is no such side.
         FacesError: a folder is missing.
     """
-    from fs_kernel.errors import FacesError, UsageError
-
     remembered: Mapping[str, str] = parts.state.folders if parts.state else {}
     given = parts.request.folders
     if unknown := [side for side in given if side not in sides]:
@@ -251,12 +250,7 @@ def settle_folders(parts: Assembled, sides: tuple[Side, ...]) -> dict[Side, Path
         path = given.get(side) or remembered.get(side)
         if path is None:
             raise UsageError(f"say where the faces of {side.upper()} are: -{side.upper()} FOLDER")
-        folders[side] = Path(path).absolute()
+        folders[side] = Path(os.path.abspath(path))  # noqa: PTH100
         if not folders[side].is_dir():
             raise FacesError(f"the folder of side {side.upper()} does not exist: {path}")
     return folders
-
-
-def require_device(config: Config) -> torch.device:
-    """The torch device of ``training.device``."""
-    return backend.device(config["training"].device)

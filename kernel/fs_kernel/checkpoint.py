@@ -139,7 +139,7 @@ class Checkpoints:
             raise ModelFolderError(f"{self.model_dir} holds no model")
         current = self.current_name()
         others = [name for name in reversed(names) if name != current]
-        problems = []
+        problems: list[str] = []
         for name in [current, *others] if current else others:
             problem = self.problem(name)
             if problem is None:

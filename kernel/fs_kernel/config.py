@@ -349,6 +349,12 @@ def resolve(
                     continue
                 values[section][key] = checked
                 origins[name] = layer.name
+    made: dict[str, Any] = {}
+    for section, cls in classes.items():
+        try:
+            made[section] = cls(**values[section])
+        except (ConfigError, ValueError) as error:
+            problems.append(f"[{section}]: {error}")
     if problems:
         raise ConfigError(problems)
-    return Config({s: cls(**values[s]) for s, cls in classes.items()}, origins), warnings
+    return Config(made, origins), warnings

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import importlib_metadata
 
@@ -38,6 +39,7 @@ INDEX = {
     ("addons", "console"): "fs-addon-console",
     ("addons", "preview"): "fs-addon-preview",
     ("commands", "faces"): "fs-feed-faces",
+    ("commands", "demo"): "fs-demo",
     ("losses", "ssim"): "fs-nn",
     ("losses", "mse"): "fs-nn",
     ("losses", "mae"): "fs-nn",
@@ -48,7 +50,7 @@ INDEX = {
 class Found:
     """One installed plugin: an entry point and the distribution it came with."""
 
-    def __init__(self, kind: str, name: str, value: str, dist: importlib_metadata.Distribution):
+    def __init__(self, kind: str, name: str, value: str, dist: Any):
         self.kind = kind
         self.name = name
         self.value = value
@@ -93,7 +95,7 @@ class Found:
         return f"{KINDS[self.kind]} '{self.name}' ({self.distribution} {self.version})"
 
 
-def _entries(dist: importlib_metadata.Distribution, group: str) -> list[tuple[str, str]]:
+def _entries(dist: Any, group: str) -> list[tuple[str, str]]:
     return [(e.name, e.value) for e in dist.entry_points if e.group == group]
 
 

@@ -94,3 +94,29 @@ class Swapper:
             if self._mask is None:
                 return face, None
             return face, outputs[self._mask].float().clamp(0, 1).cpu().numpy()[..., 0]
+
+
+class Swappers:
+    """Every swap direction of one network, each made once and then kept.
+
+    Args:
+        plugins: the run's plugins.
+        network: the trained network.
+        device: where to compute.
+        precision: of the forward pass.
+    """
+
+    def __init__(
+        self, plugins: Plugins, network: Network, device: torch.device, precision: str
+    ) -> None:
+        self._plugins, self._network = plugins, network
+        self._device, self._precision = device, precision
+        self._made: dict[tuple[Side, Side], Swapper] = {}
+
+    def __call__(self, source: Side, target: Side) -> Swapper:
+        """What turns batches of faces of ``source`` into ``target``."""
+        if (source, target) not in self._made:
+            swap = swapper_network(self._plugins, self._network, source, target)
+            forward = self._plugins.make_forward(swap, self._device, self._precision)
+            self._made[source, target] = Swapper(swap, forward, self._device)
+        return self._made[source, target]

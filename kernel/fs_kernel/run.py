@@ -8,8 +8,9 @@ from typing import Any
 
 from fs_kernel.assembly import Request, assemble
 from fs_kernel.engine import TrainingRun
+from fs_kernel.swap import TrainedModel
 
-__all__ = ["TrainingRun", "open_run"]
+__all__ = ["TrainedModel", "TrainingRun", "open_model", "open_run"]
 
 
 def open_run(
@@ -50,10 +51,7 @@ def open_run(
     Raises:
         FsError: of the kind that fits what is wrong; SystemExit never.
     """
-    values: dict[str, dict[str, Any]] = {}
-    for name, value in (set or {}).items():
-        section, _, key = name.rpartition(".")
-        values.setdefault(section, {})[key] = value
+    values = _by_section(set or {})
     objects: dict[str, Any] = {}
     training = values.setdefault("training", {})
     for kind, given in (("trainers", trainer), ("feeds", feed), ("executors", executor)):
@@ -81,3 +79,27 @@ def open_run(
             )
         )
     )
+
+
+def open_model(
+    model_dir: str | Path, model: Any = None, *, set: Mapping[str, Any] | None = None
+) -> TrainedModel:
+    """Open a trained model for use. Its folder is only read.
+
+    Args:
+        model_dir: the model folder.
+        model: path or object of the model plugin, if it is not an installed one.
+        set: option values, as in `open_run`.
+
+    Raises:
+        FsError: of the kind that fits what is wrong.
+    """
+    return TrainedModel(Path(model_dir), _by_section(set or {}), model)
+
+
+def _by_section(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section, {})[key] = value
+    return sections

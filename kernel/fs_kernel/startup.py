@@ -1,4 +1,8 @@
-"""What a run checks and records once it is known what it will be."""
+"""From the parts of a run to a session that is ready to train.
+
+Until `require_space` nothing in the model folder is touched; a session that cannot start leaves no
+trace.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,135 @@ import platform
 import shutil
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import backend, store
-from fs_kernel.assembly import Assembled
-from fs_kernel.config import Config
+from fs_kernel import assembly, backend, network, store
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.types import RunInfo
+from fs_kernel.state import ModelState, Session
+from fs_kernel.types import Feed, FeedSpec, Forward, Network, RunInfo, Side
+
+if TYPE_CHECKING:
+    import torch
 
 
-def require_space(parts: Assembled, info: RunInfo, keep: int) -> None:
+@attrs.define(eq=False)
+class Started:
+    """A session with everything but its trainer and its watchers."""
+
+    parts: assembly.Assembled
+    device: torch.device
+    seed: int
+    network: Network
+    feed: Feed
+    forward: Forward
+    state: ModelState
+    info: RunInfo
+    warnings: list[str]
+
+
+def start(parts: assembly.Assembled) -> Started:
+    """Build the network, check the faces, make the folder.
+
+    Raises:
+        FsError: of the kind that fits.
+    """
+    warnings = list(parts.warnings)
+    device = backend.device(parts.config["training"].device)
+    seed = assembly.settle_seed(parts.config)
+    built = assembly.make_network(parts, seed, device)
+    warnings += _freeze_and_load(parts, built)
+    folders = assembly.settle_folders(parts, built.sides)
+    feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed))
+    warnings += feed.warnings
+    try:
+        forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
+        state = _begin(parts, built, folders, seed)
+        info = _info(parts, built, feed, state, str(device), seed)
+        require_space(parts, info, parts.config["save"].keep)
+    except BaseException:
+        feed.close()
+        raise
+    return Started(parts, device, seed, built, feed, forward, state, info, warnings)
+
+
+def _freeze_and_load(parts: assembly.Assembled, built: Network) -> list[str]:
+    warnings: list[str] = []
+    source = parts.request.load_weights
+    frozen = parts.config["training"].freeze_weights
+    names = parts.plugins.freeze_layers(built) if frozen else []
+    for name in network.freeze(built, names):
+        warnings.append(f"there is no sub-model '{name}' to freeze")
+    if source is not None and parts.state is not None:
+        warnings.append("--load-weights is for a new model; this one resumes")
+    elif source is not None:
+        warnings.append(assembly.load_weights(parts, built, source, warnings.append))
+    return warnings
+
+
+def _feed_spec(parts: assembly.Assembled, built: Network, seed: int) -> FeedSpec:
+    size = parts.config["training"].batch_size
+    shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
+    return FeedSpec(
+        input_shapes=dict(zip(built.sides, shapes, strict=True)),
+        color_order=built.color_order,
+        outputs=tuple(built.outputs),
+        masks=parts.plugins.batch_needs(),
+        batch_size=size,
+        seed=seed,
+        slots=range(size),
+    )
+
+
+def _begin(
+    parts: assembly.Assembled, built: Network, folders: dict[Side, Path], seed: int
+) -> ModelState:
+    training = parts.config["training"]
+    state = parts.state or ModelState(
+        model=parts.plugins.of_kind("models").name,
+        network_name=built.model.name,
+        fingerprint=network.fingerprint(built),
+        parameters=network.count(built),
+    )
+    state.target_iterations = training.iterations
+    state.folders = {side: str(path) for side, path in folders.items()}
+    state.plugins = {i.kind: i.identity() for i in parts.plugins.chosen if i.kind != "addons"}
+    state.begin(Session(time.time(), state.iterations, training.batch_size, seed))
+    return state
+
+
+def _info(
+    parts: assembly.Assembled,
+    built: Network,
+    feed: Feed,
+    state: ModelState,
+    device: str,
+    seed: int,
+) -> RunInfo:
+    training = parts.config["training"]
+    return RunInfo(
+        model_dir=parts.request.model_dir,
+        model=state.model,
+        network_name=state.network_name,
+        trainer=state.plugins["trainers"]["name"],
+        feed=state.plugins["feeds"]["name"],
+        executor=state.plugins["executors"]["name"],
+        sides=built.sides,
+        parameters=state.parameters,
+        batch_size=training.batch_size,
+        device=device,
+        precision=training.precision,
+        seed=seed,
+        session=len(state.sessions),
+        start_step=state.iterations,
+        target_steps=training.iterations,
+        face_counts=dict(feed.sizes),
+    )
+
+
+def require_space(parts: assembly.Assembled, info: RunInfo, keep: int) -> None:
     """Make the model folder, prove it is writable and that its generations will fit.
 
     A generation's size is that of the last one, or for a new model the weights and two moments of
@@ -38,19 +159,18 @@ def require_space(parts: Assembled, info: RunInfo, keep: int) -> None:
         )
 
 
-def run_facts(parts: Assembled, info: RunInfo, config: Config, fingerprint: str) -> dict[str, Any]:
+def run_facts(session: Started) -> dict[str, Any]:
     """What ``run.json`` says of a session."""
-    facts = attrs.asdict(info)
-    facts["model_dir"] = str(info.model_dir)
     return {
         "format": 1,
         "started": time.time(),
         "command": sys.argv,
-        **facts,
-        "faces_fingerprint": fingerprint,
-        "options": config.as_dict(),
-        "origins": config.origins,
-        "plugins": [{"kind": i.kind, **i.identity()} for i in parts.plugins.chosen],
+        **attrs.asdict(session.info),
+        "model_dir": str(session.info.model_dir),
+        "faces_fingerprint": session.feed.fingerprint,
+        "options": session.parts.config.as_dict(),
+        "origins": session.parts.config.origins,
+        "plugins": [{"kind": i.kind, **i.identity()} for i in session.parts.plugins.chosen],
         "libraries": {
             "python": platform.python_version(),
             "torch": backend.torch().__version__,

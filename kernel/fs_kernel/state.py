@@ -42,9 +42,9 @@ class ModelState:
     Attributes:
         model: name of the model plugin.
         network_name: name of the network it built.
-        plugins: per kind, name, distribution, version and API of what was in use at the last save.
         fingerprint: of the network's weights' names and shapes.
         parameters: how many numbers the network holds.
+        plugins: per kind, name, distribution, version and API of what was in use at the last save.
         folders: the faces of each side, as absolute paths.
         iterations: steps done over all sessions.
         target_iterations: the total asked for.
@@ -54,10 +54,10 @@ class ModelState:
 
     model: str
     network_name: str
-    plugins: dict[str, dict[str, Any]]
     fingerprint: str
     parameters: int
-    folders: dict[str, str]
+    plugins: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    folders: dict[str, str] = attrs.field(factory=dict)
     sessions: list[Session] = attrs.field(factory=list)
     iterations: int = 0
     target_iterations: int = 0

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fs_kernel import backend, store
-from fs_kernel.assembly import Request, assemble, make_network, require_device
+from fs_kernel.assembly import Request, assemble, make_network
 from fs_kernel.errors import ModelFolderError, UsageError
-from fs_kernel.inference import Swapper, swapper_network
+from fs_kernel.inference import Swapper, Swappers
 from fs_kernel.types import Face, Side
 
 
@@ -52,19 +52,11 @@ class TrainedModel:
         if self._parts.generation is None:
             raise ModelFolderError(f"{model_dir} holds no model")
         self.warnings = self._parts.warnings
-        self.device = require_device(self._parts.config)
+        self.device = backend.device(self._parts.config["training"].device)
         self.network = make_network(self._parts, 0, self.device)
-        self._swappers: dict[tuple[Side, Side], Swapper] = {}
-
-    def swapper(self, source: Side, target: Side) -> Swapper:
-        """What turns batches of faces of ``source`` into ``target``; made once, then kept."""
-        if (source, target) not in self._swappers:
-            facade = self._parts.plugins
-            swap = swapper_network(facade, self.network, source, target)
-            precision = self._parts.config["training"].precision
-            forward = facade.make_forward(swap, self.device, precision)
-            self._swappers[source, target] = Swapper(swap, forward, self.device)
-        return self._swappers[source, target]
+        precision = self._parts.config["training"].precision
+        #: ``swapper(source, target)`` turns batches of faces of one side into another.
+        self.swapper = Swappers(self._parts.plugins, self.network, self.device, precision)
 
     def swap_folder(
         self,

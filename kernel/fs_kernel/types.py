@@ -162,7 +162,8 @@ class PreviewFaces:
     Attributes:
         inputs: per side ``(n, h, w, c)`` float32 0..1, what the network is fed.
         faces: per side ``(n, H, W, 3)`` uint8 BGR, the same faces with their surroundings.
-        boxes: per side ``(n, 4)`` int: left, top, right, bottom of the network's view in ``faces``.
+        boxes: per side ``(n, 4)`` int: left, top, right, bottom of the network's view, which lies
+            inside ``faces``.
         masks: per side ``(n, H, W)`` uint8 (255 = face) or None where there is no mask.
     """
 
@@ -230,14 +231,21 @@ class Sampler(Protocol):
 class Feed(Protocol):
     """An open source of batches."""
 
-    #: Usable faces per side.
-    sizes: Mapping[Side, int]
-    #: Lines the user should read once (skipped files, missing headers).
-    warnings: Sequence[str]
-    #: A short hash of what the faces are, for ``run.json``.
-    fingerprint: str
-    #: How many steps are drawn ahead.
-    lag: int
+    @property
+    def sizes(self) -> Mapping[Side, int]:
+        """Usable faces per side."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Lines the user should read once (skipped files, missing headers)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what the faces are, for ``run.json``."""
+
+    @property
+    def lag(self) -> int:
+        """How many steps are drawn ahead."""
 
     def start(self, sampler: Sampler, step: int) -> None:
         """Begin to prepare batches; the first `next` gives the batch of ``step``."""

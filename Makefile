@@ -1,0 +1,31 @@
+# Every target sets up what it needs in .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-dev.txt constraints.txt $(wildcard plugins_builtin/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+# Two synthetic people, a short training that visibly learns, a preview and a swap sheet.
+demo: $(VENV)/.installed
+	$(BIN)/fs demo $(DEMO)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/bench/bench.py
+
+clean:
+	rm -rf $(VENV) demo

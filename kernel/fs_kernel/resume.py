@@ -1,0 +1,64 @@
+"""Everything a session needs to go on exactly: taken for a checkpoint, and put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tomli_w
+
+from fs_kernel import graph, network, randomness, tree
+from fs_kernel.checkpoint import Content
+from fs_kernel.startup import Started
+from fs_kernel.types import Sampler
+
+
+def capture(session: Started, trainer: Any, sampler: Sampler, with_trainer: bool) -> Content:
+    """Copies of a session's state at this moment; training may go on while they are written.
+
+    Args:
+        session: the session.
+        trainer: the trainer's state.
+        sampler: the order of faces.
+        with_trainer: whether to ask the trainer for its state.
+    """
+    facade, built = session.parts.plugins, session.network
+    training: dict[str, Any] = {
+        "random": randomness.capture(session.device),
+        "keras_seeds": {name: v._value for name, v in network.seed_states(built).items()},
+        "sampler": sampler.state_dict(),
+    }
+    if with_trainer:
+        training["trainer"] = facade.trainer_state(trainer)
+    options = session.parts.config.as_dict()
+    options["training"]["seed"] = session.seed
+    return Content(
+        step=session.state.iterations,
+        network=graph.to_json(built),
+        weights={name: tree.cpu_copy(v._value) for name, v in network.weights(built).items()},
+        training=tree.pack(training),
+        state=session.state.to_json(),
+        config=tomli_w.dumps(options),
+    )
+
+
+def restore(session: Started, trainer: Any, sampler: Sampler) -> list[str]:
+    """Put back what `capture` took, but for the weights, which the network was built with.
+
+    Returns:
+        Lines for the user.
+    """
+    parts = session.parts
+    if parts.generation is None:
+        return []
+    lines = []
+    training = parts.checkpoints.read_training(parts.generation)
+    if (state := training.get("trainer")) is not None:
+        parts.plugins.restore_trainer(trainer, state)
+    else:
+        lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
+    sampler.load_state_dict(training["sampler"])
+    for name, variable in network.seed_states(session.network).items():
+        if name in training["keras_seeds"]:
+            variable._value.data.copy_(training["keras_seeds"][name])
+    randomness.restore(training["random"], session.device)
+    return lines

@@ -1,0 +1,42 @@
+"""What a trainer or an add-on gets to hold of a run, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from fs_kernel import network, plugins
+from fs_kernel.types import Side
+
+if TYPE_CHECKING:
+    import torch
+
+    from fs_kernel.config import Config
+    from fs_kernel.engine import TrainingRun
+
+
+class RunView:
+    """One plugin's `fs_kernel.types.Run`: its own options, the run's facts, a few requests."""
+
+    def __init__(self, owner: TrainingRun, config: Config) -> None:
+        self._owner = owner
+        self.config = config
+        self.info = owner.info
+        self.network = owner.network
+        self.device = owner.device
+        self.request_stop = owner.request_stop
+        self.request_save = owner.request_save
+        self.request_preview = owner.request_preview
+
+    @property
+    def step(self) -> int:
+        return self._owner.step
+
+    def forward(self, inputs: Mapping[Side, torch.Tensor], training: bool = True) -> list[Any]:
+        return self._owner.session.forward(inputs, training=training)
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        return network.parameters(self.network)
+
+    def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
+        return plugins.load(kind, name).plugin

@@ -1,0 +1,72 @@
+"""Plain lines, for log files and terminals without a cursor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from fs_kernel import Interval
+from fs_kernel.types import Finished, Metrics, RunInfo, Saved
+
+from fs_addon_console import lines
+from fs_addon_console.pace import Pace
+
+
+class PlainConsole:
+    """Writes a line at the first step, then at the given pace, at saves and at the end.
+
+    Args:
+        stream: where to.
+        interval: pace of the progress lines.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self, stream: TextIO, interval: Interval, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._interval = interval
+        self._clock = clock
+        self._pace = Pace()
+        self._target = 0
+        self._metrics: Metrics | None = None
+        self._written: tuple[int, float] | None = None
+
+    def on_start(self, info: RunInfo) -> None:
+        """Say what is about to be trained."""
+        self._target = info.target_steps
+        for line in lines.start(info):
+            self._write(line)
+
+    def on_metrics(self, metrics: Metrics) -> None:
+        """Write a progress line if one is due."""
+        now = self._clock()
+        self._pace.update(metrics, now)
+        self._metrics = metrics
+        if self._written is None or self._interval.due(
+            metrics.step - self._written[0], now - self._written[1]
+        ):
+            self._write_progress(metrics, now)
+
+    def on_checkpoint(self, saved: Saved) -> None:
+        """Say that everything up to this step is safe."""
+        self._write(lines.saved(saved))
+
+    def on_warning(self, message: str) -> None:
+        """Pass a warning on."""
+        self._write(f"warning: {message}")
+
+    def on_finish(self, outcome: Finished) -> None:
+        """Write the last losses, unless they were, and how it ended."""
+        last = self._metrics
+        if last is not None and self._written is not None and last.step > self._written[0]:
+            self._write_progress(last, self._clock())
+        self._write(lines.finish(outcome, self._target))
+
+    def _write_progress(self, metrics: Metrics, now: float) -> None:
+        self._write(lines.progress(metrics, self._target, self._pace.remaining(self._target, now)))
+        self._written = (metrics.step, now)
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)

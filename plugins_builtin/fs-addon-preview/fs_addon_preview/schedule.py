@@ -1,0 +1,49 @@
+"""When a preview is due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fs_kernel import Interval
+
+
+class Schedule:
+    """When to ask for a preview, after the one of the first step.
+
+    With an interval: every so many steps or seconds. Without: at every full minute of the first
+    ten (a missed minute is not made up for), then at every save.
+
+    Args:
+        interval: the pace the user chose, or neither steps nor seconds for the usual one.
+        step: steps done before the session.
+        clock: seconds, never going back.
+    """
+
+    MINUTES = 10
+
+    def __init__(
+        self, interval: Interval, step: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = interval
+        self._automatic = interval == Interval()
+        self._clock = clock
+        self._started = clock()
+        self._minute = 0
+        self._last = (step, self._started)
+
+    def due(self, step: int) -> bool:
+        """Whether to ask now that ``step`` is done; the answer counts as having asked."""
+        now = self._clock()
+        if self._automatic:
+            minute = min(int((now - self._started) // 60), self.MINUTES)
+            due, self._minute = minute > self._minute, minute
+            return due
+        due = self._interval.due(step - self._last[0], now - self._last[1])
+        if due:
+            self._last = (step, now)
+        return due
+
+    def due_at_save(self) -> bool:
+        """Whether to ask now that a save is done."""
+        return self._automatic and self._clock() - self._started >= 60 * self.MINUTES
