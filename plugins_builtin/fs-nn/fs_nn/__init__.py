@@ -1,0 +1,18 @@
+"""Layers, blocks, losses, optimisers and training parts that fs-kernel plugins are made of.
+
+Each module is a room of its own; import what you need from there. Importing the package itself
+imports neither torch nor keras, but settles that Keras, whenever it comes, runs on torch (unless
+``KERAS_BACKEND`` already says otherwise).
+
+* `fs_nn.options`: the option classes of the sections ``network``, ``loss`` and ``optimizer``.
+* `fs_nn.blocks`: the vocabulary networks are written in.
+* `fs_nn.layers`, `fs_nn.initializers`: what plain Keras lacks; `fs_nn.layers.custom_objects` names
+  every class a saved graph may contain.
+* `fs_nn.losses`, `fs_nn.collate`: losses of one picture, and how they become a side's loss.
+* `fs_nn.optimizers`: optimisers whose state belongs to named weights.
+* `fs_nn.sampling`: which faces a step sees.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")

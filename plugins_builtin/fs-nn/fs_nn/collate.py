@@ -1,0 +1,217 @@
+"""How losses of single pictures become the loss of a side.
+
+Per face output of a side and per loss function:
+
+* A *spatial* loss gives a map ``L``. With the penalised mask, ``L`` is multiplied by the face mask;
+  then for each multiplied area in turn (eyes, mouth) ``L`` becomes ``L + k * area * L``. The mean
+  over channels and pixels of the whole picture is taken; the masked area is not renormalised.
+* A *non-spatial* loss, or one whose map has no pixels of the picture (``masks_input``), sees masked
+  pictures instead: its value inside the face mask, plus ``k`` times its value inside each area.
+
+So a multiplier ``k`` makes an area count ``k + 1`` times. That is what the number means in the
+system people bring their settings from, and the same settings should train the same; it also makes
+1, the smallest value, stand for "off" (`fs_nn.options.LossOptions.multipliers` leaves it out).
+
+A mask that the batch does not hold is not applied. A learnt mask is compared without masks and with
+weight 1. Outputs of several sizes count the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+import torch
+from fs_kernel.errors import PluginError
+from fs_kernel.types import Batch, BatchLoss, ColorOrder, LossPart, Network, Output, Run, Side
+from torch import Tensor, nn
+
+from fs_nn.options import LossOptions
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+@attrs.frozen
+class Term:
+    """One loss function with its share.
+
+    Attributes:
+        name: what it is called in reports.
+        function: see `fs_nn.losses`.
+        weight: factor in the total.
+        masks_input: mask the pictures before, not the map after.
+        flip_colors: reverse the channels before.
+    """
+
+    name: str
+    function: Loss
+    weight: float
+    masks_input: bool
+    flip_colors: bool
+
+
+class LossCollator:
+    """The loss of each side of a network.
+
+    Args:
+        network: whose outputs are compared.
+        terms: the losses of faces; one may appear twice.
+        mask_loss: name and function of the loss of learnt masks.
+        penalized: apply the face mask.
+        multipliers: by mask name, how much more an area counts.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        terms: Sequence[Term],
+        mask_loss: tuple[str, Loss],
+        *,
+        penalized: bool,
+        multipliers: Mapping[str, int],
+    ) -> None:
+        self._network = network
+        self._terms = tuple(terms)
+        self._mask_name, self._mask_loss = mask_loss
+        self._penalized = penalized
+        self._multipliers = dict(multipliers)
+
+    def __call__(
+        self, side: Side, predictions: Sequence[Tensor], batch: Batch
+    ) -> tuple[Tensor, BatchLoss]:
+        """Compare one side's outputs with their targets.
+
+        Args:
+            side: which side.
+            predictions: all outputs of the network, ``(n, size, size, c)``.
+            batch: targets and masks.
+
+        Returns:
+            The side's total, a scalar with its graph, and the same in detail, detached.
+        """
+        masks = batch.meta.masks.get(side, {})
+        parts: list[LossPart] = []
+        outputs = self._network.outputs_of(side)
+        for (index, output), target in zip(outputs, batch.targets[side], strict=True):
+            if output.kind == "aux" or target is None:
+                continue
+            pair = _channels_first(predictions[index]), _channels_first(target)
+            if output.kind == "mask":
+                parts.append(self._of_mask(output, *pair))
+            else:
+                parts.extend(self._of_face(output, *pair, _of_size(masks, output.size)))
+        total = torch.stack([part.weighted for part in parts]).sum()
+        detached = tuple(
+            attrs.evolve(p, weighted=p.weighted.detach(), unweighted=p.unweighted.detach())
+            for p in parts
+        )
+        return total, BatchLoss(side, total.detach(), detached)
+
+    def _of_mask(self, output: Output, prediction: Tensor, target: Tensor) -> LossPart:
+        value = self._mask_loss(prediction, target).mean()
+        return LossPart(self._mask_name, f"mask_{output.size}", value, value)
+
+    def _of_face(
+        self, output: Output, prediction: Tensor, target: Tensor, masks: Mapping[str, Tensor]
+    ) -> list[LossPart]:
+        areas = [(masks[name], k) for name, k in self._multipliers.items() if name in masks]
+        face = masks.get("face") if self._penalized else None
+        parts = []
+        for term in self._terms:
+            pair = (prediction, target)
+            if term.flip_colors:
+                pair = (prediction.flip(1), target.flip(1))
+            measure = _on_masked_pictures if term.masks_input else _on_masked_map
+            value = measure(term.function, *pair, face, areas)
+            parts.append(LossPart(term.name, f"face_{output.size}", value * term.weight, value))
+        return parts
+
+
+def build_collator(run: Run, options: LossOptions) -> LossCollator:
+    """The collator that the options ask for, each loss tried once.
+
+    Raises:
+        ConfigError: a loss cannot handle pictures of the network's smallest face output.
+        PluginError: a loss is not installed, or gives neither a map nor one number per picture.
+    """
+    network = run.network
+    size = min(output.size for output in network.outputs if output.kind == "face")
+    terms = [
+        _term(name, _instance(run, name), weight, size, network.color_order, run.device)
+        for name, weight in options.functions
+    ]
+    mask_name = options.mask_loss_function
+    return LossCollator(
+        network,
+        terms,
+        (mask_name, _instance(run, mask_name)),
+        penalized=options.penalized_mask_loss,
+        multipliers=options.multipliers,
+    )
+
+
+def _instance(run: Run, name: str) -> Loss:
+    found = run.find("losses", name)
+    loss = found() if isinstance(found, type) else found
+    return loss.to(run.device) if isinstance(loss, nn.Module) else loss
+
+
+def _term(
+    name: str,
+    loss: Loss,
+    weight: float,
+    size: int,
+    color_order: ColorOrder,
+    device: torch.device,
+) -> Term:
+    values = torch.linspace(0.1, 0.9, 3 * size * size, device=device).reshape(1, 3, size, size)
+    with torch.no_grad():
+        shape = tuple(loss(values, values.flip(3)).shape)
+    spatial = shape in ((1, 3, size, size), (1, 1, size, size))
+    masks_input = getattr(loss, "masks_input", False)
+    if not spatial and shape != (1,) and not (masks_input and shape[:1] == (1,)):
+        raise PluginError(
+            f"loss '{name}' gave a result of shape {shape} for one picture of {size} pixels; "
+            "it must give a map of that size or one number per picture",
+            name,
+        )
+    wanted = getattr(loss, "color_order", color_order)
+    return Term(name, loss, weight, masks_input or not spatial, wanted != color_order)
+
+
+def _on_masked_map(
+    loss: Loss,
+    prediction: Tensor,
+    target: Tensor,
+    face: Tensor | None,
+    areas: Sequence[tuple[Tensor, int]],
+) -> Tensor:
+    values = loss(prediction, target)
+    if face is not None:
+        values = values * face
+    for area, factor in areas:
+        values = values + values * area * factor
+    return values.mean()
+
+
+def _on_masked_pictures(
+    loss: Loss,
+    prediction: Tensor,
+    target: Tensor,
+    face: Tensor | None,
+    areas: Sequence[tuple[Tensor, int]],
+) -> Tensor:
+    whole = (prediction, target) if face is None else (prediction * face, target * face)
+    value = loss(*whole).mean()
+    for area, factor in areas:
+        value = value + loss(prediction * area, target * area).mean() * factor
+    return value
+
+
+def _channels_first(pictures: Tensor) -> Tensor:
+    return pictures.permute(0, 3, 1, 2)
+
+
+def _of_size(masks: Mapping[str, Mapping[int, Tensor]], size: int) -> dict[str, Tensor]:
+    return {name: _channels_first(sizes[size]) for name, sizes in masks.items() if size in sizes}

@@ -1,0 +1,228 @@
+"""Optimisers: groups, settings, and state by name."""
+
+from __future__ import annotations
+
+import copy
+
+import attrs
+import pytest
+import torch
+from fake_run import FakeRun
+from fs_kernel.errors import ConfigError, ModelFolderError
+from fs_nn.optimizers import adam, build_optimizer
+from fs_nn.options import OptimizerOptions
+from torch.nn import Parameter
+
+SHAPES = {
+    "encoder/conv/kernel": (3, 3, 4, 8),
+    "encoder/conv/bias": (8,),
+    "decoder_a/dense/kernel": (8, 5),
+    "decoder_a/odd_bias": (2, 3),
+}
+
+
+def weights(shapes=SHAPES, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return {n: Parameter(torch.randn(s, generator=rng)) for n, s in shapes.items()}
+
+
+def make(parameters, installed=adam, **options):
+    run = FakeRun(weights=lambda: parameters, found={"optimizers": {"adam": installed}})
+    return build_optimizer(run, OptimizerOptions(**options))
+
+
+def train(optimizer, parameters, steps, seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        for parameter in parameters.values():
+            parameter.grad = torch.randn(parameter.shape, generator=rng)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def equal(one, two):
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_it_is_adam_with_decay_on_matrices_only():
+    ours, theirs = weights(), weights()
+    optimizer = make(
+        ours, learning_rate=1e-4, weight_decay=0.1, epsilon_exponent=-5, ada_beta_1=0.8
+    )
+    groups = [
+        {"params": [theirs["encoder/conv/kernel"], theirs["decoder_a/dense/kernel"]]},
+        {"params": [theirs["encoder/conv/bias"], theirs["decoder_a/odd_bias"]], "weight_decay": 0},
+    ]
+    plain = torch.optim.Adam(groups, 1e-4, (0.8, 0.999), 1e-5, 0.1, foreach=False)
+    train(optimizer, ours, 5)
+    rng = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        for parameter in theirs.values():
+            parameter.grad = torch.randn(parameter.shape, generator=rng)
+        plain.step()
+    for name, parameter in ours.items():
+        torch.testing.assert_close(parameter, theirs[name], rtol=1e-6, atol=1e-7)
+    assert optimizer.learning_rate == 1e-4
+
+
+def test_amsgrad_is_passed_on():
+    parameters = weights()
+    optimizer = make(parameters, ada_amsgrad=True)
+    train(optimizer, parameters, 1)
+    assert "max_exp_avg_sq" in optimizer.state()["encoder/conv/kernel"]["values"]
+
+
+def test_an_optimizer_gets_only_what_its_signature_names():
+    seen = {}
+
+    def sgd(params, lr, weight_decay):
+        seen.update(lr=lr, weight_decay=weight_decay)
+        return torch.optim.SGD(params, lr=lr, weight_decay=weight_decay)
+
+    parameters = weights()
+    optimizer = make(parameters, sgd, learning_rate=2e-5)
+    train(optimizer, parameters, 2)
+    assert seen == {"lr": 2e-5, "weight_decay": 0.0}
+    assert not equal(parameters, weights())
+
+
+def test_state_continues_to_the_bit():
+    straight, first = weights(), weights()
+    optimizer = make(straight, weight_decay=0.01)
+    train(optimizer, straight, 3)
+    train(optimizer, straight, 3, seed=2)
+
+    stopped = make(first, weight_decay=0.01)
+    train(stopped, first, 3)
+    tree = copy.deepcopy(stopped.state())
+    second = {name: Parameter(p.detach().clone()) for name, p in first.items()}
+    resumed = make(second, weight_decay=0.01)
+    resumed.restore(tree)
+    train(resumed, second, 3, seed=2)
+    assert equal(straight, second)
+    assert not equal(straight, first)
+
+
+def test_state_is_kept_by_name_whatever_the_order():
+    first = weights()
+    optimizer = make(first)
+    train(optimizer, first, 2)
+    tree = copy.deepcopy(optimizer.state())
+    turned = dict(reversed([(n, Parameter(p.detach().clone())) for n, p in first.items()]))
+    resumed = make(turned)
+    resumed.restore(tree)
+    for name, entry in resumed.state().items():
+        assert torch.equal(entry["values"]["exp_avg"], tree[name]["values"]["exp_avg"])
+
+
+def test_f7_freezing_and_unfreezing_keeps_the_rest():
+    everything = weights()
+    optimizer = make(everything)
+    train(optimizer, everything, 2)
+    tree = copy.deepcopy(optimizer.state())
+
+    fewer = {n: p for n, p in everything.items() if not n.startswith("encoder")}
+    frozen = make(fewer)
+    frozen.restore(tree)
+    assert set(frozen.state()) == set(fewer)
+    train(frozen, fewer, 1)
+
+    thawed = make(everything)
+    thawed.restore(copy.deepcopy(frozen.state()))
+    assert set(thawed.state()) == set(fewer)
+    train(thawed, everything, 1)
+    steps = {n: entry["values"]["step"].item() for n, entry in thawed.state().items()}
+    assert steps["encoder/conv/kernel"] == 1
+    assert steps["decoder_a/dense/kernel"] == 4
+
+
+def test_f12_options_changed_since_win():
+    before, after = weights(), weights()
+    optimizer = make(before, learning_rate=1e-5, epsilon_exponent=-7, weight_decay=0.0)
+    train(optimizer, before, 2)
+    tree = copy.deepcopy(optimizer.state())
+    options = {"learning_rate": 9e-5, "epsilon_exponent": -3, "weight_decay": 0.2}
+    resumed = make(after, **options)
+    resumed.restore(tree)
+    assert resumed.learning_rate == 9e-5
+    group, plain = resumed._optimizer.param_groups
+    assert (group["lr"], group["eps"], group["weight_decay"]) == (9e-5, 10.0**-3, 0.2)
+    assert (plain["lr"], plain["eps"], plain["weight_decay"]) == (9e-5, 10.0**-3, 0.0)
+
+
+def test_a_state_for_another_shape_is_refused_and_nothing_changes():
+    parameters = weights()
+    optimizer = make(parameters)
+    train(optimizer, parameters, 1)
+    tree = copy.deepcopy(optimizer.state())
+    other = weights({**SHAPES, "decoder_a/dense/kernel": (5, 8)})
+    resumed = make(other)
+    with pytest.raises(ModelFolderError, match=r"'decoder_a/dense/kernel' is for shape \[8, 5\]"):
+        resumed.restore(tree)
+    assert resumed.state() == {}
+
+
+def test_moments_take_the_strides_of_their_weight():
+    """A weight stored transposed must train as one that is not, also after a resume."""
+    plain = weights()
+    turned = {}
+    for name, parameter in weights().items():
+        last_first = parameter.detach().movedim(-1, 0).contiguous().movedim(0, -1)
+        turned[name] = Parameter(last_first)
+    assert turned["encoder/conv/kernel"].stride() != plain["encoder/conv/kernel"].stride()
+
+    def step(optimizer, parameters):
+        loss = sum((p.sin() * (i + 1)).sum() for i, p in enumerate(parameters.values()))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    one, two = make(plain), make(turned)
+    for optimizer, parameters in ((one, plain), (two, turned)):
+        step(optimizer, parameters)
+    tree = {  # as a file gives it: contiguous
+        name: {
+            "shape": entry["shape"],
+            "values": {
+                k: v.clone(memory_format=torch.contiguous_format)
+                for k, v in entry["values"].items()
+            },
+        }
+        for name, entry in two.state().items()
+    }
+    two = make(turned)
+    two.restore(tree)
+    kernel = turned["encoder/conv/kernel"]
+    moments = two._optimizer.state[kernel]
+    assert moments["exp_avg"].stride() == kernel.stride()
+    for optimizer, parameters in ((one, plain), (two, turned)):
+        step(optimizer, parameters)
+    for name, parameter in plain.items():
+        torch.testing.assert_close(parameter, turned[name], rtol=1e-6, atol=1e-8)
+
+
+def test_a_gradient_laid_out_otherwise_is_noticed_before_it_does_harm():
+    parameters = weights({"conv/kernel": (3, 4)})
+    optimizer = make(parameters)
+    kernel = parameters["conv/kernel"]
+    kernel.grad = torch.ones(4, 3).T
+    with pytest.raises(RuntimeError, match="'conv/kernel' has strides"):
+        optimizer.step()
+    assert equal(parameters, weights({"conv/kernel": (3, 4)}))
+
+
+def test_nothing_to_train_is_said():
+    with pytest.raises(ConfigError, match="all weights are frozen"):
+        make({})
+
+
+def test_defaults_are_the_known_ones():
+    assert attrs.asdict(OptimizerOptions()) == {
+        "optimizer": "adam",
+        "learning_rate": 5e-5,
+        "epsilon_exponent": -7,
+        "weight_decay": 0.0,
+        "ada_beta_1": 0.9,
+        "ada_beta_2": 0.999,
+        "ada_amsgrad": False,
+    }
