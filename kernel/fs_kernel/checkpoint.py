@@ -35,6 +35,14 @@ POINTER = "checkpoint.json"
 FOLDER = "checkpoints"
 FORMAT = 1
 _TEMPORARY = ".writing-"
+_FILES = (
+    "network.json",
+    "weights.safetensors",
+    "training.json",
+    "training.safetensors",
+    "state.json",
+    "config.toml",
+)
 
 
 @attrs.define
@@ -110,6 +118,8 @@ class Checkpoints:
             files = manifest["files"]
             if manifest["format"] != FORMAT:
                 return f"generation {name} has format {manifest['format']}, this is {FORMAT}"
+            if missing := [file for file in _FILES if file not in files]:
+                return f"generation {name}: {missing[0]} is missing"
             for file, facts in files.items():
                 if file != Path(file).name or not (path / file).is_file():
                     return f"generation {name}: {file} is missing"
@@ -208,8 +218,8 @@ class Checkpoints:
 
     def _free_name(self, step: int) -> str:
         base = f"{step:09d}"
-        taken = [name for name in self._names() if name[:9] == base]
-        return base if not taken else f"{base}-{len(taken) + 1:03d}"
+        taken = [int(name[10:] or 1) for name in self._names() if name[:9] == base]
+        return base if not taken else f"{base}-{max(taken) + 1:03d}"
 
     def _fill(self, folder: Path, content: Content) -> None:
         skeleton, tensors = content.training

@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,7 +114,7 @@ class Interval:
     def __str__(self) -> str:
         if self.steps is not None:
             return f"{self.steps}it"
-        return "0" if self.seconds is None else f"{self.seconds:g}s"
+        return "0" if self.seconds is None else f"{Decimal(repr(self.seconds)).normalize():f}s"
 
 
 def parse_duration(text: str) -> float:
@@ -248,10 +249,10 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
         ConfigError: the file is missing or is no TOML.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from None
     sections: dict[str, dict[str, Any]] = {}
 
@@ -279,7 +280,7 @@ def parse_assignment(text: str) -> tuple[str, str, Any]:
     try:
         parsed = tomllib.loads(f"x = {value}")
         return section, key, parsed["x"] if len(parsed) == 1 else value
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return section, key, value.strip()
 
 
@@ -333,7 +334,7 @@ def resolve(
                 annotation, info = known[key]
                 try:
                     checked = _check(value, annotation, info)
-                except (ValueError, TypeError) as error:
+                except Exception as error:
                     problems.append(f"{layer.name}: {name}: {error}")
                     continue
                 if layer.kind == "model" and info.fixed:

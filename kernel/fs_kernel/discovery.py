@@ -58,15 +58,15 @@ class Found:
 
     @cached_property
     def distribution(self) -> str:
-        return self._dist.metadata["Name"] or "unknown"
+        return self._dist.metadata.get("Name") or "unknown"
 
     @cached_property
     def version(self) -> str:
-        return self._dist.metadata["Version"] or "unknown"
+        return self._dist.metadata.get("Version") or "unknown"
 
     @cached_property
     def summary(self) -> str:
-        return self._dist.metadata["Summary"] or ""
+        return self._dist.metadata.get("Summary") or ""
 
     @cached_property
     def api(self) -> int | None:
@@ -104,12 +104,12 @@ def _scan() -> tuple[Found, ...]:
     found: list[Found] = []
     seen: set[str] = set()
     for dist in importlib_metadata.distributions():
-        text = dist.read_text("entry_points.txt")
-        if not text or GROUP not in text:
-            continue
         try:
+            text = dist.read_text("entry_points.txt")
+            if not text or GROUP not in text:
+                continue
             # The first of two copies on the path is the one Python would import.
-            name = (dist.metadata["Name"] or "").lower().replace("_", "-")
+            name = re.sub(r"[-_.]+", "-", dist.metadata.get("Name") or "").lower()
             if not name or name in seen:
                 continue
             seen.add(name)

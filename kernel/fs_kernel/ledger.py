@@ -52,10 +52,13 @@ class Ledger:
             if not all(math.isfinite(value) for value in row):
                 raise TrainingError(_describe(number, result))
         rest = iter(values[len(totals) :])
-        by_side = {
-            loss.side: {f"{p.output}/{p.function}": next(rest) for p in loss.parts}
-            for loss in last.losses
-        }
+        by_side: dict[str, dict[str, float]] = {}
+        for loss in last.losses:
+            values_of = by_side.setdefault(loss.side, {})
+            for part in loss.parts:
+                # One function may be chosen twice; what it adds to the total is then the sum.
+                name = f"{part.output}/{part.function}"
+                values_of[name] = values_of.get(name, 0.0) + next(rest)
         now = time.perf_counter()
         metrics = Metrics(
             step=step,

@@ -7,11 +7,12 @@ whatever it raises later is blamed on it by name. Nothing here imports torch or 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ import attrs
 import pluggy
 
 from fs_kernel import discovery
-from fs_kernel.config import Config, nearest_name
+from fs_kernel.config import Config, nearest_name, options_of
 from fs_kernel.errors import ConfigError, FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
+from fs_kernel.types import Network, NetworkSpec, StepResult
 
 if TYPE_CHECKING:
     import keras
@@ -35,13 +37,10 @@ if TYPE_CHECKING:
         Feed,
         FeedSpec,
         Forward,
-        Network,
-        NetworkSpec,
         Observer,
         Run,
         Sampler,
         Side,
-        StepResult,
         Tree,
     )
 
@@ -143,7 +142,8 @@ def _guarded(chosen: Chosen, call: Any) -> Any:
 
 def _check_api(chosen: Chosen, version: Any) -> None:
     if version is not None and version != API_VERSION:
-        action = "upgrade fs-kernel" if version > API_VERSION else "upgrade the plugin"
+        newer = isinstance(version, int | float) and version > API_VERSION
+        action = "upgrade fs-kernel" if newer else "upgrade the plugin"
         raise PluginError(
             f"{chosen} was written for plugin API {version}, this kernel speaks {API_VERSION}: "
             f"{action}",
@@ -173,17 +173,25 @@ class Plugins:
     def _register(self, item: Chosen) -> None:
         specs, required = HOOKS_OF_KIND[item.kind]
         allowed = _hook_names(specs) | _hook_names(CommonHooks)
+        name = f"{item.kind}.{item.name}"
+        if self._pm.has_plugin(name) or self._pm.is_registered(item.plugin):
+            raise PluginError(f"{item} was chosen twice", item.name)
+        if item.plugin.__hash__ is None:
+            raise PluginError(f"{item} is not hashable; define its class with eq=False", item.name)
         try:
-            self._pm.register(item.plugin, name=f"{item.kind}.{item.name}")
-        except (pluggy.PluginValidationError, ValueError) as error:
+            self._pm.register(item.plugin, name=name)
+        except pluggy.PluginValidationError as error:
             line = str(error).strip().splitlines()[-1].strip()
             raise PluginError(f"{item} does not fit the hooks: {line}", item.name) from error
+        except Exception as error:
+            raise blame(item, "the reading of its hooks", error) from error
         callers = self._pm.get_hookcallers(item.plugin) or []
         names = {caller.name for caller in callers}
         for name in sorted(names - allowed):
             near = nearest_name(name, allowed)
             word = discovery.KINDS[item.kind]
-            raise PluginError(f"{item}: '{name}' is no hook of a {word}{near}", item.name)
+            article = "an" if word[0] in "aeiou" else "a"
+            raise PluginError(f"{item}: '{name}' is no hook of {article} {word}{near}", item.name)
         missing = [name for name in required if name not in names]
         if missing:
             raise PluginError(
@@ -202,20 +210,38 @@ class Plugins:
         item = next(i for i in self.chosen if i.kind == kind and name in (None, i.name))
         return self.config.view(item.sections)
 
-    def _call(self, item: Chosen, hook: str, **arguments: Any) -> Any:
-        caller = self._pm.subset_hook_caller(
-            hook, [other.plugin for other in self.chosen if other.plugin is not item.plugin]
-        )
+    @contextlib.contextmanager
+    def blaming(self, item: Chosen, what: str) -> Iterator[None]:
+        """Blame ``item`` for whatever is raised inside, but for what is no fault of a plugin."""
         try:
-            result = caller(**arguments)
-        except (KeyboardInterrupt, FsError):
+            yield
+        except (KeyboardInterrupt, GeneratorExit, FsError):
             raise
         except BaseException as error:
             if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
                 raise
-            raise blame(item, hook, error) from error
+            raise blame(item, what, error) from error
+
+    def _call(self, item: Chosen, hook: str, **arguments: Any) -> Any:
+        caller = self._pm.subset_hook_caller(
+            hook, [other.plugin for other in self.chosen if other.plugin is not item.plugin]
+        )
+        with self.blaming(item, hook):
+            result = caller(**arguments)
         if isinstance(result, list) and caller.spec and not caller.spec.opts.get("firstresult"):
             return result[0] if result else None
+        return result
+
+    def _demand(self, wanted: type | str, item: Chosen, hook: str, **arguments: Any) -> Any:
+        """Call a hook whose result must be of a type, or have all the attributes named."""
+        result = self._call(item, hook, **arguments)
+        if isinstance(wanted, type):
+            fits, word = isinstance(result, wanted), wanted.__name__
+        else:
+            fits, word = all(hasattr(result, n) for n in wanted.split()), f"what has: {wanted}"
+        if not fits:
+            got = type(result).__name__
+            raise PluginError(f"{item} returned {got} from {hook}, not {word}", item.name)
         return result
 
     # --- every kind ---
@@ -230,6 +256,11 @@ class Plugins:
         owner: dict[str, Chosen] = {}
         for item in self.chosen:
             given = self._call(item, "config_defaults") or {}
+            with self.blaming(item, "config_defaults"):
+                for section, cls in given.items():
+                    options_of(cls)
+                    cls()
+                    section.strip()
             item.sections = tuple(given)
             for section, cls in given.items():
                 if section in sections and sections[section] is not cls:
@@ -242,11 +273,12 @@ class Plugins:
     # --- model ---
 
     def network_spec(self) -> NetworkSpec:
-        return self._call(self.of_kind("models"), "network_spec", config=self.view("models"))
+        item, config = self.of_kind("models"), self.view("models")
+        return self._demand(NetworkSpec, item, "network_spec", config=config)
 
     def build_model(self, inputs: dict[Side, keras.KerasTensor]) -> Network:
-        item = self.of_kind("models")
-        return self._call(item, "build_model", inputs=inputs, config=self.view("models"))
+        item, config = self.of_kind("models"), self.view("models")
+        return self._demand(Network, item, "build_model", inputs=inputs, config=config)
 
     def adapt_model(self, network: Network, before: Config) -> Network | None:
         item = self.of_kind("models")
@@ -284,15 +316,16 @@ class Plugins:
         self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int
     ) -> Sampler:
         item = self.of_kind("trainers")
-        return self._call(
-            item, "get_sampler", sizes=sizes, batch_size=batch_size, seed=seed, lag=lag
-        )
+        arguments = {"sizes": sizes, "batch_size": batch_size, "seed": seed, "lag": lag}
+        wanted = "draw update state_dict load_state_dict"
+        return self._demand(wanted, item, "get_sampler", **arguments)
 
     def start_trainer(self, run: Run) -> Any:
         return self._call(self.of_kind("trainers"), "start_trainer", run=run)
 
     def train_batch(self, state: Any, batch: Batch) -> StepResult:
-        return self._call(self.of_kind("trainers"), "train_batch", state=state, batch=batch)
+        item = self.of_kind("trainers")
+        return self._demand(StepResult, item, "train_batch", state=state, batch=batch)
 
     def trainer_state(self, state: Any) -> Tree:
         return self._call(self.of_kind("trainers"), "trainer_state", state=state)
@@ -304,7 +337,9 @@ class Plugins:
 
     def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec) -> Feed:
         item, config = self.of_kind("feeds"), self.view("feeds")
-        return self._call(item, "open_feed", folders=folders, spec=spec, config=config)
+        arguments = {"folders": folders, "spec": spec, "config": config}
+        wanted = "sizes warnings fingerprint lag start next preview close"
+        return self._demand(wanted, item, "open_feed", **arguments)
 
     def read_faces(
         self, source: Path, shape: tuple[int, int, int], color_order: str
@@ -318,12 +353,10 @@ class Plugins:
             color_order=color_order,
             config=self.view("feeds"),
         )
-        try:
+        if iterator is None:
+            raise PluginError(f"{item} cannot read faces: it has no hook read_faces", item.name)
+        with self.blaming(item, "read_faces"):
             yield from iterator
-        except (KeyboardInterrupt, FsError, GeneratorExit):
-            raise
-        except BaseException as error:
-            raise blame(item, "read_faces", error) from error
 
     def write_face(
         self,
@@ -348,12 +381,15 @@ class Plugins:
 
     def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
         item = self.of_kind("executors")
-        return self._call(item, "make_forward", network=network, device=device, precision=precision)
+        arguments = {"network": network, "device": device, "precision": precision}
+        return self._demand("__call__", item, "make_forward", **arguments)
 
     # --- add-ons ---
 
     def make_observers(self, item: Chosen, run: Run) -> list[Observer]:
-        return list(self._call(item, "make_observers", run=run) or [])
+        observers = self._call(item, "make_observers", run=run)
+        with self.blaming(item, "make_observers"):
+            return list(observers or [])
 
     def before_training(self, item: Chosen, run: Run) -> None:
         self._call(item, "before_training", run=run)

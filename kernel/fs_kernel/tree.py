@@ -37,11 +37,14 @@ def pack(tree: Tree) -> tuple[Any, dict[str, Any]]:
     tensors: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> Any:
-        if isinstance(node, torch.Tensor):
-            tensors[path] = cpu_copy(node)
-            return {_TENSOR: path}
-        if isinstance(node, np.ndarray):
-            tensors[path] = torch.from_numpy(np.ascontiguousarray(node).copy())
+        if isinstance(node, torch.Tensor | np.ndarray):
+            # Keys may hold slashes, so two places can spell one path.
+            while path in tensors:
+                path += "'"
+            if isinstance(node, torch.Tensor):
+                tensors[path] = cpu_copy(node)
+                return {_TENSOR: path}
+            tensors[path] = torch.from_numpy(np.array(node, order="C"))
             return {_ARRAY: path}
         if isinstance(node, Mapping):
             if bad := [k for k in node if not isinstance(k, str) or k.startswith("$")]:

@@ -102,9 +102,9 @@ def restore(model_dir: Path, generation: str | None) -> None:
     names = [g.name for g in opened.generations()]
     current = opened.current_name()
     if generation is None:
-        older = [n for n in names if n != current and not opened.problem(n)]
+        older = [n for n in names if (current is None or n < current) and not opened.problem(n)]
         if not older:
-            raise ModelFolderError(f"{model_dir} has no other whole generation")
+            raise ModelFolderError(f"{model_dir} has no older whole generation")
         generation = older[0]
     if generation not in names:
         raise ModelFolderError(
