@@ -17,7 +17,7 @@ from fs_kernel import discovery, graph, network, plugins
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.config import Config, Layer, read_toml, resolve
 from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
-from fs_kernel.options import KERNEL_SECTIONS
+from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.state import ModelState
 from fs_kernel.types import Network, Side
 
@@ -111,13 +111,11 @@ def _choose(
     kinds: tuple[str, ...] | None,
     warnings: list[str],
 ) -> list[plugins.Chosen]:
-    own = [
-        attrs.evolve(layer, values={"training": layer.values.get("training", {})})
-        for layer in layers
-    ]
-    config, _ = resolve({"training": KERNEL_SECTIONS["training"]}, own)
-    training = config["training"]
-    model = request.model if request.model is not None else state.model if state else "original"
+    config, _ = resolve({"training": TrainingOptions}, [_names_only(layer) for layer in layers])
+    training, folder = config["training"], str(request.model_dir)
+    model = request.model
+    if model is None:
+        model = _remembered(state, request.model_dir) if state else "original"
     wanted: list[tuple[str, Any]] = [
         ("models", model),
         ("trainers", request.objects.get("trainers", training.trainer)),
@@ -131,7 +129,7 @@ def _choose(
             "leave -t out, or choose another folder"
         )
     if kinds is None:
-        named = "training.addons" in config.origins
+        named = config.origins.get("training.addons", folder) != folder
         for addon in (*training.addons, *request.objects.get("addons", ())):
             try:
                 chosen.append(plugins.load("addons", addon))
@@ -140,6 +138,22 @@ def _choose(
                     raise
                 warnings.append(f"running without it: {error}")
     return chosen
+
+
+def _names_only(layer: Layer) -> Layer:
+    """The plugin names of a layer: what else is wrong is reported with all the rest."""
+    given = layer.values.get("training", {})
+    names = {key: given[key] for key in ("trainer", "feed", "executor", "addons") if key in given}
+    return attrs.evolve(layer, values={"training": names})
+
+
+def _remembered(state: ModelState, folder: Path) -> str:
+    """The name of the model plugin; a local file is never run because a model folder says so."""
+    if state.plugins.get("models", {}).get("distribution") is None:
+        raise PluginError(
+            f"{folder} was made with a local plugin, '{state.model}'; name it with -t", state.model
+        )
+    return state.model
 
 
 def _missing(addon: Any) -> bool:

@@ -218,7 +218,8 @@ class Checkpoints:
 
     def _free_name(self, step: int) -> str:
         base = f"{step:09d}"
-        taken = [int(name[10:] or 1) for name in self._names() if name[:9] == base]
+        suffixes = [name[10:] for name in self._names() if name[:9] == base]
+        taken = [int(text) if text.isdecimal() else 1 for text in suffixes]
         return base if not taken else f"{base}-{max(taken) + 1:03d}"
 
     def _fill(self, folder: Path, content: Content) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
@@ -63,11 +64,13 @@ class TrainingRun:
         self._finished = False
         self._preview_count = self._preview_step = 0
         self._began = self._saved_at = self._read_at = time.monotonic()
-        self._saved_step = self._read_step = self.step
+        self._saved_step = self._tried_step = self._read_step = self.step
+        self._saved_last = True
         try:
             self._start_trainer()
             self._start_watchers()
-            session.feed.start(self._sampler, self.step + 1)
+            with self._feed("start"):
+                session.feed.start(self._sampler, self.step + 1)
         except BaseException:
             self._observers.close()
             session.feed.close()
@@ -88,8 +91,11 @@ class TrainingRun:
 
     def _start_watchers(self) -> None:
         logs = self.info.model_dir / "logs"
-        self._events = events.EventLog(logs)
-        events.write_run_file(logs, self.info.session, startup.run_facts(self.session))
+        try:
+            self._events = events.EventLog(logs)
+            events.write_run_file(logs, self.info.session, startup.run_facts(self.session))
+        except OSError as error:
+            raise ModelFolderError(f"cannot write in {logs}: {error.strerror}") from error
         for item in self._plugins.chosen:
             if item.kind == "addons":
                 view = RunView(self, self._plugins.view("addons", item.name))
@@ -156,8 +162,9 @@ class TrainingRun:
     def _step(self) -> None:
         start = time.perf_counter()
         try:
-            batch = self._to_device(self.session.feed.next())
-            result = self._plugins.train_batch(self._trainer, batch)
+            with self._feed("next"):
+                batch = self._to_device(self.session.feed.next())
+            result = self._plugins.train_batch(self._trainer, batch, self.network.sides)
         except (MemoryError, backend.torch().OutOfMemoryError) as error:
             size = self.config["training"].batch_size
             raise TrainingError(
@@ -168,6 +175,9 @@ class TrainingRun:
         if result.sample_loss is not None:
             losses = {side: t.cpu().numpy() for side, t in result.sample_loss.items()}
             self._sampler.update(self.step, batch.meta.indices, losses)
+
+    def _feed(self, what: str) -> AbstractContextManager[None]:
+        return self._plugins.blaming(self._plugins.of_kind("feeds"), what)
 
     def _to_device(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":
@@ -197,8 +207,8 @@ class TrainingRun:
     def _attend(self) -> None:
         """Between steps: save and preview when it is time or somebody asked."""
         interval = self.config["save"].interval
-        due = interval.due(self.step - self._saved_step, time.monotonic() - self._saved_at)
-        if due or self._wants.pop("save", None):
+        due = interval.due(self.step - self._tried_step, time.monotonic() - self._saved_at)
+        if (due or self._wants.pop("save", None)) and not self._stop_reason():
             self._try_save()
         if (count := self._wants.pop("preview", None)) is not None:
             self._preview(count)
@@ -239,6 +249,7 @@ class TrainingRun:
         """
         self._read()
         start = time.monotonic()
+        self._tried_step = self.step
         options = self.config["save"]
         average = self._ledger.take_average()
         self.state.average_loss = average if average is not None else self.state.average_loss
@@ -247,13 +258,14 @@ class TrainingRun:
             content = resume.capture(self.session, self._trainer, self._sampler, with_trainer)
             written = self.session.parts.checkpoints.write(content, options.keep)
         except OSError as error:
+            intact = f"; the checkpoint of step {self._saved_step} is intact"
             raise ModelFolderError(
-                f"could not save step {self.step} in {self.info.model_dir}: {error.strerror}; "
-                f"the checkpoint of step {self._saved_step} is intact"
+                f"could not save step {self.step} in {self.info.model_dir}: {error.strerror}"
+                + (intact if self._saved_step else "")
             ) from error
         seconds = time.monotonic() - start
         saved = Saved(self.step, written.name, written.bytes, seconds, average)
-        self._saved_step, self._saved_at = self.step, time.monotonic()
+        self._saved_step, self._saved_at, self._saved_last = self.step, time.monotonic(), final
         self._ledger.resume_clock()
         self._event("saved", **{k: v for k, v in attrs.asdict(saved).items() if k != "step"})
         self._observers.tell("on_checkpoint", saved)
@@ -274,7 +286,9 @@ class TrainingRun:
     def _preview(self, count: int) -> None:
         self._read()
         self._preview_step = self.step
-        preview = make_preview(self, self.session.feed.preview(count), self.step)
+        with self._feed("preview"):
+            faces = self.session.feed.preview(count)
+        preview = make_preview(self, faces, self.step)
         self._event("preview")
         self._observers.tell("on_preview", preview)
         self._ledger.resume_clock()
@@ -283,11 +297,15 @@ class TrainingRun:
 
     def _finish(self, reason: str) -> Finished:
         self.state.stop_reason = reason
-        if self.step > self._saved_step or self.session.parts.generation is None:
+        if self._unsaved() or self.session.parts.generation is None:
             self.save(final=True)
         if reason != "stopped" and self._preview_count and self._preview_step != self.step:
             self._preview(self._preview_count)
         return self._end(reason)
+
+    def _unsaved(self) -> bool:
+        """Whether the newest save lacks steps, or was not told that it would be the last."""
+        return self.step > self._saved_step or not self._saved_last
 
     def _fail(self, error: BaseException) -> None:
         reason = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
@@ -301,14 +319,18 @@ class TrainingRun:
             self._event("finished", reason=reason, seconds=outcome.seconds, error=error)
             self._observers.tell("on_finish", outcome)
             self._observers.close()
-            self.session.feed.close()
+            try:
+                with self._feed("close"):
+                    self.session.feed.close()
+            except FsError as problem:
+                self.warn(str(problem))
         return outcome
 
     def close(self, save: bool = True) -> None:
         """End the run: save what was trained since the last save, stop workers. Twice is fine."""
         if self._finished:
             return
-        if save and self.step > self._saved_step:
+        if save and self._unsaved():
             self._finish(self._stop_reason() or "stopped")
         else:
             self._end(self._stop_reason() or "stopped")

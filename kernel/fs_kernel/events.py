@@ -40,7 +40,7 @@ class EventLog:
             if self._path.exists() and self._path.stat().st_size > _ROTATE_BYTES:
                 self._rotate()
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(_finite(record), ensure_ascii=False) + "\n")
+                stream.write(json.dumps(_finite(record)) + "\n")
         except OSError:
             return
 
@@ -76,7 +76,7 @@ def log_error(folder: Path, error: BaseException) -> Path | None:
     path = folder / "errors.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(time.strftime("--- %Y-%m-%d %H:%M:%S\n"))
             stream.writelines(traceback.format_exception(error))
     except OSError:

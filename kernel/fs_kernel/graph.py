@@ -13,6 +13,7 @@ from typing import Any
 
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.network import check
 from fs_kernel.types import Network, Output
 
 FORMAT = 1
@@ -92,6 +93,8 @@ def inspect(node: Any, custom: Mapping[str, type], source: str, depth: int = 0) 
 def _inspect_class(node: dict[str, Any], custom: Mapping[str, type], source: str) -> None:
     name, module = node["class_name"], node.get("module")
     registered = node.get("registered_name")
+    if not isinstance(name, str):
+        raise ModelFolderError(f"{source} holds a class_name that is no text; refused")
     if name in _STRUCTURE:
         return
     if name in custom:
@@ -126,9 +129,10 @@ def from_json(data: Mapping[str, Any], custom: Mapping[str, type], source: str) 
             name: keras.saving.deserialize_keras_object(item, custom_objects=dict(custom))
             for name, item in data.get("extra", {}).items()
         }
-        return Network(model, outputs, extra, tuple(data["sides"]), data["color_order"])
-    except ModelFolderError:
-        raise
+        if not all(isinstance(item, keras.Model) for item in (model, *extra.values())):
+            raise ValueError("its root is no model")
+        built = Network(model, outputs, extra, tuple(data["sides"]), data["color_order"])
+        return check(built, source)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise ModelFolderError(

@@ -64,7 +64,7 @@ class Ledger:
             step=step,
             losses=dict(zip(sides, rows[-1], strict=True)),
             parts=by_side,
-            learning_rate=last.learning_rate,
+            learning_rate=None if last.learning_rate is None else float(last.learning_rate),
             images_per_second=len(rows) * self._images / max(now - self._since, 1e-9),
             step_seconds=statistics.median(self._durations),
         )
@@ -91,7 +91,8 @@ def _describe(step: int, result: StepResult) -> str:
         for part in loss.parts
         if not math.isfinite(float(part.weighted))
     ]
-    bad = bad or [f"{loss.side} total" for loss in result.losses]
+    totals = [loss for loss in result.losses if not math.isfinite(float(loss.total))]
+    bad = bad or [f"{loss.side} total = {float(loss.total)}" for loss in totals]
     return (
         f"step {step}: the loss is no finite number ({', '.join(bad)}); nothing was saved since. "
         "Resume from the last checkpoint with a lower optimizer.learning_rate"

@@ -28,14 +28,15 @@ class _Watcher:
 
     def tell(self, event: str, arguments: tuple[Any, ...]) -> None:
         late = event == "on_metrics" and self._queue.qsize() >= _MAX_WAITING
-        if not self._off and not late and hasattr(self._observer, event):
+        if not self._off and not late:
             self._queue.put((event, arguments))
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             event, arguments = item
             try:
-                getattr(self._observer, event)(*arguments)
+                if (method := getattr(self._observer, event, None)) is not None:
+                    method(*arguments)
             except BaseException as error:
                 self._off = True
                 reason = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -323,9 +323,16 @@ class Plugins:
     def start_trainer(self, run: Run) -> Any:
         return self._call(self.of_kind("trainers"), "start_trainer", run=run)
 
-    def train_batch(self, state: Any, batch: Batch) -> StepResult:
+    def train_batch(self, state: Any, batch: Batch, sides: Sequence[Side]) -> StepResult:
         item = self.of_kind("trainers")
-        return self._demand(StepResult, item, "train_batch", state=state, batch=batch)
+        result = self._demand(StepResult, item, "train_batch", state=state, batch=batch)
+        given = [getattr(loss, "side", None) for loss in result.losses]
+        if given != list(sides):
+            raise PluginError(
+                f"{item} returned losses of {given} from train_batch, not of {list(sides)}",
+                item.name,
+            )
+        return result
 
     def trainer_state(self, state: Any) -> Tree:
         return self._call(self.of_kind("trainers"), "trainer_state", state=state)

@@ -29,13 +29,15 @@ def capture(session: Started, trainer: Any, sampler: Sampler, with_trainer: bool
     }
     if with_trainer:
         training["trainer"] = facade.trainer_state(trainer)
+    with facade.blaming(facade.of_kind("trainers"), "the packing of its state"):
+        packed = tree.pack(training)
     options = session.parts.config.as_dict()
     options["training"]["seed"] = session.seed
     return Content(
         step=session.state.iterations,
         network=graph.to_json(built),
         weights={name: tree.cpu_copy(v._value) for name, v in network.weights(built).items()},
-        training=tree.pack(training),
+        training=packed,
         state=session.state.to_json(),
         config=tomli_w.dumps(options),
     )

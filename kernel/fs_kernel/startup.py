@@ -134,7 +134,7 @@ def _info(
         session=len(state.sessions),
         start_step=state.iterations,
         target_steps=training.iterations,
-        face_counts=dict(feed.sizes),
+        face_counts={side: int(size) for side, size in feed.sizes.items()},
     )
 
 

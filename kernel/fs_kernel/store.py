@@ -65,7 +65,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def to_json_bytes(data: Any) -> bytes:
-    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path, limit: int = 64 * 2**20) -> Any:

@@ -74,10 +74,12 @@ def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
         if isinstance(node, dict):
             if len(node) == 1:
                 key, value = next(iter(node.items()))
-                if key == _FLOAT:
+                if key == _FLOAT and value in ("nan", "inf", "-inf"):
                     return float(value)
+                if key == _FLOAT:
+                    raise ModelFolderError(f"{source} holds {value!r} as a number")
                 if key in (_TENSOR, _ARRAY):
-                    if value not in tensors:
+                    if not isinstance(value, str) or value not in tensors:
                         raise ModelFolderError(f"{source} lacks the tensor {value}")
                     return tensors[value] if key == _TENSOR else tensors[value].numpy()
             return {key: walk(value) for key, value in node.items()}

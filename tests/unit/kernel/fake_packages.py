@@ -1,0 +1,92 @@
+"""Installed packages for tests: a ``.dist-info`` folder and, where wanted, code to import."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import importlib_metadata
+from fs_kernel import discovery
+
+#: Every required hook of a kind, doing nothing; bodies of fake plugins.
+HOOKS = {
+    "models": "network_spec build_model",
+    "trainers": "start_trainer train_batch get_sampler",
+    "feeds": "open_feed",
+    "executors": "make_forward",
+    "addons": "",
+}
+
+
+def look_again() -> None:
+    """Let the next discovery see what has changed on disk."""
+    importlib.invalidate_caches()
+    importlib_metadata.MetadataPathFinder.invalidate_caches()
+    discovery.refresh()
+
+
+def forget(folder: Path) -> None:
+    """Drop every module that was imported from ``folder``, and what discovery knows."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+    look_again()
+
+
+def empty_plugin(kind: str) -> str:
+    """Source of a module that has the required hooks of a kind, without arguments."""
+    hooks = [f"@hookimpl\ndef {hook}(): pass\n" for hook in HOOKS[kind].split()]
+    return "\n".join(["from fs_kernel import hookimpl", *hooks])
+
+
+@attrs.frozen
+class Site:
+    """A folder of installed packages."""
+
+    folder: Path
+
+    def install(
+        self,
+        name: str,
+        entries: Mapping[str, Mapping[str, str]],
+        code: Mapping[str, str] | None = None,
+        *,
+        version: str = "1.0",
+        api: int | None = 1,
+        metadata: str = "",
+    ) -> Path:
+        """Write one distribution.
+
+        Args:
+            name: of the distribution.
+            entries: ``{kind: {entry name: value}}``.
+            code: source by module name.
+            version: of the distribution.
+            api: the kernel API it declares; None for no declaration.
+            metadata: further METADATA lines.
+
+        Returns:
+            Its ``.dist-info`` folder.
+        """
+        folder = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}", "utf-8"
+        )
+        groups = {f"fs_kernel.{kind}": found for kind, found in entries.items()}
+        if api is not None:
+            groups["fs_kernel.api"] = {str(api): name.replace("-", "_")}
+        lines = [
+            line
+            for group, found in groups.items()
+            for line in (f"[{group}]", *(f"{key} = {value}" for key, value in found.items()), "")
+        ]
+        (folder / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+        for module, source in (code or {}).items():
+            (self.folder / f"{module}.py").write_text(textwrap.dedent(source), "utf-8")
+        look_again()
+        return folder

@@ -1,0 +1,328 @@
+"""A network as the kernel sees it, and the cut of one swap direction."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import torch
+from fs_kernel import inference, network
+from fs_kernel.checkpoint import load_tensors, save_tensors
+from fs_kernel.errors import ModelFolderError, PluginError, UsageError
+from fs_kernel.types import Network, NetworkSpec, Output
+from networks import autoencoder
+
+
+@pytest.fixture(autouse=True)
+def cpu():
+    with network.building(3, "cpu"):
+        yield
+
+
+def tensors(net):
+    return {name: v._value.detach().clone() for name, v in network.weights(net).items()}
+
+
+def pictures(seed=0, count=2):
+    return torch.rand((count, 8, 8, 3), generator=torch.Generator().manual_seed(seed))
+
+
+# --- names ---
+
+
+def test_every_weight_is_named_once_even_where_layers_share_names():
+    net = autoencoder()
+    named = network.weights(net)
+    assert len({id(v) for v in named.values()}) == len(named)
+    assert {id(v) for v in net.model.variables} - {
+        id(s) for s in network.seed_states(net).values()
+    } == {id(v) for v in named.values()}
+    for side in "ab":
+        for weight in ("conv/kernel", "conv/bias", "norm/gamma", "norm/moving_mean"):
+            assert f"decoder_{side}/{weight}" in named
+    assert network.count(net) == sum(int(np.prod(v.shape)) for v in named.values())
+
+
+def test_equal_names_beside_each_other_are_told_apart():
+    start = keras.Input((8, 8, 3), name="face_in_a")
+    twins = [keras.layers.Conv2D(3, 3, padding="same", name=f"conv_{i}") for i in (1, 2)]
+    model = keras.Model(start, twins[1](twins[0](start)), name="m")
+    for layer in twins:
+        layer.name = "conv"
+    net = Network(model, [Output("a", "face", 8)], {}, ("a",))
+    assert sorted(network.weights(net)) == [
+        "conv#2/bias",
+        "conv#2/kernel",
+        "conv/bias",
+        "conv/kernel",
+    ]
+
+
+def test_equal_layer_names_survive_saving_and_loading(tmp_path):
+    net, other = autoencoder(), autoencoder()
+    (tmp_path / "network.json").touch()
+    before = tensors(net)
+    save_tensors(before, tmp_path / "x.safetensors")
+    assert not torch.equal(before["decoder_a/conv/kernel"], before["decoder_b/conv/kernel"])
+    network.assign(other, load_tensors(tmp_path / "x.safetensors"), "x")
+    after = tensors(other)
+    assert list(after) == list(before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_layer_used_three_times_is_one_weight():
+    start = keras.Input((8, 8, 3), name="face_in_a")
+    conv = keras.layers.Conv2D(3, 3, padding="same", name="conv")
+    model = keras.Model(start, conv(conv(conv(start))), name="m")
+    net = Network(model, [Output("a", "face", 8)], {}, ("a",))
+    assert sorted(network.weights(net)) == ["conv/bias", "conv/kernel"]
+    assert network.count(net) == 3 * 3 * 3 * 3 + 3
+    assert len(network.parameters(net)) == 2
+
+
+def test_a_sub_model_used_by_both_sides_is_one_weight():
+    names = network.weights(autoencoder())
+    assert [n for n in names if n.startswith("encoder")] == [
+        "encoder/conv/kernel",
+        "encoder/conv/bias",
+    ]
+
+
+def test_extra_networks_are_named_apart_and_train():
+    net = autoencoder()
+    net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="conv")])
+    assert "extra:judge/conv/kernel" in network.weights(net)
+    assert "extra:judge/conv/kernel" in network.parameters(net)
+
+
+def test_parameters_are_what_trains():
+    net = autoencoder()
+    names = set(network.parameters(net))
+    assert "decoder_a/norm/gamma" in names
+    assert "decoder_a/norm/moving_mean" not in names
+    assert all(isinstance(p, torch.nn.Parameter) for p in network.parameters(net).values())
+
+
+def test_seed_states_are_found_by_layer():
+    names = list(network.seed_states(autoencoder()))
+    assert len(names) == 2
+    assert all(name.startswith("encoder/") for name in names)
+
+
+def test_sub_models_of_sub_models_are_found():
+    inner = autoencoder().model
+    start = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
+    outer = keras.Model(start, inner(start), name="outer")
+    assert set(network.sub_models(outer)) == {"net", "encoder", "decoder_a", "decoder_b"}
+
+
+def test_the_fingerprint_is_of_names_shapes_and_types_and_not_of_values():
+    net = autoencoder()
+    before = network.fingerprint(net)
+    with torch.no_grad():
+        for variable in network.weights(net).values():
+            variable._value.add_(1)
+    assert network.fingerprint(net) == before
+    assert network.fingerprint(autoencoder()) == before
+    net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert network.fingerprint(net) != before
+
+
+# --- building ---
+
+
+def test_building_under_one_seed_gives_one_network():
+    def once(seed):
+        with network.building(seed, "cpu"):
+            return tensors(autoencoder())
+
+    first, again, other = once(5), once(5), once(6)
+    assert list(first) == list(again)
+    assert all(torch.equal(first[n], again[n]) for n in first)
+    assert not torch.equal(first["encoder/conv/kernel"], other["encoder/conv/kernel"])
+
+
+def test_inputs_are_named_by_side():
+    inputs = network.make_inputs(NetworkSpec({"x": (4, 4, 3), "y": (8, 8, 1)}))
+    assert {s: (t.name, tuple(t.shape)) for s, t in inputs.items()} == {
+        "x": ("face_in_x", (None, 4, 4, 3)),
+        "y": ("face_in_y", (None, 8, 8, 1)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"outputs": [Output("a", "face", 8)]}, "describes 1 outputs, has 4"),
+        ({"sides": ("a",)}, "has 2 inputs, 1 sides"),
+        ({"outputs": [Output(s, "face", 8) for s in "abcd"]}, "has shape|names side 'c'"),
+        ({"outputs": [Output(s, k, 16) for s in "ab" for k in ("face", "mask")]}, "has shape"),
+        ({"outputs": [Output(s, k, 8) for s in "ab" for k in ("mask", "face")]}, "has shape"),
+        ({"outputs": [Output(s, "aux", 0) for s in "aabb"]}, "gives no face for side 'a'"),
+    ],
+)
+def test_a_network_that_is_not_what_it_says_is_refused(change, says):
+    import attrs
+
+    with pytest.raises(PluginError, match=says):
+        network.check(attrs.evolve(autoencoder(), **change), "model 'm'")
+
+
+def test_faces_are_sorted_by_size():
+    outputs = [Output("a", "face", 64), Output("a", "mask", 64), Output("a", "face", 16)]
+    net = Network(None, outputs)
+    assert [o.size for _, o in network.face_outputs(net, "a")] == [16, 64]
+
+
+# --- freezing, copying, assigning ---
+
+
+def test_freezing_takes_a_sub_model_out_of_training_and_back():
+    net = autoencoder()
+    everything = set(network.parameters(net))
+    assert network.freeze(net, ["encoder", "decoder_b", "nobody"]) == ["nobody"]
+    assert {n.split("/")[0] for n in network.parameters(net)} == {"decoder_a"}
+    assert network.freeze(net, []) == []
+    assert set(network.parameters(net)) == everything
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.pop("encoder/conv/kernel"), "lacks 1 weights, the first: encoder/conv/kernel"),
+        (lambda t: t.update(more=torch.ones(1)), "has 1 unknown weights, the first: more"),
+        (lambda t: t.update({"encoder/conv/bias": torch.ones(7)}), r"has shape \(7,\)"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(change, says):
+    net = autoencoder()
+    before = tensors(net)
+    given = {name: value + 1 for name, value in before.items()}
+    change(given)
+    with pytest.raises(ModelFolderError, match=says):
+        network.assign(net, given, "x")
+    assert all(torch.equal(before[n], v) for n, v in tensors(net).items())
+
+
+def test_sub_models_are_copied_where_they_fit():
+    net, source = autoencoder(), autoencoder()
+    given = tensors(source)
+    given["decoder_a/conv/kernel"] = torch.ones(9)
+    del given["decoder_a/conv/bias"]
+    before = tensors(net)
+    copied, skipped = network.copy_sub_models(net, given, ["encoder", "decoder_a"], "x")
+    after = tensors(net)
+    assert sorted(skipped) == ["decoder_a/conv/bias", "decoder_a/conv/kernel"]
+    assert all(torch.equal(after[n], given[n]) for n in copied)
+    untouched = set(after) - set(copied)
+    assert all(torch.equal(after[n], before[n]) for n in untouched)
+    assert all(n.startswith("decoder_b/") for n in untouched - set(skipped))
+
+
+@pytest.mark.parametrize("names", [[], ["nobody"], ["encode"]])
+def test_nothing_to_copy_is_an_error(names):
+    net = autoencoder()
+    with pytest.raises(UsageError, match="x: "):
+        network.copy_sub_models(net, tensors(net), names, "x")
+
+
+# --- the cut ---
+
+
+def nodes(net):
+    layers = [net.model, *network.sub_models(net.model).values()]
+    layers += [layer for model in layers for layer in model.layers]
+    return [(layer.name, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
+
+
+def run(model, batch):
+    with torch.no_grad():
+        result = model(batch, training=False)
+    return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def test_a_cut_is_exactly_the_targets_path():
+    net = autoencoder()
+    faces = pictures()
+    for source, target, offset in (("a", "b", 2), ("b", "a", 0), ("a", "a", 0)):
+        swap = inference.cut(net, source, target)
+        assert swap.sides == (source,)
+        assert [o.kind for o in swap.outputs] == ["face", "mask"]
+        whole = run(net.model, [faces, faces])
+        for got, expected in zip(run(swap.model, [faces]), whole[offset : offset + 2], strict=True):
+            assert torch.equal(got, expected)
+
+
+def test_cutting_leaves_the_source_as_it_was():
+    net = autoencoder()
+    faces = pictures()
+    before = (nodes(net), tensors(net), run(net.model, [faces, faces]), net.model.to_json())
+    swaps = [inference.cut(net, *pair) for pair in (("a", "b"), ("b", "a")) * 3]
+    results = [run(swap.model, [faces])[0] for swap in swaps]
+    assert nodes(net) == before[0]
+    assert all(torch.equal(before[1][n], v) for n, v in tensors(net).items())
+    after = run(net.model, [faces, faces])
+    assert all(torch.equal(x, y) for x, y in zip(before[2], after, strict=True))
+    assert net.model.to_json() == before[3]
+    for i in (0, 1):
+        assert torch.equal(results[i], results[i + 2])
+        assert torch.equal(results[i], results[i + 4])
+    assert not torch.equal(results[0], results[1])
+
+
+def test_a_cut_follows_the_weights_it_shares():
+    net = autoencoder()
+    swap = inference.cut(net, "a", "b")
+    faces = pictures()
+    before = run(swap.model, [faces])[0]
+    with torch.no_grad():
+        network.weights(net)["decoder_b/conv/bias"]._value.add_(0.5)
+    assert not torch.equal(run(swap.model, [faces])[0], before)
+
+
+def test_unknown_sides_are_named():
+    with pytest.raises(UsageError, match="no side 'c'.*a, b"):
+        inference.cut(autoencoder(), "a", "c")
+
+
+def test_a_path_that_needs_both_sides_cannot_be_cut():
+    inputs = [keras.Input((8, 8, 3), name=f"face_in_{s}") for s in "ab"]
+    both = keras.layers.Add()(inputs)
+    model = keras.Model(inputs, [both, inputs[1]], name="m")
+    net = Network(model, [Output(s, "face", 8) for s in "ab"], {}, ("a", "b"))
+    with pytest.raises(UsageError, match="needs other sides' faces too.*build_inference"):
+        inference.cut(net, "b", "a")
+
+
+def test_sides_of_different_shape_cannot_be_swapped():
+    inputs = [keras.Input((n, n, 3), name=f"face_in_{n}") for n in (8, 16)]
+    model = keras.Model(inputs, [keras.layers.Identity()(x) for x in inputs], name="m")
+    net = Network(model, [Output("a", "face", 8), Output("b", "face", 16)], {}, ("a", "b"))
+    with pytest.raises(UsageError, match="different shape"):
+        inference.cut(net, "a", "b")
+
+
+def test_a_swapper_gives_the_largest_face_and_mask_within_range():
+    outputs = [
+        Output("b", "mask", 4),
+        Output("b", "face", 4),
+        Output("b", "face", 8),
+        Output("b", "mask", 8),
+    ]
+    given = [torch.full((2, o.size, o.size, 3 if o.kind == "face" else 1), 7.0) for o in outputs]
+    given[2][0] = -3.0
+    net = Network(None, outputs, {}, ("a",))
+    swap = inference.Swapper(net, lambda inputs, training: given, torch.device("cpu"))
+    face, mask = swap(torch.zeros((2, 8, 8, 3)))
+    assert face.shape == (2, 8, 8, 3)
+    assert mask.shape == (2, 8, 8)
+    assert (face[0].max(), face[1].min()) == (0.0, 1.0)
+    assert mask.max() == 1.0
+
+
+def test_without_a_mask_there_is_none():
+    net = Network(None, [Output("b", "face", 8)], {}, ("a",))
+    swap = inference.Swapper(
+        net, lambda inputs, training: [torch.zeros((1, 8, 8, 3))], torch.device("cpu")
+    )
+    assert swap(torch.zeros((1, 8, 8, 3)))[1] is None

@@ -1,0 +1,484 @@
+"""The facade over the chosen plugins: loading, checking, calling, blaming."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import attrs
+import pytest
+from fake_packages import empty_plugin
+from fs_kernel import NetworkSpec, hookimpl
+from fs_kernel.config import option
+from fs_kernel.errors import ConfigError, FacesError, PluginError
+from fs_kernel.plugins import Chosen, Plugins, blame, load
+from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
+
+
+def facade(*pairs):
+    return Plugins([load(kind, plugin) for kind, plugin in pairs])
+
+
+SHORT = NetworkSpec({"a": (2, 2, 3)})
+
+
+@attrs.frozen
+class Own:
+    x: int = option(1, "X.")
+
+
+class Model:
+    """A model plugin whose hooks can be replaced one by one."""
+
+    name = "m"
+
+    @hookimpl
+    def config_defaults(self):
+        return {"model.m": Own}
+
+    @hookimpl
+    def network_spec(self, config):
+        return NetworkSpec({"a": (config["model.m"].x, 1, 3)})
+
+    @hookimpl
+    def build_model(self):
+        return None
+
+
+class Addon:
+    @hookimpl
+    def make_observers(self, run):
+        return [run]
+
+
+def test_hooks_are_called_with_the_plugins_own_sections_only():
+    plugins = facade(("models", Model()), ("trainers", PlainTrainer()), ("addons", Addon()))
+    classes = plugins.config_defaults()
+    assert classes == {"model.m": Own}
+    from fs_kernel.config import resolve
+
+    plugins.config = resolve({**classes, "training": Own}, [])[0]
+    assert plugins.network_spec() == NetworkSpec({"a": (1, 1, 3)})
+    assert list(plugins.view("models")) == ["model.m"]
+    assert list(plugins.view("trainers")) == []
+
+
+def test_optional_hooks_have_defaults():
+    plugins = facade(("models", Model()), ("trainers", PlainTrainer()))
+    plugins.config_defaults()
+    plugins.config = plugins.config.__class__({"model.m": Own()})
+    assert plugins.freeze_layers(None) == []
+    assert plugins.load_layers(None) == []
+    assert plugins.build_inference(None, "a", "b") is None
+    assert plugins.custom_objects() == {}
+    assert plugins.adapt_model(None, None) is None
+    assert plugins.batch_needs() == frozenset()
+    assert (
+        plugins.trainer_state({"adam": types.SimpleNamespace(state_dict=lambda: {"state": {}})})
+        == {}
+    )
+
+
+def test_plugins_may_leave_out_arguments():
+    class Short(Model):
+        @hookimpl
+        def network_spec(self):
+            return SHORT
+
+    plugins = facade(("models", Short()))
+    plugins.config_defaults()
+    plugins.config = plugins.config.__class__({"model.m": Own()})
+    assert plugins.network_spec() is SHORT
+
+
+def test_each_addon_answers_for_itself():
+    first, second = Addon(), Addon()
+    first.name, second.name = "one", "two"
+    plugins = facade(("addons", first), ("addons", second))
+    one, two = plugins.chosen
+    assert plugins.make_observers(one, "run 1") == ["run 1"]
+    assert plugins.make_observers(two, "run 2") == ["run 2"]
+
+
+def test_a_plugin_that_cannot_be_told_from_its_equals_is_refused():
+    @attrs.define
+    class Unhashable(Model):
+        x: int = 5
+
+    with pytest.raises(PluginError, match=r"model 'm' is not hashable.*eq=False"):
+        facade(("models", Unhashable()), ("trainers", PlainTrainer()))
+
+
+def test_two_sections_of_one_class_are_shared_and_of_two_classes_refused():
+    @attrs.frozen
+    class Other:
+        x: int = option(2, "X.")
+
+    class Trainer(PlainTrainer):
+        section = Own
+
+        @hookimpl
+        def config_defaults(self):
+            return {"model.m": self.section}
+
+    same = Trainer()
+    assert facade(("models", Model()), ("trainers", same)).config_defaults() == {"model.m": Own}
+    same.section = Other
+    with pytest.raises(ConfigError, match=r"model 'm' and trainer 'plain' give different options"):
+        facade(("models", Model()), ("trainers", same)).config_defaults()
+
+
+@pytest.mark.parametrize(
+    "given", [5, ["model.m"], {"model.m": 5}, {"model.m": dict}, {5: Own}, "model.m"]
+)
+def test_nonsense_from_config_defaults_is_blamed(given):
+    class Wrong(Model):
+        @hookimpl
+        def config_defaults(self):
+            return given
+
+    with pytest.raises(PluginError, match=r"model 'm'.*config_defaults"):
+        facade(("models", Wrong())).config_defaults()
+
+
+def test_options_without_a_default_are_blamed():
+    @attrs.frozen
+    class Bare:
+        x: int
+
+    class Wrong(Model):
+        @hookimpl
+        def config_defaults(self):
+            return {"model.m": Bare}
+
+    with pytest.raises(PluginError, match=r"model 'm'.*config_defaults"):
+        facade(("models", Wrong())).config_defaults()
+
+
+# --- blame ---
+
+
+class Failing(Model):
+    error: BaseException = ValueError("broken inside")
+
+    @hookimpl
+    def network_spec(self):
+        raise self.error
+
+    @hookimpl
+    def config_defaults(self):
+        return {}
+
+
+def call_failing(error):
+    plugin = Failing()
+    plugin.error = error
+    plugins = facade(("models", plugin), ("trainers", PlainTrainer()))
+    plugins.config_defaults()
+    return plugins.network_spec()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("broken inside"), "ValueError: broken inside"),
+        (ValueError("two\nlines"), "ValueError: two"),
+        (ValueError(), "ValueError"),
+        (SystemExit(3), "it called sys.exit(3)"),
+        (SystemExit("bye"), "it called sys.exit('bye')"),
+        (RecursionError("deep"), "RecursionError: deep"),
+    ],
+)
+def test_a_raise_names_plugin_and_hook(error, reason):
+    with pytest.raises(PluginError) as caught:
+        call_failing(error)
+    assert str(caught.value) == f"model 'm' failed in network_spec: {reason}"
+    assert caught.value.plugin == "m"
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), FacesError("no faces"), ConfigError("x"), MemoryError()]
+)
+def test_what_is_no_fault_of_the_plugin_passes(error):
+    with pytest.raises(type(error)) as caught:
+        call_failing(error)
+    assert caught.value is error
+
+
+def test_blame_names_distribution_version_and_where_to_report(site):
+    site.install(
+        "fs-model-aaa",
+        {"models": {"aaa": "aaa_blame"}},
+        {"aaa_blame": empty_plugin("models").replace("pass", "raise OSError('disk')")},
+        version="3.1",
+        metadata="Project-URL: Bug Tracker, https://example.org/bugs\n",
+    )
+    plugins = Plugins([load("models", "aaa")])
+    with pytest.raises(PluginError) as caught:
+        plugins.network_spec()
+    assert str(caught.value) == (
+        "model 'aaa' (fs-model-aaa 3.1) failed in network_spec: OSError: disk; "
+        "report it at https://example.org/bugs"
+    )
+
+
+def test_a_generator_of_faces_is_blamed_for_what_it_raises_later(tmp_path):
+    class Feed(ArrayFeed):
+        @hookimpl
+        def read_faces(self):
+            yield 1
+            raise ZeroDivisionError("later")
+
+    faces = facade(("feeds", Feed())).read_faces(tmp_path, (4, 4, 3), "bgr")
+    assert next(faces) == 1
+    with pytest.raises(PluginError, match="feed 'arrays' failed in read_faces: ZeroDivisionError"):
+        next(faces)
+
+
+def test_what_cannot_be_done_without_a_hook_is_said(tmp_path):
+    """ArrayFeed has no read_faces."""
+    with pytest.raises(PluginError, match="has no hook read_faces"):
+        list(facade(("feeds", ArrayFeed())).read_faces(tmp_path, (4, 4, 3), "bgr"))
+
+
+# --- results ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "plugin", "hook", "call"),
+    [
+        ("models", TinyModel, "network_spec", lambda p: p.network_spec()),
+        ("models", TinyModel, "build_model", lambda p: p.build_model({})),
+        ("trainers", PlainTrainer, "train_batch", lambda p: p.train_batch(None, None, "ab")),
+        ("trainers", PlainTrainer, "get_sampler", lambda p: p.get_sampler({}, 1, 1, 1)),
+        ("feeds", ArrayFeed, "open_feed", lambda p: p.open_feed({}, None)),
+        ("executors", PlainExecutor, "make_forward", lambda p: p.make_forward(0, 0, "fp32")),
+    ],
+)
+@pytest.mark.parametrize("result", [None, 5, "x", (), [None]])
+def test_nonsense_from_a_required_hook_is_blamed(kind, plugin, hook, call, result):
+    class Wrong(plugin):
+        @hookimpl
+        def config_defaults(self):
+            return {}
+
+    setattr(Wrong, hook, hookimpl(lambda self: result))
+    plugins = facade((kind, Wrong()))
+    plugins.config_defaults()
+    with pytest.raises(PluginError, match=f"returned {type(result).__name__} from {hook}, not "):
+        call(plugins)
+
+
+@pytest.mark.parametrize("result", [5, True])
+def test_nonsense_from_make_observers_is_blamed(result):
+    class Wrong(Addon):
+        make_observers = hookimpl(lambda self: result)
+
+    plugins = facade(("addons", Wrong()))
+    with pytest.raises(PluginError, match="'Wrong' failed in make_observers: TypeError"):
+        plugins.make_observers(plugins.chosen[0], None)
+
+
+# --- what fits ---
+
+
+def test_an_addon_with_a_models_hook_is_refused():
+    class Wrong(Addon):
+        @hookimpl
+        def build_model(self):
+            return None
+
+    with pytest.raises(PluginError, match="'build_model' is no hook of an add-on"):
+        facade(("addons", Wrong()))
+
+
+def test_a_misspelt_hook_names_the_nearest():
+    class Wrong(Model):
+        @hookimpl
+        def build_modl(self):
+            return None
+
+    with pytest.raises(
+        PluginError, match=r"'build_modl' is no hook of a model; did you mean 'build_model'"
+    ):
+        facade(("models", Wrong()))
+
+
+def test_a_hook_with_an_argument_nobody_gives_is_refused():
+    class Wrong(Model):
+        @hookimpl
+        def build_model(self, inputz):
+            return None
+
+    with pytest.raises(PluginError, match=r"model 'm' does not fit the hooks: .*inputz"):
+        facade(("models", Wrong()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "hooks"),
+    [
+        ("models", "network_spec, build_model"),
+        ("trainers", "start_trainer, train_batch, get_sampler"),
+        ("feeds", "open_feed"),
+        ("executors", "make_forward"),
+    ],
+)
+def test_missing_required_hooks_are_named(kind, hooks):
+    with pytest.raises(PluginError, match=f"lacks the hooks? {hooks} "):
+        facade((kind, types.ModuleType("empty")))
+
+
+def test_an_addon_may_be_empty():
+    facade(("addons", types.ModuleType("empty")))
+
+
+def test_an_unmarked_hook_is_no_hook():
+    class Wrong(PlainExecutor):
+        def make_forward(self, network, device, precision):
+            return None
+
+    with pytest.raises(PluginError, match=r"lacks the hook make_forward .is each marked"):
+        facade(("executors", Wrong()))
+
+
+def test_a_plugin_whose_attributes_raise_is_blamed():
+    class Wrong(Model):
+        @property
+        def build_model(self):
+            raise RuntimeError("attribute")
+
+    with pytest.raises(PluginError, match="model 'm'"):
+        facade(("models", Wrong()))
+
+
+def test_the_same_addon_twice_is_one_clear_line():
+    first, second = Addon(), Addon()
+    first.name = second.name = "one"
+    with pytest.raises(PluginError, match=r"add-on 'one'.*twice") as caught:
+        facade(("addons", first), ("addons", second))
+    assert "<" not in str(caught.value)
+
+
+# --- loading ---
+
+
+def test_a_class_is_made_an_object_without_arguments():
+    assert isinstance(load("models", TinyModel).plugin, TinyModel)
+
+
+def test_a_class_that_cannot_be_made_is_blamed():
+    class Wrong(Model):
+        def __init__(self, x):
+            pass
+
+    with pytest.raises(PluginError, match="'m' failed in its import: TypeError"):
+        load("models", Wrong)
+
+
+def test_an_object_goes_by_its_name_or_its_class():
+    assert load("models", TinyModel()).name == "tiny"
+    assert load("addons", Addon()).name == "Addon"
+    assert load("models", types.ModuleType("some_module")).name == "some_module"
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_python_file(tmp_path, monkeypatch, absolute):
+    (tmp_path / "my_net.py").write_text(empty_plugin("models"))
+    monkeypatch.chdir(tmp_path)
+    chosen = load("models", str(tmp_path / "my_net.py") if absolute else "./my_net.py")
+    assert chosen.name == "my_net"
+    Plugins([chosen])
+    assert chosen.identity()["distribution"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import no_such_module_at_all", "ModuleNotFoundError"),
+        ("def (", "SyntaxError"),
+        ("import sys; sys.exit(7)", r"it called sys\.exit\(7\)"),
+        ("raise BaseException('base')", "BaseException: base"),
+    ],
+)
+def test_a_python_file_that_fails_is_blamed(tmp_path, code, says):
+    file = tmp_path / "my_net.py"
+    file.write_text(code)
+    with pytest.raises(PluginError, match=f"model 'my_net' failed in its import: {says}"):
+        load("models", file)
+
+
+def test_a_missing_python_file(tmp_path):
+    with pytest.raises(PluginError, match=r"there is no file .*x\.py"):
+        load("models", tmp_path / "x.py")
+
+
+def test_modules_and_objects_by_reference():
+    assert load("models", "fs_kernel.testing:TinyModel").plugin.name == "tiny"
+    assert load("models", "fs_kernel.testing.plugins:TinyModel").name == (
+        "fs_kernel.testing.plugins:TinyModel"
+    )
+    assert load("addons", "fs_kernel.testing").plugin is sys.modules["fs_kernel.testing"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["fs_kernel.nothing", "fs_kernel.testing:Nothing", "no.such", ":x", ".", "..", "a..b", "./net"],
+)
+def test_bad_references_are_one_line(reference):
+    with pytest.raises(PluginError, match="failed in its import") as caught:
+        load("models", reference)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reference", ["", "  ", "no-such"])
+def test_bad_names_are_one_line(reference):
+    with pytest.raises(PluginError, match="there is no model"):
+        load("models", reference)
+
+
+@pytest.mark.parametrize(("api", "says"), [(2, "upgrade fs-kernel"), (0, "upgrade the plugin")])
+def test_another_api_is_refused_before_the_import(site, api, says):
+    code = {"api_net": "raise RuntimeError('imported')"}
+    site.install("fs-model-api", {"models": {"apinet": "api_net"}}, code, api=api)
+    with pytest.raises(PluginError, match=f"plugin API {api}, this kernel speaks 1: {says}"):
+        load("models", "apinet")
+    assert "api_net" not in sys.modules
+
+
+@pytest.mark.parametrize("version", [2, 0, "2", 1.5])
+def test_an_object_may_declare_its_api_too(version):
+    plugin = Model()
+    plugin.API_VERSION = version
+    with pytest.raises(PluginError, match=f"plugin API {version}"):
+        load("models", plugin)
+    plugin.API_VERSION = 1
+    assert load("models", plugin).plugin is plugin
+
+
+def test_plain_callables_of_other_kinds_are_not_called(site):
+    site.install(
+        "fs-loss-x",
+        {"losses": {"xloss": "xloss_code:Loss"}, "optimizers": {"xopt": "xloss_code:Loss"}},
+        {"xloss_code": "class Loss:\n    def __init__(self, needed): pass\n"},
+    )
+    assert isinstance(load("losses", "xloss").plugin, type)
+    assert isinstance(load("optimizers", "xopt").plugin, type)
+
+
+def test_identity_is_what_a_checkpoint_remembers(site):
+    code = {"ident_net": empty_plugin("models")}
+    site.install("fs-model-i", {"models": {"inet": "ident_net"}}, code, version="4")
+    assert load("models", "inet").identity() == {
+        "name": "inet",
+        "distribution": "fs-model-i",
+        "version": "4",
+        "api": 1,
+    }
+
+
+def test_blame_text_stands_alone():
+    chosen = Chosen("models", "x", None)
+    assert str(blame(chosen, "its import", KeyError("k"))) == (
+        "model 'x' failed in its import: KeyError: 'k'"
+    )

@@ -1,0 +1,136 @@
+"""Files that are replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+
+import pytest
+from fs_kernel import store
+from fs_kernel.errors import ModelFolderError
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+
+
+def test_replacing_leaves_one_file(tmp_path):
+    path = tmp_path / "x.json"
+    for text in (b"one", b"two"):
+        store.replace_bytes(path, text)
+        assert path.read_bytes() == text
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "write"])
+def test_a_failed_replacement_keeps_the_old_content_and_no_litter(tmp_path, monkeypatch, failing):
+    path = tmp_path / "x.json"
+    store.replace_bytes(path, b"old")
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    target = {"fsync": (os, "fsync"), "replace": (store.Path, "replace"), "write": None}[failing]
+    target = target or (store, "write_bytes")
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, fail)
+        with pytest.raises(OSError, match="No space"):
+            store.replace_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_writing_never_touches_an_existing_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        store.write_bytes(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_json_holds_any_text_a_file_name_can_have():
+    data = {"path": "/faces/\udcff", "other": "ä"}
+    assert json.loads(store.to_json_bytes(data).decode("ascii")) == data
+
+
+def test_numbers_json_lacks_are_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.to_json_bytes({"x": float("nan")})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xff", b"[" * 100_000])
+def test_broken_json_is_one_line(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"x\.json is no valid JSON"):
+        store.read_json(tmp_path / "x.json")
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "x.json").open("wb") as stream:
+        stream.truncate(10 * 2**20)
+    with pytest.raises(ModelFolderError, match="larger than 9 MiB"):
+        store.read_json(tmp_path / "x.json", limit=9 * 2**20)
+
+
+def test_a_missing_file_is_told_apart(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        store.read_json(tmp_path / "x.json")
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    with pytest.raises(ModelFolderError, match="cannot read"):
+        store.read_json(tmp_path)
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert store.sha256(tmp_path / "x") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def test_a_folder_is_made_writable_or_refused(tmp_path):
+    store.require_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelFolderError, match="is a file; a model needs a folder"):
+        store.require_writable(tmp_path / "file")
+    with pytest.raises(ModelFolderError, match="cannot write in"):
+        store.require_writable(tmp_path / "file" / "below")
+
+
+def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ModelFolderError, match=r"cannot write in .*: Permission denied"):
+        store.require_writable(tmp_path)
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_follow_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        store.replace_bytes(tmp_path / "x", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~umask
+
+
+@posix
+@pytest.mark.parametrize(("code", "raises"), [(22, False), (9, False), (5, True)])
+def test_folders_that_cannot_be_flushed_are_no_error(tmp_path, monkeypatch, code, raises):
+    def fail(_):
+        raise OSError(code, "x")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if raises:
+        with pytest.raises(OSError, match="x"):
+            store.flush_folder(tmp_path)
+    else:
+        store.flush_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_opened_is_not_flushed(tmp_path):
+    store.flush_folder(tmp_path / "missing")
