@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import discovery, graph, network, plugins
+from fs_kernel import discovery, graph, network, plugins, precision
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.config import Config, Layer, read_toml, resolve
 from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
@@ -193,7 +193,9 @@ def settle_seed(config: Config) -> int:
     return random.SystemRandom().randrange(2**31) if seed is None else int(seed)
 
 
-def make_network(parts: Assembled, seed: int, device: torch.device) -> Network:
+def make_network(
+    parts: Assembled, seed: int, device: torch.device, number_format: str = "fp32"
+) -> Network:
     """The network, with its weights: a new one, or what the checkpoint holds.
 
     Raises:
@@ -201,16 +203,24 @@ def make_network(parts: Assembled, seed: int, device: torch.device) -> Network:
     """
     with network.building(seed, device):
         if parts.generation is None:
-            return network.build(parts.plugins)
-        built = read_graph(parts)
-        item = parts.plugins.of_kind("models")
-        before = parts.before.view(item.sections)
-        adapted = parts.plugins.adapt_model(built, before)
-        built = built if adapted is None else adapted
-    source = f"generation {parts.generation}"
-    _require_fingerprint(parts, built)
-    network.assign(built, parts.checkpoints.read_weights(parts.generation), source)
+            built = network.build(parts.plugins)
+            built.mixed_layers = precision.following_layers(built)
+        else:
+            built = _adapt(parts, read_graph(parts))
+    if parts.generation is not None:
+        _require_fingerprint(parts, built)
+        tensors = parts.checkpoints.read_weights(parts.generation)
+        network.assign(built, tensors, f"generation {parts.generation}")
+    precision.apply(built, number_format, device.type)
     return built
+
+
+def _adapt(parts: Assembled, built: Network) -> Network:
+    sections = parts.plugins.of_kind("models").sections
+    adapted = parts.plugins.adapt_model(built, parts.before.view(sections))
+    if adapted is None:
+        return built
+    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs, extra=adapted.extra)
 
 
 def read_graph(parts: Assembled) -> Network:

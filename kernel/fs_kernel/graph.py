@@ -48,6 +48,7 @@ def to_json(network: Network) -> dict[str, Any]:
         "sides": list(network.sides),
         "color_order": network.color_order,
         "outputs": [{"side": o.side, "kind": o.kind, "size": o.size} for o in network.outputs],
+        "mixed_layers": list(network.mixed_layers),
         "model": keras.saving.serialize_keras_object(network.model),
         "extra": {n: keras.saving.serialize_keras_object(m) for n, m in network.extra.items()},
     }
@@ -131,7 +132,8 @@ def from_json(data: Mapping[str, Any], custom: Mapping[str, type], source: str) 
         }
         if not all(isinstance(item, keras.Model) for item in (model, *extra.values())):
             raise ValueError("its root is no model")
-        built = Network(model, outputs, extra, tuple(data["sides"]), data["color_order"])
+        mixed = tuple(map(str, data["mixed_layers"]))
+        built = Network(model, outputs, extra, tuple(data["sides"]), data["color_order"], mixed)
         return check(built, source)
     except Exception as error:
         reason = str(error).strip().splitlines()

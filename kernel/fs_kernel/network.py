@@ -115,7 +115,8 @@ def _walk(layer: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _walk(child, f"{path}{name}/")
 
 
-def _layers(network: Network) -> Iterator[tuple[str, Any]]:
+def layers(network: Network) -> Iterator[tuple[str, Any]]:
+    """Every layer and model of a network once, with the path that leads to it."""
     visited: set[int] = set()
     roots = {"": network.model, **{f"extra:{n}/": m for n, m in network.extra.items()}}
     for prefix, root in roots.items():
@@ -129,7 +130,7 @@ def weights(network: Network) -> dict[str, keras.Variable]:
     """Every weight once, by its lasting name, in the order of the graph."""
     named: dict[str, Any] = {}
     visited: set[int] = set()
-    for path, layer in _layers(network):
+    for path, layer in layers(network):
         for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
             if id(variable) in visited:
                 continue
@@ -145,7 +146,7 @@ def weights(network: Network) -> dict[str, keras.Variable]:
 def parameters(network: Network) -> dict[str, torch.nn.Parameter]:
     """The weights that train, as torch parameters, by name. Frozen ones are left out."""
     trains: dict[int, bool] = {}
-    for _, layer in _layers(network):
+    for _, layer in layers(network):
         for variable in layer.trainable_variables:
             trains[id(variable)] = True
     frozen = _frozen_ids(network)
@@ -158,7 +159,7 @@ def parameters(network: Network) -> dict[str, torch.nn.Parameter]:
 
 def _frozen_ids(network: Network) -> set[int]:
     frozen: set[int] = set()
-    for _, layer in _layers(network):
+    for _, layer in layers(network):
         if not layer.trainable:
             frozen.update(id(v) for v in layer.variables)
     return frozen
@@ -168,7 +169,7 @@ def seed_states(network: Network) -> dict[str, keras.Variable]:
     """The state of every Keras seed generator, by name: they are in no weights file."""
     return {
         f"{path}seed{i or ''}": generator.state
-        for path, layer in _layers(network)
+        for path, layer in layers(network)
         for i, generator in enumerate(getattr(layer, "_seed_generators", ()))
     }
 

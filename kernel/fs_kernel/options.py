@@ -25,7 +25,11 @@ class TrainingOptions:
         maximum=2**31 - 1,
     )
     device: str = option("auto", "Where to compute: auto, cpu, cuda, cuda:N or mps.")
-    precision: str = option("fp32", "Number format of the step.", choices=("fp32",))
+    precision: str = option(
+        "fp32",
+        "Number format of the layers; weights are float32 always. fp16 needs a GPU.",
+        choices=("fp32", "fp16", "bf16"),
+    )
     trainer: str = option("original", "Trainer plugin: how a batch trains the network.")
     feed: str = option("faces", "Feed plugin: where faces come from.")
     executor: str = option("keras", "Executor plugin: what runs the forward pass.")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from fs_kernel.types import (
         Batch,
+        BatchLoss,
         Face,
         FaceIterator,
         Feed,
@@ -332,6 +333,11 @@ class Plugins:
                 f"{item} returned losses of {given} from train_batch, not of {list(sides)}",
                 item.name,
             )
+        scalars = [x for loss in result.losses for x in (loss.total, *_weighted(loss))]
+        if not all(getattr(x, "shape", None) == () for x in scalars):
+            raise PluginError(
+                f"{item} returned a loss from train_batch that is no scalar tensor", item.name
+            )
         return result
 
     def trainer_state(self, state: Any) -> Tree:
@@ -400,6 +406,10 @@ class Plugins:
 
     def before_training(self, item: Chosen, run: Run) -> None:
         self._call(item, "before_training", run=run)
+
+
+def _weighted(loss: BatchLoss) -> list[Any]:
+    return [part.weighted for part in loss.parts]
 
 
 def _hook_names(specs: type) -> set[str]:

@@ -48,7 +48,7 @@ def start(parts: assembly.Assembled) -> Started:
     warnings = list(parts.warnings)
     device = backend.device(parts.config["training"].device)
     seed = assembly.settle_seed(parts.config)
-    built = assembly.make_network(parts, seed, device)
+    built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
     warnings += _freeze_and_load(parts, built)
     folders = assembly.settle_folders(parts, built.sides)
     feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed))

@@ -54,9 +54,8 @@ class TrainedModel:
         self.warnings = self._parts.warnings
         self.device = backend.device(self._parts.config["training"].device)
         self.network = make_network(self._parts, 0, self.device)
-        precision = self._parts.config["training"].precision
         #: ``swapper(source, target)`` turns batches of faces of one side into another.
-        self.swapper = Swappers(self._parts.plugins, self.network, self.device, precision)
+        self.swapper = Swappers(self._parts.plugins, self.network, self.device, "fp32")
 
     def swap_folder(
         self,

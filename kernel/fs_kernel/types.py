@@ -79,6 +79,7 @@ class Network:
         extra: networks that train and are saved, but are no part of the swap (discriminators).
         sides: the sides in the order of ``model.inputs``.
         color_order: channel order of inputs and face outputs.
+        mixed_layers: paths of the layers that follow ``training.precision``.
     """
 
     model: keras.Model
@@ -86,6 +87,7 @@ class Network:
     extra: dict[str, keras.Model] = attrs.field(factory=dict)
     sides: tuple[Side, ...] = ()
     color_order: ColorOrder = "bgr"
+    mixed_layers: tuple[str, ...] = ()
 
     def outputs_of(self, side: Side) -> list[tuple[int, Output]]:
         """The outputs of one side as ``(position in model.outputs, Output)``, in order."""

@@ -6,20 +6,10 @@ import errno
 import os
 import shutil
 import stat
-from pathlib import Path
 
 import pytest
-from fs_feed_faces.people import draw_people
 from fs_kernel.cli import run_cli
-
-SMALL = str(Path(__file__).parents[1] / "data" / "small_net.py")
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    draw_people(folder, 27, 128, 6)
-    return folder
+from small_runs import SMALL
 
 
 @pytest.fixture
@@ -185,8 +175,13 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(train, fs, tmp_path, mon
 def test_swap_of_nothing(train, fs, tmp_path):
     assert train()[0] == 0
     (tmp_path / "empty").mkdir()
-    code, errors = fs("swap", tmp_path / "model", tmp_path / "empty", tmp_path / "out")
-    assert code in (3, 4)
+    model, out = tmp_path / "model", tmp_path / "out"
+    code, errors = fs("swap", model, tmp_path / "empty", out, "-t", SMALL)
+    assert code == 3
+    assert "empty" in one_line(errors)
+    code, errors = fs("swap", model, tmp_path / "empty", out)
+    assert code == 4
+    assert "name it with -t" in one_line(errors)
     code, errors = fs("swap", tmp_path / "nothing", tmp_path / "empty", tmp_path / "out")
     assert code == 5
     assert "nothing holds no model" in one_line(errors)

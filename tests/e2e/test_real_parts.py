@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
-from pathlib import Path
 
 import cv2
 import fs_kernel
 import numpy as np
-import pytest
-from fs_feed_faces.people import draw_people
-
-SMALL = str(Path(__file__).parents[1] / "data" / "small_net.py")
-OPTIONS = {
-    "training.batch_size": 3,
-    "training.seed": 7,
-    "training.device": "cpu",
-    "training.iterations": 8,
-    "loader.num_processes": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    draw_people(folder, 26, 128, 5)
-    return folder
-
-
-def open_small(model, people, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fs_kernel.open_run(
-            model,
-            SMALL,
-            a=people / "A",
-            b=people / "B",
-            addons=[],
-            set=OPTIONS | options,
-        )
-
-
-def losses(run):
-    with run:
-        return [(m.step, m.losses["a"], m.losses["b"]) for m in run]
-
-
-def checksums(folder):
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def weights(model):
-    from safetensors.numpy import load_file
-
-    (current,) = {json.loads((model / "checkpoint.json").read_text())["generation"]}
-    return load_file(model / "checkpoints" / current / "weights.safetensors")
+from small_runs import OPTIONS, SMALL, checksums, losses, open_small, weights
 
 
 def test_two_runs_with_one_seed_give_the_same_losses_to_the_bit(tmp_path, people):
@@ -84,12 +34,12 @@ def test_a_learnt_mask_is_trained_and_used(tmp_path, people):
     options = {"network.learn_mask": True, "training.iterations": 3}
     run = open_small(tmp_path / "m", people, **options)
     with run:
-        metrics = [m for m in run][-1]
+        metrics = list(run)[-1]
     assert set(metrics.parts["a"]) == {"face_64/ssim", "face_64/mse", "mask_64/mse"}
     trained = fs_kernel.open_model(tmp_path / "m", SMALL)
     face, mask = trained.swapper("a", "b")(np_faces(2))
     assert (face.shape, mask.shape) == ((2, 64, 64, 3), (2, 64, 64))
-    assert trained.swap_folder(people / "A", tmp_path / "out") == 26
+    assert trained.swap_folder(people / "A", tmp_path / "out") == 27
 
 
 def np_faces(count):
@@ -110,7 +60,7 @@ def test_both_directions_from_one_model_repeatably_without_changing_it(tmp_path,
     for direction in ("a2b", "b2a"):
         one, two = (checksums(tmp_path / name / direction).values() for name in ("one", "two"))
         assert list(one) == list(two)
-        assert len(one) == 26
+        assert len(one) == 27
     assert not set(checksums(tmp_path / "one" / "a2b").values()) & set(
         checksums(tmp_path / "one" / "b2a").values()
     )

@@ -1,4 +1,4 @@
-"""Hold a built network against the facts of ``tests/data/model_facts_*.json``, layer by layer.
+"""Hold a built network against the facts of ``tests/data/model_facts/*.json``, layer by layer.
 
 A test of a model plugin is ``assert differences(network, facts) == []``; each difference is one
 line that says where. The keys of the facts are: per layer ``n`` name, ``c`` class, ``o`` output
@@ -17,12 +17,12 @@ from typing import Any
 import keras
 from fs_kernel.types import Network
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "data" / "model_facts"
 
 
 def load_facts(name: str) -> dict[str, dict[str, Any]]:
-    """The configurations in ``tests/data/model_facts_<name>.json``, by their name."""
-    return json.loads((DATA / f"model_facts_{name}.json").read_text(encoding="utf-8"))
+    """The configurations of the network ``name``, by their name."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def differences(network: Network, facts: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ class FakeRun:
         config: option objects by section.
         found: what is installed, ``found[kind][name]``.
         runs: the forward pass.
+        info: the facts of the session.
     """
 
     network: Network | None = None
@@ -27,6 +29,7 @@ class FakeRun:
     config: Mapping[str, Any] = attrs.field(factory=dict)
     found: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     runs: Callable[..., list[torch.Tensor]] | None = None
+    info: Any = SimpleNamespace(precision="fp32")
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:

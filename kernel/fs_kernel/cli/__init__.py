@@ -51,6 +51,19 @@ class LazyGroup(click.Group):
             raise PluginError(f"{chosen} is no click command", name)
         return chosen.plugin
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (FsError, click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            name = ctx.invoked_subcommand
+            if name is None or name in COMMANDS:
+                raise
+            from fs_kernel.plugins import blame, load
+
+            raise blame(load("commands", name), "its command", error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, line) for name, (_, line) in COMMANDS.items()]
         rows += [

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from fs_kernel.checkpoint import Checkpoints
@@ -114,3 +115,31 @@ def restore(model_dir: Path, generation: str | None) -> None:
         raise ModelFolderError(problem)
     opened.point_to(generation)
     say(f"{model_dir} is now at generation {generation}; {current} is kept")
+
+
+@model.command()
+@click.option("-t", "--model", "name", default="original", show_default=True, help="Model plugin.")
+@click.option("-c", "--config", "file", type=PATH, metavar="FILE", help="Options as TOML.")
+@click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """The network that the options describe: layers, parameters, memory for a batch."""
+    from fs_kernel.assembly import Request, assemble
+    from fs_kernel.config import assignments
+    from fs_kernel.summary import summarise
+
+    request = Request(Path(), name, config_file=file, values=assignments(settings))
+    facts = summarise(assemble(request, ("models",), look=False))
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(facts), indent=1))
+        return
+    for title, layers in facts.layers.items():
+        click.echo(f"{title}: {facts.sub_models[title]:,} parameters")
+        for layer, kind, shape, count in layers:
+            click.echo(f"  {layer:40} {kind:22} {shape:>14} {count:>14,}")
+    inputs = ", ".join(f"{s} {'x'.join(map(str, shape))}" for s, shape in facts.inputs.items())
+    outputs = ", ".join(f"{o['side']} {o['kind']} {o['size']}" for o in facts.outputs)
+    click.echo(f"{facts.network}: {facts.parameters:,} parameters")
+    click.echo(f"inputs: {inputs}\noutputs: {outputs}")
+    size = facts.training_bytes / 2**30
+    click.echo(f"training at batch {facts.batch_size}: about {size:.1f} GiB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,14 +38,17 @@ def _status(item: discovery.Found, duplicate: bool) -> str:
     return "ok"
 
 
-def _print(table: list[dict[str, Any]], as_json: bool) -> None:
+def _print(
+    table: list[dict[str, Any]],
+    as_json: bool,
+    heads: tuple[str, ...] = ("kind", "name", "distribution", "version", "api", "status"),
+) -> None:
     if as_json:
         click.echo(json.dumps(table, indent=1))
         return
     if not table:
         click.echo("nothing is installed; pip install fs-model-original to begin")
         return
-    heads = ("kind", "name", "distribution", "version", "api", "status")
     cells = [[str("-" if row[h] is None else row[h]) for h in heads] for row in table]
     widths = [max(len(r[i]) for r in [list(heads), *cells]) for i in range(len(heads))]
     for line in [list(heads), *cells]:
@@ -76,5 +80,21 @@ def show(name: str, as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def models(as_json: bool) -> None:
-    """List the installed networks."""
-    _print(rows("models"), as_json)
+    """The installed networks with their sizes, at default options."""
+    from fs_kernel.assembly import Request, assemble
+    from fs_kernel.errors import FsError
+    from fs_kernel.summary import summarise
+
+    table = []
+    for row in rows("models"):
+        try:
+            facts = summarise(assemble(Request(Path(), row["name"]), ("models",), look=False))
+            row |= {
+                "input": max(shape[0] for shape in facts.inputs.values()),
+                "output": max(output["size"] for output in facts.outputs),
+                "parameters": facts.parameters,
+            }
+        except FsError as error:
+            row |= {"input": None, "output": None, "parameters": None, "status": str(error)}
+        table.append(row)
+    _print(table, as_json, ("name", "distribution", "version", "input", "output", "parameters"))

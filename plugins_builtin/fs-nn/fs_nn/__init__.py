@@ -5,7 +5,8 @@ imports neither torch nor keras, but settles that Keras, whenever it comes, runs
 ``KERAS_BACKEND`` already says otherwise).
 
 * `fs_nn.options`: the option classes of the sections ``network``, ``loss`` and ``optimizer``.
-* `fs_nn.blocks`: the vocabulary networks are written in.
+* `fs_nn.blocks`, `fs_nn.upscalers`: the vocabulary networks are written in.
+* `fs_nn.networks`: how sub-models become a network.
 * `fs_nn.layers`, `fs_nn.initializers`: what plain Keras lacks; `fs_nn.layers.custom_objects` names
   every class a saved graph may contain.
 * `fs_nn.losses`, `fs_nn.collate`: losses of one picture, and how they become a side's loss.

@@ -12,7 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from fs_nn import vit
 from fs_nn.initializers import ICNR, ConvolutionAware
+from fs_nn.normalization import AdaInstanceNormalization, InstanceNormalization
 
 
 class PixelShuffler(keras.layers.Layer):
@@ -99,5 +101,13 @@ def custom_objects() -> dict[str, type]:
 
     A model plugin returns this from its ``custom_objects`` hook.
     """
-    classes = (PixelShuffler, ReflectionPadding2D, ICNR, ConvolutionAware)
+    classes = (
+        PixelShuffler,
+        ReflectionPadding2D,
+        InstanceNormalization,
+        AdaInstanceNormalization,
+        *vit.CLASSES,
+        ICNR,
+        ConvolutionAware,
+    )
     return {cls.__name__: cls for cls in classes}

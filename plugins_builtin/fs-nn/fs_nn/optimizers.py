@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.types import Run, Tree
+from torch import Tensor
 from torch.nn import Parameter
 
 from fs_nn.options import OptimizerOptions
@@ -23,13 +24,18 @@ class NamedOptimizer:
     Args:
         optimizer: over exactly ``parameters``.
         parameters: the weights by their lasting names.
+        scaler: scales the loss so that half-precision gradients do not vanish; None for none.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, Parameter]
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Mapping[str, Parameter],
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._parameters = dict(parameters)
+        self._scaler = scaler
         self._checked = False
 
     @property
@@ -37,27 +43,37 @@ class NamedOptimizer:
         """The rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
+    def backward(self, total: Tensor) -> None:
+        """Add the gradients of a loss, a scalar with its graph."""
+        (total if self._scaler is None else self._scaler.scale(total)).backward()
+
     def step(self) -> None:
-        """Change the weights by their gradients."""
+        """Change the weights by their gradients; a step with overflown ones is left out."""
         if not self._checked:
             self._check_layout()
             self._checked = True
-        self._optimizer.step()
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> Tree:
-        """What `restore` needs: ``{name of weight: {"shape": [...], "values": {...}}}``.
+        """What `restore` needs; the tensors are the optimiser's own, not copies.
 
-        The tensors are the optimiser's own, not copies.
+        Returns:
+            ``{"weights": {name: {"shape": [...], "values": {...}}}, "scaler": {...} or None}``.
         """
-        return {
+        weights = {
             name: {"shape": list(parameter.shape), "values": dict(values)}
             for name, parameter in self._parameters.items()
             if (values := self._optimizer.state.get(parameter))
         }
+        return {"weights": weights, "scaler": self._scaler and self._scaler.state_dict()}
 
     def restore(self, tree: Tree) -> None:
         """Take over what `state` gave; learning rate, decay and the like stay as they are now.
@@ -70,7 +86,7 @@ class NamedOptimizer:
         """
         state = {}
         for number, parameter in enumerate(self._in_group_order()):
-            entry = tree.get(self._name_of(parameter))
+            entry = tree["weights"].get(self._name_of(parameter))
             if entry is not None:
                 self._check_shape(parameter, entry["shape"])
                 state[number] = {
@@ -78,6 +94,8 @@ class NamedOptimizer:
                 }
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self._scaler is not None and tree["scaler"]:
+            self._scaler.load_state_dict(tree["scaler"])
         self._checked = False
 
     def _in_group_order(self) -> list[Parameter]:
@@ -112,7 +130,8 @@ def build_optimizer(run: Run, options: OptimizerOptions) -> NamedOptimizer:
 
     Weight decay applies to weights of rank 2 and more that are no biases; the rest is in a second
     group without it. An optimiser is given those of ``lr``, ``betas``, ``eps``, ``weight_decay``,
-    ``amsgrad`` that its signature names, and ``fused`` where torch has it for the device.
+    ``amsgrad`` that its signature names, and ``fused`` where torch has it for the device. The loss
+    is scaled under fp16.
 
     Raises:
         ConfigError: no weight is left to train.
@@ -131,7 +150,9 @@ def build_optimizer(run: Run, options: OptimizerOptions) -> NamedOptimizer:
     settings = _settings(options, run.device)
     accepted = inspect.signature(make).parameters
     chosen = {key: value for key, value in settings.items() if key in accepted}
-    return NamedOptimizer(make(groups, **chosen), parameters)
+    half = run.info.precision == "fp16"
+    scaler = torch.amp.GradScaler(run.device.type) if half else None
+    return NamedOptimizer(make(groups, **chosen), parameters, scaler)
 
 
 def _settings(options: OptimizerOptions, device: torch.device) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def train_batch(state: Trainer, batch: Batch) -> StepResult:
     predictions = state.run.forward(batch.inputs, training=True)
     sides = state.run.network.sides
     totals, losses = zip(*(state.collate(s, predictions, batch) for s in sides), strict=True)
-    sum(totals).backward()
+    state.optimizer.backward(sum(totals))
     learning_rate = state.optimizer.learning_rate
     state.optimizer.step()
     state.optimizer.zero_grad()

@@ -13,7 +13,7 @@ from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def cpu():
     with network.building(3, "cpu"):
         yield
@@ -281,7 +281,7 @@ def test_a_cut_follows_the_weights_it_shares():
 
 
 def test_unknown_sides_are_named():
-    with pytest.raises(UsageError, match="no side 'c'.*a, b"):
+    with pytest.raises(UsageError, match=r"no side 'c'.*a, b"):
         inference.cut(autoencoder(), "a", "c")
 
 
@@ -290,7 +290,7 @@ def test_a_path_that_needs_both_sides_cannot_be_cut():
     both = keras.layers.Add()(inputs)
     model = keras.Model(inputs, [both, inputs[1]], name="m")
     net = Network(model, [Output(s, "face", 8) for s in "ab"], {}, ("a", "b"))
-    with pytest.raises(UsageError, match="needs other sides' faces too.*build_inference"):
+    with pytest.raises(UsageError, match=r"needs other sides' faces too.*build_inference"):
         inference.cut(net, "b", "a")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
+import torch
 from fs_nn.blocks import Blocks, counted
 from fs_nn.initializers import ICNR, ConvolutionAware
 from fs_nn.options import NetworkOptions
@@ -100,3 +101,102 @@ def test_kernels_start_he_uniform_unless_told_otherwise():
     assert (type(plain), type(subpixel), type(subpixel.initializer)) == (he, ICNR, he)
     _, subpixel = kernels(Blocks(icnr_init=True, conv_aware_init=True))
     assert isinstance(subpixel.initializer, ConvolutionAware)
+
+
+def test_a_conv_block_in_all_its_forms():
+    x = keras.Input((16, 16, 3))
+    blocks = Blocks()
+    assert names(blocks.conv_block(x, 4, normalization="batch"), x) == [
+        "conv_4_0_conv2d",
+        "conv_4_0_batchnorm",
+        "conv_4_0_leakyrelu",
+    ]
+    assert names(blocks.conv_block(x, 4, normalization="instance", activation=None), x) == [
+        "conv_4_1_conv2d",
+        "conv_4_1_instancenorm",
+    ]
+    assert names(blocks.conv_block(x, 4, activation="swish"), x)[-1] == "conv_4_2_swish"
+    assert names(blocks.conv_block(x, 4, activation="prelu"), x)[-1] == "conv_4_3_prelu"
+    assert names(blocks.conv_block(x, 4, name="entry", slope=0.2), x)[-1] == "entry_leakyrelu"
+    depthwise = blocks.conv_block(x, 4, depthwise=True)
+    assert names(depthwise, x)[0] == "conv_4_4_dwconv2d"
+    assert depthwise.shape == (None, 8, 8, 3)
+
+
+def test_a_valid_convolution_is_never_mirrored():
+    x = keras.Input((8, 8, 3))
+    y = Blocks(reflect_padding=True).conv_block(x, 4, 4, 1, padding="valid")
+    assert names(y, x)[0] == "conv_4_0_conv2d"
+    assert y.shape == (None, 5, 5, 4)
+
+
+def test_a_separable_convolution():
+    x = keras.Input((16, 16, 6))
+    y = Blocks().separable(x, 8, initializer=keras.initializers.RandomNormal(0.0, 0.02))
+    model = keras.Model(x, y)
+    assert names(y, x) == ["separableconv2d_8_0_seperableconv2d", "separableconv2d_8_0_relu"]
+    assert y.shape == (None, 8, 8, 8)
+    layer = model.layers[1]
+    assert layer.depthwise_initializer.stddev == layer.pointwise_initializer.stddev == 0.02
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+def test_a_residual_block_begins_close_to_passing_its_input_on(reflect):
+    x = keras.Input((8, 8, 6))
+    y = Blocks(reflect_padding=reflect).residual(x, 6)
+    expected = [
+        "residual_6_0_reflectionpadding2d_0",
+        "residual_6_0_conv2d_0",
+        "residual_6_0_leakyrelu_1",
+        "residual_6_0_reflectionpadding2d_1",
+        "residual_6_0_conv2d_1",
+        "add",
+        "residual_6_0_leakyrelu_3",
+    ]
+    assert names(y, x) == [n for n in expected if reflect or "reflection" not in n]
+    assert y.shape == (None, 8, 8, 6)
+    model = keras.Model(x, y)
+    assert (
+        not keras.Model(x, Blocks().residual(x, 6, bias=False))
+        .get_layer("residual_6_1_conv2d_0")
+        .use_bias
+    )
+    model.get_layer("residual_6_0_conv2d_1").kernel.assign(torch.zeros(3, 3, 6, 6))
+    values = torch.rand((2, 8, 8, 6))
+    assert torch.allclose(model(values), values)
+
+
+def test_one_initialiser_object_draws_every_kernel_afresh():
+    normal = keras.initializers.RandomNormal(0.0, 0.02)
+    x = keras.Input((8, 8, 6))
+    blocks = Blocks()
+    y = blocks.conv_block(x, 6, 3, 1, initializer=normal)
+    y = blocks.conv_block(y, 6, 3, 1, initializer=normal)
+    y = blocks.dense(keras.layers.Flatten()(y), 384, (8, 8, 6), initializer=normal)
+    model = keras.Model(x, y)
+    first, second = (model.get_layer(f"conv_6_{i}_conv2d").kernel.numpy() for i in (0, 1))
+    assert not (first == second).all()
+    assert not torch.equal(model.get_layer("dense").kernel, model.get_layer("dense_1").kernel)
+    assert all(abs(v.std() - 0.02) < 0.004 for v in (first, second))
+
+
+def test_a_code_becomes_a_small_picture():
+    x = keras.Input((10,))
+    y = Blocks().dense(x, 5, (4, 4, 3))
+    assert names(y, x) == ["dense", "dense_1", "reshape"]
+    assert y.shape == (None, 4, 4, 3)
+
+
+def test_a_picture_doubles_once_per_upscaler():
+    x = keras.Input((4, 4, 6))
+    y = Blocks().picture(x, (8, 4), 1, name="mask_out_a")
+    assert names(y, x)[-1] == "mask_out_a_0"
+    assert y.shape == (None, 16, 16, 1)
+
+
+def test_a_larger_shuffle_starts_as_larger_blocks_of_one_colour():
+    x = keras.Input((4, 4, 3))
+    model = keras.Model(x, Blocks(icnr_init=True).upscale(x, 2, scale=4, activation=None))
+    picture = model(torch.rand((1, 4, 4, 3)))
+    block = picture[0, 4:8, 8:12]
+    assert torch.allclose(block, block[:1, :1].expand_as(block), atol=1e-6)

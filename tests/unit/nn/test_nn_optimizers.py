@@ -69,7 +69,7 @@ def test_amsgrad_is_passed_on():
     parameters = weights()
     optimizer = make(parameters, ada_amsgrad=True)
     train(optimizer, parameters, 1)
-    assert "max_exp_avg_sq" in optimizer.state()["encoder/conv/kernel"]["values"]
+    assert "max_exp_avg_sq" in optimizer.state()["weights"]["encoder/conv/kernel"]["values"]
 
 
 def test_an_optimizer_gets_only_what_its_signature_names():
@@ -111,8 +111,8 @@ def test_state_is_kept_by_name_whatever_the_order():
     turned = dict(reversed([(n, Parameter(p.detach().clone())) for n, p in first.items()]))
     resumed = make(turned)
     resumed.restore(tree)
-    for name, entry in resumed.state().items():
-        assert torch.equal(entry["values"]["exp_avg"], tree[name]["values"]["exp_avg"])
+    for name, entry in resumed.state()["weights"].items():
+        assert torch.equal(entry["values"]["exp_avg"], tree["weights"][name]["values"]["exp_avg"])
 
 
 def test_f7_freezing_and_unfreezing_keeps_the_rest():
@@ -124,14 +124,14 @@ def test_f7_freezing_and_unfreezing_keeps_the_rest():
     fewer = {n: p for n, p in everything.items() if not n.startswith("encoder")}
     frozen = make(fewer)
     frozen.restore(tree)
-    assert set(frozen.state()) == set(fewer)
+    assert set(frozen.state()["weights"]) == set(fewer)
     train(frozen, fewer, 1)
 
     thawed = make(everything)
     thawed.restore(copy.deepcopy(frozen.state()))
-    assert set(thawed.state()) == set(fewer)
+    assert set(thawed.state()["weights"]) == set(fewer)
     train(thawed, everything, 1)
-    steps = {n: entry["values"]["step"].item() for n, entry in thawed.state().items()}
+    steps = {n: entry["values"]["step"].item() for n, entry in thawed.state()["weights"].items()}
     assert steps["encoder/conv/kernel"] == 1
     assert steps["decoder_a/dense/kernel"] == 4
 
@@ -159,7 +159,7 @@ def test_a_state_for_another_shape_is_refused_and_nothing_changes():
     resumed = make(other)
     with pytest.raises(ModelFolderError, match=r"'decoder_a/dense/kernel' is for shape \[8, 5\]"):
         resumed.restore(tree)
-    assert resumed.state() == {}
+    assert resumed.state()["weights"] == {}
 
 
 def test_moments_take_the_strides_of_their_weight():
@@ -188,10 +188,10 @@ def test_moments_take_the_strides_of_their_weight():
                 for k, v in entry["values"].items()
             },
         }
-        for name, entry in two.state().items()
+        for name, entry in two.state()["weights"].items()
     }
     two = make(turned)
-    two.restore(tree)
+    two.restore({"weights": tree, "scaler": None})
     kernel = turned["encoder/conv/kernel"]
     moments = two._optimizer.state[kernel]
     assert moments["exp_avg"].stride() == kernel.stride()

@@ -1,0 +1,96 @@
+"""What the kernel may import, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fs_kernel
+import pytest
+
+KERNEL = Path(fs_kernel.__file__).parent
+FILES = sorted(KERNEL.rglob("*.py"))
+OWN = {
+    "attrs",
+    "cattrs",
+    "click",
+    "fs_kernel",
+    "importlib_metadata",
+    "keras",
+    "numpy",
+    "pluggy",
+    "rich",
+    "safetensors",
+    "tomli_w",
+    "torch",
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(KERNEL)))
+def test_the_kernel_imports_its_dependencies_and_no_plugin(path):
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert roots - set(sys.stdlib_module_names) <= OWN
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if p.relative_to(KERNEL).parts[0] != "testing"],
+    ids=lambda p: str(p.relative_to(KERNEL)),
+)
+def test_the_kernel_does_not_use_its_testing_kit(path):
+    assert not [name for name in imports(path) if name.startswith("fs_kernel.testing")]
+
+
+def test_no_module_names_a_plugin_but_the_index_and_the_defaults():
+    """Names of built-in plugins are data of two rooms, and nobody decides anything by them."""
+    allowed = {"discovery.py", "options.py", "assembly.py", "run.py", "cli"}
+    for path in FILES:
+        if path.relative_to(KERNEL).parts[0] in allowed:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                values = [c.value for c in node.comparators if isinstance(c, ast.Constant)]
+                assert not {"original", "faces", "console", "preview"} & {
+                    v for v in values if isinstance(v, str)
+                }, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fs_kernel",
+        "import fs_kernel.cli",
+        "import fs_kernel, fs_kernel.cli.run, fs_kernel.cli.swap, fs_kernel.cli.model",
+        "import fs_kernel.hookspecs, fs_kernel.types, fs_kernel.config, fs_kernel.discovery",
+        "import fs_kernel.plugins, fs_kernel.checkpoint, fs_kernel.state, fs_kernel.store",
+        "import fs_kernel.testing",
+        "from fs_kernel import hookimpl, option, Network",
+    ],
+)
+def test_importing_is_light(code):
+    program = f"import sys\n{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
+    )
+    roots = set(result.stdout.split())
+    assert "fs_kernel" in roots
+    assert not roots & {"torch", "keras", "cv2", "fs_nn"}
+
+
+def test_everything_the_package_promises_is_there():
+    missing = [name for name in fs_kernel.__all__ if not hasattr(fs_kernel, name)]
+    assert missing == []
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        fs_kernel.nonsense
