@@ -33,6 +33,16 @@ KINDS = {
 #: The distributions this project publishes, so that a missing plugin can be named with its package.
 INDEX = {
     ("models", "original"): "fs-model-original",
+    ("models", "lightweight"): "fs-model-lightweight",
+    ("models", "dfaker"): "fs-model-dfaker",
+    ("models", "dfl_h128"): "fs-model-dfl-h128",
+    ("models", "dfl_sae"): "fs-model-dfl-sae",
+    ("models", "dlight"): "fs-model-dlight",
+    ("models", "iae"): "fs-model-iae",
+    ("models", "realface"): "fs-model-realface",
+    ("models", "unbalanced"): "fs-model-unbalanced",
+    ("models", "villain"): "fs-model-villain",
+    ("models", "phaze_a"): "fs-model-phaze-a",
     ("trainers", "original"): "fs-trainer-original",
     ("feeds", "faces"): "fs-feed-faces",
     ("executors", "keras"): "fs-executor-keras",
@@ -144,7 +154,7 @@ def find(kind: str, name: str) -> Found:
     matches = [found for found in installed(kind) if found.name == name]
     word = KINDS[kind]
     if len(matches) > 1:
-        owners = " and ".join(f"{m.distribution} {m.version}" for m in matches)
+        owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
         raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
     if not matches:
         names = [found.name for found in installed(kind)]

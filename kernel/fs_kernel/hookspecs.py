@@ -98,6 +98,11 @@ class ModelHooks:
     def adapt_model(self, network: Network, before: Config, after: Config) -> Network | None:
         """Change a resumed network whose options changed (a dropout rate, say).
 
+        Args:
+            network: from the checkpoint's graph; its weights are not yet set.
+            before: the plugin's sections as the checkpoint holds them.
+            after: as they are now.
+
         Returns:
             A new network whose weights have the same names and shapes, or None for no change.
         """
@@ -183,7 +188,12 @@ class TrainerHooks:
 
     @hookspec(firstresult=True)
     def restore_trainer(self, state: Any, tree: Tree) -> None:
-        """Take over what `trainer_state` gave; options that changed since then win."""
+        """Take over what `trainer_state` gave; options that changed since then win.
+
+        Args:
+            state: from `start_trainer`, in this session.
+            tree: `trainer_state`'s result, with lists for tuples and its tensors on the CPU.
+        """
 
 
 class FeedHooks:
@@ -192,6 +202,10 @@ class FeedHooks:
     @hookspec(firstresult=True)
     def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> Feed:
         """Check the folders and get ready; no worker starts before ``Feed.start``.
+
+        Args:
+            folders: of aligned faces, per side; they exist.
+            spec: what the batches must hold.
 
         Raises:
             FacesError: a folder is missing, empty, too small, or lacks a mask that is needed.
@@ -205,6 +219,11 @@ class FeedHooks:
         """The faces of a folder in name order, cut as the network of ``shape`` wants them.
 
         An unreadable file is warned about with `warnings.warn` and skipped.
+
+        Args:
+            source: the folder of faces.
+            shape: ``(height, width, channels)`` of the network's input.
+            color_order: "bgr" or "rgb", of the pictures wanted.
 
         Raises:
             FacesError: the folder is missing or holds no face.
@@ -243,6 +262,11 @@ class ExecutorHooks:
 
         Called in the main thread, after weights are loaded and on the device. The callable must
         use the network's own weights, so that saving and freezing notice nothing.
+
+        Args:
+            network: what is trained, or the cut of one swap direction.
+            device: where inputs and weights lie.
+            precision: ``training.precision``.
         """
 
 

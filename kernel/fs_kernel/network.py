@@ -54,9 +54,12 @@ def build(plugins: Plugins) -> Network:
     Raises:
         PluginError: what the plugin returned is not what it says it is.
     """
-    spec = plugins.network_spec()
-    network = plugins.build_model(make_inputs(spec))
-    return check(attrs.evolve(network, **_from_spec(spec)), str(plugins.of_kind("models")))
+    item, spec = plugins.of_kind("models"), plugins.network_spec()
+    with plugins.blaming(item, "network_spec"):
+        inputs = make_inputs(spec)
+    network = plugins.build_model(inputs)
+    with plugins.blaming(item, "build_model"):
+        return check(attrs.evolve(network, **_from_spec(spec)), str(item))
 
 
 def _from_spec(spec: NetworkSpec) -> dict[str, Any]:

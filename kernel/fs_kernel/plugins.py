@@ -327,7 +327,8 @@ class Plugins:
     def train_batch(self, state: Any, batch: Batch, sides: Sequence[Side]) -> StepResult:
         item = self.of_kind("trainers")
         result = self._demand(StepResult, item, "train_batch", state=state, batch=batch)
-        given = [getattr(loss, "side", None) for loss in result.losses]
+        with self.blaming(item, "train_batch"):
+            given = [getattr(loss, "side", None) for loss in result.losses]
         if given != list(sides):
             raise PluginError(
                 f"{item} returned losses of {given} from train_batch, not of {list(sides)}",

@@ -51,9 +51,7 @@ def summarise(parts: Assembled) -> Summary:
         network=built.model.name,
         parameters=network.count(built),
         sub_models={name: model.count_params() for name, model in models.items()},
-        inputs=dict(
-            zip(built.sides, (tuple(t.shape[1:]) for t in built.model.inputs), strict=True)
-        ),
+        inputs=dict(zip(built.sides, shapes, strict=True)),
         outputs=[
             {**attrs.asdict(output), "shape": list(tensor.shape[1:])}
             for output, tensor in zip(built.outputs, built.model.outputs, strict=True)

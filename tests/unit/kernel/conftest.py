@@ -11,7 +11,9 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_packages import Site, forget
+from fake_packages import Site, forget, quick_collections
+
+__all__ = ["quick_collections"]
 
 settings.register_profile("kernel", derandomize=True, database=None, deadline=None)
 settings.load_profile("kernel")

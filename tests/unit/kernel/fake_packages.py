@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 import importlib_metadata
+import pytest
 from fs_kernel import discovery
 
 #: Every required hook of a kind, doing nothing; bodies of fake plugins.
@@ -20,6 +22,17 @@ HOOKS = {
     "executors": "make_forward",
     "addons": "",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Keras collects garbage for every network; what is imported by now need not be looked at."""
+    import keras
+
+    assert keras.backend.backend() == "torch"
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def look_again() -> None:

@@ -133,7 +133,7 @@ def test_a_model_may_build_its_own_inference(folder, tmp_path):
             import keras
 
             start = keras.Input((16, 16, 3))
-            return keras.Model(start, keras.layers.Rescaling(0.0, 0.25)(start))
+            return keras.Model([start], keras.layers.Rescaling(0.0, 0.25)(start))
 
     trained = TrainedModel(folder / "model", model=Own(), objects=OBJECTS)
     trained.swap_folder(folder / "faces", tmp_path / "out")

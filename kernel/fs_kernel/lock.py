@@ -1,0 +1,96 @@
+"""One writer per model folder.
+
+The operating system holds the lock and lets go of it when the process dies, however it dies. On
+file systems shared between machines that may not reach the others, so the holder also leaves its
+name and a sign of life in the file, and a fresh sign from another machine counts as a lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from fs_kernel.errors import ModelFolderError
+
+NAME = ".lock"
+_BEAT_SECONDS = 20.0
+_STALE_SECONDS = 120.0
+
+
+class FolderLock:
+    """The lock of a model folder, taken when it is made.
+
+    Args:
+        folder: an existing, writable model folder.
+
+    Raises:
+        ModelFolderError: another process, here or elsewhere, is using the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._stream = self._path.open("a+", encoding="utf-8")
+        owner = self._owner()
+        elsewhere = owner.get("host") not in (None, socket.gethostname())
+        age = time.time() - self._path.stat().st_mtime
+        if not _try_lock(self._stream) or (elsewhere and 0 <= age < _STALE_SECONDS):
+            self._stream.close()
+            who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another run"
+            raise ModelFolderError(
+                f"{folder} is in use by {who}; stop that run first (fs swap and fs model may read)"
+            )
+        self._write({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()})
+        self._beaten = time.monotonic()
+
+    def _owner(self) -> dict[str, Any]:
+        self._stream.seek(0)
+        try:
+            owner = json.loads(self._stream.read(4096) or "{}")
+        except (ValueError, OSError):
+            return {}
+        return owner if isinstance(owner, dict) else {}
+
+    def _write(self, owner: dict[str, Any]) -> None:
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._stream.write(json.dumps(owner))
+        self._stream.flush()
+
+    def beat(self) -> None:
+        """Leave a sign of life, now and then."""
+        now = time.monotonic()
+        if now - self._beaten >= _BEAT_SECONDS:
+            self._beaten = now
+            try:
+                os.utime(self._stream.fileno() if os.utime in os.supports_fd else self._path)
+            except OSError:
+                return
+
+    def release(self) -> None:
+        """Let go. Twice is fine."""
+        if not self._stream.closed:
+            self._write({})
+            self._stream.close()
+
+
+def _try_lock(stream: Any) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            stream.seek(0)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # File systems without locks: the sign of life has to do.
+        return getattr(error, "errno", None) not in (11, 13, 36)
+    return True

@@ -1,0 +1,74 @@
+"""Fake distributions of whole, working plugins, to be broken one at a time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
+
+from fake_packages import Site, forget, quick_collections
+from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.cli import run_cli
+
+__all__ = ["quick_collections"]
+
+KINDS = {"models": "TinyModel", "trainers": "PlainTrainer", "feeds": "ArrayFeed"}
+KINDS |= {"executors": "PlainExecutor"}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Installed and whole: model, trainer, feed and executor, all called "tiny"."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    made = Site(folder)
+    for kind, name in KINDS.items():
+        made.install(f"fs-good-{kind}", {kind: {"tiny": f"fs_kernel.testing:{name}"}})
+    yield made
+    forget(folder)
+
+
+@pytest.fixture
+def fs(site, tmp_path, capsys, monkeypatch):
+    """Runs ``fs run`` to a total of steps in ``tmp_path/model``; gives ``(exit code, stderr)``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for side in "ab":
+        (tmp_path / side).mkdir()
+
+    def run(steps=3, *arguments, addons="", **plugins):
+        names = {"trainer": "tiny", "feed": "tiny", "executor": "tiny"} | plugins
+        model = names.pop("model", "tiny")
+        settings = {f"training.{key}": value for key, value in names.items()}
+        settings |= {"training.device": "cpu", "training.seed": 1, "training.batch_size": 2}
+        settings |= {"training.addons": f"[{addons}]", "save.interval": 2}
+        code = run_cli(
+            [
+                *("run", "-m", str(tmp_path / "model"), "-t", model, "-i", str(steps)),
+                *("-A", str(tmp_path / "a"), "-B", str(tmp_path / "b")),
+                *(part for k, v in settings.items() for part in ("--set", f"{k}={v}")),
+                *arguments,
+            ]
+        )
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        return code, err
+
+    return run
+
+
+@pytest.fixture
+def steps_held(tmp_path):
+    """The step of the checkpoint that counts; every generation there must be whole."""
+
+    def held():
+        checkpoints = Checkpoints(tmp_path / "model")
+        if not checkpoints.exists():
+            return 0
+        assert [p for g in checkpoints.generations() if (p := checkpoints.problem(g.name))] == []
+        return checkpoints.read_state(checkpoints.choose(pytest.fail))["iterations"]
+
+    return held

@@ -1,0 +1,261 @@
+"""What a run takes in and writes down: options, folders, weights, events."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from fs_kernel import hookimpl, network
+from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.errors import (
+    ConfigError,
+    FacesError,
+    ModelFolderError,
+    UsageError,
+)
+from fs_kernel.testing import PlainTrainer, TinyModel
+from runs import everything_below, held, open_tiny, state_of, train
+
+# --- what is written ---
+
+
+def test_saves_come_in_their_interval_and_once_at_the_end(tmp_path, events):
+    train(tmp_path, 6, every=2)
+    assert [e["step"] for e in events(tmp_path, "saved")] == [2, 4, 6]
+    assert state_of(tmp_path)["stop_reason"] == "target"
+    train(tmp_path, 8, every=2)
+    assert [e["step"] for e in events(tmp_path, "saved")] == [2, 4, 6, 8]
+    assert state_of(tmp_path)["stop_reason"] == "target"
+
+
+def test_events_follow_their_schema(tmp_path, events):
+    train(tmp_path, 4, every=2, set={"training.metrics_interval": 2})
+    found = events(tmp_path)
+    assert all({"v", "event", "time", "step"} <= set(e) and e["v"] == 1 for e in found)
+    assert [e["event"] for e in found] == [
+        "started",
+        "metrics",
+        "saved",
+        "metrics",
+        "saved",
+        "finished",
+    ]
+    assert (found[0]["target"], found[0]["session"], found[0]["step"]) == (4, 1, 0)
+    metrics = found[1]
+    assert set(metrics["losses"]) == {"a", "b"}
+    assert set(metrics["parts"]["a"]) == {"face_16/mse"}
+    assert metrics["images_per_second"] > 0
+    assert found[2]["generation"] == "000000002"
+    assert found[2]["bytes"] > 100_000
+    assert (found[-1]["reason"], found[-1]["error"]) == ("target", None)
+
+
+def test_run_json_says_what_was_run(tmp_path):
+    train(tmp_path, 1, set={"save.keep": 3})
+    facts = json.loads((tmp_path / "model/logs/run.json").read_text())
+    assert (facts["model"], facts["trainer"], facts["seed"]) == ("tiny", "plain", 1)
+    assert facts["options"]["save"]["keep"] == 3
+    assert facts["origins"]["save.keep"] == "--set"
+    assert facts["faces_fingerprint"] == "arrays"
+    assert facts["device"] == "cpu"
+    assert facts["face_counts"] == {"a": 32, "b": 32}
+    assert {p["kind"] for p in facts["plugins"]} == {"models", "trainers", "feeds", "executors"}
+    assert facts["libraries"]["torch"] == torch.__version__
+    assert (tmp_path / "model/logs/run_0001.json").exists()
+
+
+def test_a_drawn_seed_is_remembered(tmp_path):
+    train(tmp_path, 1, set={"training.seed": "none"})
+    config = (tmp_path / "model/checkpoints/000000001/config.toml").read_text()
+    seed = state_of(tmp_path)["sessions"][0]["seed"]
+    assert f"seed = {seed}\n" in config
+    train(tmp_path, 2)
+    assert state_of(tmp_path)["sessions"][0]["seed"] == seed
+
+
+@pytest.mark.parametrize(("policy", "holds"), [("always", True), ("exit", True), ("never", False)])
+def test_when_the_optimizer_is_saved(tmp_path, policy, holds):
+    train(tmp_path, 4, every=2, set={"save.optimizer": policy})
+    assert ("trainer" in held(tmp_path)[1]) == holds
+    checkpoints = Checkpoints(tmp_path / "model")
+    assert ("trainer" in checkpoints.read_training("000000002")) == (policy == "always")
+
+
+def test_without_its_optimizer_a_run_resumes_with_a_warning(tmp_path):
+    train(tmp_path, 2, set={"save.optimizer": "never"})
+    with open_tiny(tmp_path, 3) as run:
+        assert any("no trainer state" in line for line in run.warnings)
+        assert run.train().step == 3
+
+
+# --- options ---
+
+
+def test_fixed_options_hold_and_others_may_change(tmp_path):
+    train(tmp_path, 1, set={"model.tiny.width": 8})
+    with pytest.raises(ConfigError, match=r"model\.tiny\.width is fixed at 8"):
+        open_tiny(tmp_path, 2, set={"model.tiny.width": 9})
+    with open_tiny(tmp_path, 2, set={"model.tiny.dropout": 0.5}) as run:
+        assert run.config["model.tiny"].width == 8
+        assert run.config["training"].batch_size == 4
+
+
+def test_every_wrong_option_is_named_and_nothing_is_made(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        open_tiny(tmp_path, 1, set={"model.tiny.widht": 8, "traning.x": 1, "save.keep": 0})
+    assert len(caught.value.problems) == 3
+    assert not (tmp_path / "model").exists()
+
+
+def test_wrong_sides_and_folders(tmp_path):
+    with pytest.raises(UsageError, match="no side 'c'"):
+        open_tiny(tmp_path, 1, folders={"c": tmp_path})
+    with pytest.raises(FacesError, match="folder of side B does not exist"):
+        open_tiny(tmp_path, 1, b=tmp_path / "gone")
+    with pytest.raises(UsageError, match="where the faces of B are: -B FOLDER"):
+        open_tiny(tmp_path, 1, b=None)
+    assert not (tmp_path / "model").exists()
+
+
+def test_folders_are_remembered(tmp_path):
+    train(tmp_path, 1)
+    with open_tiny(tmp_path, 2, a=None, b=None) as run:
+        assert run.train().step == 2
+    assert state_of(tmp_path)["folders"] == {"a": str(tmp_path / "a"), "b": str(tmp_path / "b")}
+
+
+def test_faces_may_lie_in_a_folder_of_any_name(tmp_path, events):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff \xc3\xa4"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert train(tmp_path, 2, a=odd).step == 2
+    assert train(tmp_path, 3, a=None, b=None).step == 3
+
+
+# --- freezing and loading ---
+
+
+def test_frozen_weights_do_not_change(tmp_path):
+    with open_tiny(tmp_path, 3, set={"training.freeze_weights": True}) as run:
+        before = {n: v._value.clone() for n, v in network.weights(run.network).items()}
+        run.train()
+        after = {n: v._value for n, v in network.weights(run.network).items()}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if name.startswith("encoder")]
+    assert {n for n in before if n.startswith("decoder")} == changed
+
+
+def test_thawed_weights_change_again(tmp_path):
+    train(tmp_path, 2, set={"training.freeze_weights": True})
+    before = held(tmp_path)[0]
+    train(tmp_path, 4, set={"training.freeze_weights": False})
+    after = held(tmp_path)[0]
+    assert not torch.equal(before["encoder/conv/kernel"], after["encoder/conv/kernel"])
+
+
+def test_a_new_model_may_start_from_anothers_weights(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    train(tmp_path / "one", 2)
+    before = everything_below(tmp_path / "one/model")
+    weights = held(tmp_path / "one")[0]
+    run = open_tiny(tmp_path / "two", 1, load_weights=tmp_path / "one/model")
+    got = {n: v._value.clone() for n, v in network.weights(run.network).items()}
+    run.close()
+    same = {name for name in got if torch.equal(got[name], weights[name])}
+    assert {n for n in got if n.startswith("encoder")} <= same
+    assert "decoder_a/conv/kernel" not in same
+    assert any("copied" in line for line in run.warnings)
+    assert everything_below(tmp_path / "one/model") == before
+
+
+def test_weights_are_not_loaded_into_a_model_that_resumes(tmp_path):
+    train(tmp_path, 1)
+    with open_tiny(tmp_path, 2, load_weights=tmp_path / "model") as run:
+        assert any("--load-weights is for a new model" in line for line in run.warnings)
+
+
+# --- plugins by object, path, name ---
+
+
+def test_plugins_may_be_paths_and_classes(tmp_path):
+    file = tmp_path / "my_net.py"
+    file.write_text(
+        "from fs_kernel import hookimpl\n"
+        "from fs_kernel.testing.plugins import TinyModel\n"
+        "tiny = TinyModel()\n"
+        "config_defaults, network_spec = tiny.config_defaults, tiny.network_spec\n"
+        "build_model = tiny.build_model\n"
+    )
+    assert train(tmp_path, 1, model=str(file), trainer=PlainTrainer).step == 1
+    assert state_of(tmp_path)["model"] == "my_net"
+
+
+def test_a_network_with_layers_of_its_own(tmp_path):
+    import attrs
+    import keras
+
+    class Doubling(keras.layers.Layer):
+        def call(self, x):
+            return x * 2.0
+
+    class Own(TinyModel):
+        @hookimpl
+        def build_model(self, inputs, config):
+            network = super().build_model(inputs, config)
+            doubled = [Doubling()(tensor) for tensor in network.model.outputs]
+            model = keras.Model(list(inputs.values()), doubled, name="own")
+            return attrs.evolve(network, model=model)
+
+    class Named(Own):
+        @hookimpl
+        def custom_objects(self):
+            return {"Doubling": Doubling}
+
+    assert train(tmp_path, 2, model=Own()).step == 2
+    with pytest.raises(ModelFolderError, match="Doubling, which is neither plain Keras nor"):
+        open_tiny(tmp_path, 3, model=Own())
+    assert train(tmp_path, 3, model=Named()).step == 3
+
+
+def test_another_model_in_the_folder_is_refused(tmp_path):
+    train(tmp_path, 1)
+
+    class Other(TinyModel):
+        name = "other"
+
+    before = everything_below(tmp_path)
+    with pytest.raises(ModelFolderError, match="holds a 'tiny' model, not 'other'"):
+        open_tiny(tmp_path, 2, model=Other())
+    assert everything_below(tmp_path) == before
+
+
+def test_a_network_that_changed_is_refused_with_what_made_it(tmp_path):
+    train(tmp_path, 1)
+
+    class Changed(TinyModel):
+        @hookimpl
+        def adapt_model(self, network):
+            from keras import Input, Model, layers
+
+            start = Input((16, 16, 3))
+            network.extra["more"] = Model(start, layers.Dense(2)(start))
+            return network
+
+    with pytest.raises(ModelFolderError, match=r"other weights than generation 000000001"):
+        open_tiny(tmp_path, 2, model=Changed())
+
+
+@pytest.mark.parametrize("name", ["model.h5", "original.keras", "me_SAEHD_data.dat"])
+def test_other_programs_models_are_pointed_to_import(tmp_path, name):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / name).write_bytes(b"x")
+    with pytest.raises(ModelFolderError, match=rf"{name}.*fs import"):
+        open_tiny(tmp_path, 1)
+    assert [p.name for p in (tmp_path / "model").iterdir()] == [name]
