@@ -40,6 +40,7 @@ class Request:
         values: ``{section: {option: value}}`` from the command line or the API.
         objects: plugin objects by kind, in place of the names in ``[training]``.
         load_weights: a model folder whose weights start a new model.
+        without: add-ons to leave out, whatever the options say.
     """
 
     model_dir: Path
@@ -49,6 +50,7 @@ class Request:
     values: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     objects: dict[str, Any] = attrs.field(factory=dict)
     load_weights: Path | None = None
+    without: tuple[str, ...] = ()
 
 
 @attrs.define
@@ -130,7 +132,8 @@ def _choose(
         )
     if kinds is None:
         named = config.origins.get("training.addons", folder) != folder
-        for addon in (*training.addons, *request.objects.get("addons", ())):
+        listed = [name for name in training.addons if name not in request.without]
+        for addon in (*listed, *request.objects.get("addons", ())):
             try:
                 chosen.append(plugins.load("addons", addon))
             except PluginError as error:

@@ -19,16 +19,16 @@ verifies every checksum; a damaged generation is reported and the newest good on
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from fs_kernel import store, tree
+from fs_kernel import store, tensors, tree
 from fs_kernel.errors import ModelFolderError
 
 POINTER = "checkpoint.json"
@@ -100,11 +100,23 @@ class Checkpoints:
         name = pointer.get("generation") if isinstance(pointer, dict) else None
         return name if name in self._names() else None
 
+    def _newest_first(self) -> list[str]:
+        """By the time in the manifest; those without a readable one last."""
+
+        def written(name: str) -> tuple[float, str]:
+            try:
+                manifest = store.read_json(self._folder / name / "manifest.json")
+                return float(manifest["time"]), name
+            except (OSError, ModelFolderError, KeyError, TypeError, ValueError):
+                return 0.0, name
+
+        return sorted(self._names(), key=written, reverse=True)
+
     def generations(self) -> list[Generation]:
         """What is on disk, newest first. Nothing is verified."""
         current = self.current_name()
         found = []
-        for name in reversed(self._names()):
+        for name in self._newest_first():
             path = self._folder / name
             size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
             found.append(Generation(name, path, int(name[:9]), size, name == current))
@@ -112,28 +124,7 @@ class Checkpoints:
 
     def problem(self, name: str) -> str | None:
         """What is wrong with a generation, in one line, or None if every checksum fits."""
-        path = self._folder / name
-        try:
-            manifest = store.read_json(path / "manifest.json")
-            files = manifest["files"]
-            if manifest["format"] != FORMAT:
-                return f"generation {name} has format {manifest['format']}, this is {FORMAT}"
-            if missing := [file for file in _FILES if file not in files]:
-                return f"generation {name}: {missing[0]} is missing"
-            for file, facts in files.items():
-                if file != Path(file).name or not (path / file).is_file():
-                    return f"generation {name}: {file} is missing"
-                if (path / file).stat().st_size != facts["bytes"]:
-                    return f"generation {name}: {file} has the wrong size"
-                if store.sha256(path / file) != facts["sha256"]:
-                    return f"generation {name}: {file} does not match its checksum"
-        except FileNotFoundError:
-            return f"generation {name} has no manifest"
-        except OSError as error:
-            return f"generation {name}: {error.strerror}"
-        except (ModelFolderError, KeyError, TypeError, AttributeError):
-            return f"generation {name}: its manifest cannot be read"
-        return None
+        return _problem(self._folder / name, f"generation {name}")
 
     def choose(self, warn: Callable[[str], None]) -> str:
         """The generation to load: the one that counts, or the newest good one.
@@ -144,11 +135,11 @@ class Checkpoints:
         Raises:
             ModelFolderError: none is good.
         """
-        names = self._names()
+        names = self._newest_first()
         if not names:
             raise ModelFolderError(f"{self.model_dir} holds no model")
         current = self.current_name()
-        others = [name for name in reversed(names) if name != current]
+        others = [name for name in names if name != current]
         problems: list[str] = []
         for name in [current, *others] if current else others:
             problem = self.problem(name)
@@ -177,13 +168,13 @@ class Checkpoints:
 
     def read_weights(self, name: str) -> dict[str, Any]:
         """Weights by name, as CPU tensors."""
-        return load_tensors(self._folder / name / "weights.safetensors")
+        return tensors.load(self._folder / name / "weights.safetensors")
 
     def read_training(self, name: str) -> Any:
         """The tree of trainer, sampler and random states."""
         skeleton = self._json(name, "training.json")
-        tensors = load_tensors(self._folder / name / "training.safetensors")
-        return tree.unpack(skeleton, tensors, f"generation {name}")
+        found = tensors.load(self._folder / name / "training.safetensors")
+        return tree.unpack(skeleton, found, f"generation {name}")
 
     # --- writing ---
 
@@ -223,67 +214,63 @@ class Checkpoints:
         return base if not taken else f"{base}-{max(taken) + 1:03d}"
 
     def _fill(self, folder: Path, content: Content) -> None:
-        skeleton, tensors = content.training
-        store.write_bytes(folder / "network.json", store.to_json_bytes(content.network))
-        store.write_bytes(folder / "state.json", store.to_json_bytes(content.state))
-        store.write_bytes(folder / "config.toml", content.config.encode())
-        store.write_bytes(folder / "training.json", store.to_json_bytes(skeleton))
-        save_tensors(content.weights, folder / "weights.safetensors")
-        save_tensors(tensors, folder / "training.safetensors")
-        files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": store.sha256(path)}
-            for path in sorted(folder.iterdir())
+        skeleton, state_tensors = content.training
+        pieces = {
+            "network.json": [store.to_json_bytes(content.network)],
+            "state.json": [store.to_json_bytes(content.state)],
+            "config.toml": [content.config.encode()],
+            "training.json": [store.to_json_bytes(skeleton)],
+            "weights.safetensors": tensors.chunks(content.weights),
+            "training.safetensors": tensors.chunks(state_tensors),
         }
+        files = {}
+        for name, chunks in pieces.items():
+            digest = store.write_chunks(folder / name, chunks)
+            files[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
         manifest = {"format": FORMAT, "step": content.step, "time": time.time(), "files": files}
-        store.write_bytes(folder / "manifest.json", store.to_json_bytes(manifest))
+        store.write_chunks(folder / "manifest.json", [store.to_json_bytes(manifest)])
         store.flush_folder(folder)
+        if problem := _problem(folder, f"step {content.step}"):
+            raise OSError(errno.EIO, f"what was read back is not what was written ({problem})")
 
     def _clean(self) -> None:
         for path in self._folder.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
+        for path in self.model_dir.glob(f".{POINTER}.*"):
+            path.unlink(missing_ok=True)
 
     def _drop_old(self, keep: int) -> None:
         current = self.current_name()
-        old = [name for name in reversed(self._names()) if name != current][max(keep - 1, 0) :]
-        for name in old:
+        others = [name for name in self._newest_first() if name != current]
+        if len(others) >= keep:
+            # A damaged one is no backup, however new it is.
+            others.sort(key=lambda name: self.problem(name) is not None)
+        for name in others[max(keep - 1, 0) :]:
             # The manifest goes first, so that a half-removed generation never looks whole.
             with contextlib.suppress(OSError):
                 (self._folder / name / "manifest.json").unlink()
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
 
-def save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
-    """Write contiguous CPU tensors beside ``network.json`` as safetensors, flushed to disk."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
+def _problem(path: Path, label: str) -> str | None:
     try:
-        save_file(dict(tensors), path)
-    except SafetensorError as error:
-        raise _as_os_error(error, path) from error
-    path.chmod((path.parent / "network.json").stat().st_mode)
-    store.flush_file(path)
-
-
-def _as_os_error(error: Exception, path: Path) -> OSError:
-    # safetensors reports a full disk as text; what its callers handle is OSError.
-    text = str(error)
-    free = shutil.disk_usage(path.parent).free
-    code = 28 if "os error 28" in text or free < 2**20 else 5
-    return OSError(code, os.strerror(code), str(path))
-
-
-def load_tensors(path: Path) -> dict[str, Any]:
-    """Read a safetensors file onto the CPU.
-
-    Raises:
-        ModelFolderError: it cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelFolderError(f"cannot read {path}: {reason}") from None
+        manifest = store.read_json(path / "manifest.json")
+        files = manifest["files"]
+        if manifest["format"] != FORMAT:
+            return f"{label} has format {manifest['format']}, this is {FORMAT}"
+        if missing := [file for file in _FILES if file not in files]:
+            return f"{label}: {missing[0]} is missing"
+        for file, facts in files.items():
+            if file != Path(file).name or not (path / file).is_file():
+                return f"{label}: {file} is missing"
+            if (path / file).stat().st_size != facts["bytes"]:
+                return f"{label}: {file} has the wrong size"
+            if store.sha256(path / file) != facts["sha256"]:
+                return f"{label}: {file} does not match its checksum"
+    except FileNotFoundError:
+        return f"{label} has no manifest"
+    except OSError as error:
+        return f"{label}: {error.strerror}"
+    except (ModelFolderError, KeyError, TypeError, AttributeError):
+        return f"{label}: its manifest cannot be read"
+    return None

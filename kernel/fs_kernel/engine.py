@@ -35,6 +35,7 @@ from fs_kernel.inference import Swapper, Swappers
 from fs_kernel.ledger import Ledger
 from fs_kernel.observers import Observers
 from fs_kernel.preview import make_preview
+from fs_kernel.saver import Written, make_saver
 from fs_kernel.types import Batch, Finished, Metrics, Saved, Side
 from fs_kernel.view import RunView
 
@@ -63,7 +64,9 @@ class TrainingRun:
         self._observers = Observers(self.warn)
         self._finished = False
         self._preview_count = self._preview_step = 0
-        self._began = self._saved_at = self._read_at = time.monotonic()
+        self._began = self._tried_at = self._read_at = time.monotonic()
+        self._average: float | None = None
+        self._final = False
         self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last = True
         try:
@@ -74,6 +77,7 @@ class TrainingRun:
         except BaseException:
             self._observers.close()
             session.feed.close()
+            session.lock.release()
             raise
 
     # --- before the first step ---
@@ -86,6 +90,7 @@ class TrainingRun:
         self._sampler = self._plugins.get_sampler(sizes, size, session.seed, lag)
         self.warnings += resume.restore(session, self._trainer, self._sampler)
         self._ledger = Ledger(size * len(self.network.sides))
+        self._saver = make_saver(session)
         precision = self.config["training"].precision
         self._swappers = Swappers(self._plugins, self.network, self.device, precision)
 
@@ -206,10 +211,13 @@ class TrainingRun:
 
     def _attend(self) -> None:
         """Between steps: save and preview when it is time or somebody asked."""
+        self.session.lock.beat()
+        self._settle(self._saver.take())
         interval = self.config["save"].interval
-        due = interval.due(self.step - self._tried_step, time.monotonic() - self._saved_at)
-        if (due or self._wants.pop("save", None)) and not self._stop_reason():
-            self._try_save()
+        due = interval.due(self.step - self._tried_step, time.monotonic() - self._tried_at)
+        if (due or "save" in self._wants) and not self._saver.busy and not self._stop_reason():
+            self._wants.pop("save", None)
+            self._begin_save()
         if (count := self._wants.pop("preview", None)) is not None:
             self._preview(count)
 
@@ -238,46 +246,63 @@ class TrainingRun:
     # --- saving, previewing ---
 
     def save(self, final: bool = False) -> Saved:
-        """Write a checkpoint now.
+        """Write a checkpoint now and wait for it.
 
         Args:
             final: it is the last of the session, for ``save.optimizer = "exit"``.
 
         Raises:
             ModelFolderError: it could not be written; earlier generations are intact.
-            TrainingError: the last losses are no finite numbers; nothing is written.
+            TrainingError: losses or weights are no finite numbers; nothing is written.
         """
-        self._read()
-        start = time.monotonic()
-        self._tried_step = self.step
-        options = self.config["save"]
-        average = self._ledger.take_average()
-        self.state.average_loss = average if average is not None else self.state.average_loss
-        try:
-            with_trainer = options.optimizer == "always" or (options.optimizer == "exit" and final)
-            content = resume.capture(self.session, self._trainer, self._sampler, with_trainer)
-            written = self.session.parts.checkpoints.write(content, options.keep)
-        except OSError as error:
-            intact = f"; the checkpoint of step {self._saved_step} is intact"
-            raise ModelFolderError(
-                f"could not save step {self.step} in {self.info.model_dir}: {error.strerror}"
-                + (intact if self._saved_step else "")
-            ) from error
-        seconds = time.monotonic() - start
-        saved = Saved(self.step, written.name, written.bytes, seconds, average)
-        self._saved_step, self._saved_at, self._saved_last = self.step, time.monotonic(), final
-        self._ledger.resume_clock()
-        self._event("saved", **{k: v for k, v in attrs.asdict(saved).items() if k != "step"})
-        self._observers.tell("on_checkpoint", saved)
+        self._settle(self._saver.take(wait=True))
+        self._begin_save(final)
+        saved = self._settle(self._saver.take(wait=True), must=True)
+        assert saved is not None
         return saved
 
-    def _try_save(self) -> None:
-        try:
-            self.save()
-        except ModelFolderError as error:
-            self._saved_at = time.monotonic()
-            self._event("save_failed", message=str(error))
-            self.warn(f"{error}; training goes on and tries again")
+    def _begin_save(self, final: bool = False) -> None:
+        self._read()
+        self._tried_step, self._tried_at = self.step, time.monotonic()
+        self._average, self._final = self._ledger.take_average(), final
+        if self._average is not None:
+            self.state.average_loss = self._average
+        policy = self.config["save"].optimizer
+        with_trainer = policy == "always" or (policy == "exit" and final)
+        self._saver.begin(
+            lambda copy: resume.capture(
+                self.session, self._trainer, self._sampler, with_trainer, copy
+            )
+        )
+        self._ledger.resume_clock()
+
+    def _settle(self, written: Written | None, must: bool = False) -> Saved | None:
+        """Tell how a save ended; one that failed ends the run only if it ``must`` be."""
+        if written is None:
+            return None
+        if isinstance(written.error, OSError):
+            intact = f"; the checkpoint of step {self._saved_step} is intact"
+            failure = ModelFolderError(
+                f"could not save step {written.step} in {self.info.model_dir}: "
+                f"{written.error.strerror}" + (intact if self._saved_step else "")
+            )
+            if must:
+                raise failure from written.error
+            self._event("save_failed", message=str(failure))
+            self.warn(f"{failure}; training goes on and tries again")
+            return None
+        if written.generation is None:
+            assert written.error is not None
+            raise written.error
+        made = written.generation
+        saved = Saved(
+            made.step, made.name, made.bytes, written.seconds, written.pause, self._average
+        )
+        self._saved_step, self._saved_last = made.step, self._final
+        facts = attrs.asdict(saved)
+        self._events.write("saved", facts.pop("step"), **facts)
+        self._observers.tell("on_checkpoint", saved)
+        return saved
 
     def swapper(self, source: Side, target: Side) -> Swapper:
         """Faces of ``source`` into ``target`` with the weights of this moment."""
@@ -296,6 +321,7 @@ class TrainingRun:
     # --- the end ---
 
     def _finish(self, reason: str) -> Finished:
+        self._settle(self._saver.take(wait=True))
         self.state.stop_reason = reason
         if self._unsaved() or self.session.parts.generation is None:
             self.save(final=True)
@@ -316,6 +342,8 @@ class TrainingRun:
         outcome = Finished(reason, self.step, time.monotonic() - self._began, error)
         if not self._finished:
             self._finished = True
+            self._saver.take(wait=True)
+            self.session.lock.release()
             self._event("finished", reason=reason, seconds=outcome.seconds, error=error)
             self._observers.tell("on_finish", outcome)
             self._observers.close()

@@ -195,21 +195,19 @@ def fingerprint(network: Network) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def freeze(network: Network, names: Iterable[str]) -> list[str]:
-    """Make every sub-model train but the named ones.
+def freeze(network: Network, names: Iterable[str], frozen: bool) -> list[str]:
+    """Freeze the named sub-models, or let them train again; others stay as they are.
 
     Returns:
         The names that are no sub-model.
     """
     found = sub_models(network.model)
-    for model in found.values():
-        model.trainable = True
     missing = []
     for name in names:
-        if name in found:
-            found[name].trainable = False
-        else:
+        if name not in found:
             missing.append(name)
+        elif found[name].trainable == frozen:
+            found[name].trainable = not frozen
     return missing
 
 
@@ -261,5 +259,6 @@ def copy_sub_models(
                 variable._value.copy_(tensor)
                 copied.append(name)
     if not copied:
-        raise UsageError(f"{source}: no weight of {', '.join(names)} fits this network")
+        wanted = ", ".join(names) or "no sub-model"
+        raise UsageError(f"{source}: no weight of {wanted} fits this network")
     return copied, skipped

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tomli_w
 
-from fs_kernel import graph, network, randomness, tree
+from fs_kernel import network, randomness, tree
 from fs_kernel.checkpoint import Content
 from fs_kernel.startup import Started
 from fs_kernel.types import Sampler
 
 
-def capture(session: Started, trainer: Any, sampler: Sampler, with_trainer: bool) -> Content:
+def capture(
+    session: Started,
+    trainer: Any,
+    sampler: Sampler,
+    with_trainer: bool,
+    copy: Callable[[Any], Any],
+) -> Content:
     """Copies of a session's state at this moment; training may go on while they are written.
 
     Args:
@@ -20,6 +27,7 @@ def capture(session: Started, trainer: Any, sampler: Sampler, with_trainer: bool
         trainer: the trainer's state.
         sampler: the order of faces.
         with_trainer: whether to ask the trainer for its state.
+        copy: makes a contiguous CPU copy of a tensor.
     """
     facade, built = session.parts.plugins, session.network
     training: dict[str, Any] = {
@@ -30,13 +38,13 @@ def capture(session: Started, trainer: Any, sampler: Sampler, with_trainer: bool
     if with_trainer:
         training["trainer"] = facade.trainer_state(trainer)
     with facade.blaming(facade.of_kind("trainers"), "the packing of its state"):
-        packed = tree.pack(training)
+        packed = tree.pack(training, copy)
     options = session.parts.config.as_dict()
     options["training"]["seed"] = session.seed
     return Content(
         step=session.state.iterations,
-        network=graph.to_json(built),
-        weights={name: tree.cpu_copy(v._value) for name, v in network.weights(built).items()},
+        network=session.graph,
+        weights={name: copy(v._value) for name, v in network.weights(built).items()},
         training=packed,
         state=session.state.to_json(),
         config=tomli_w.dumps(options),

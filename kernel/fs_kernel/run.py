@@ -59,9 +59,7 @@ def open_run(
             training[kind[:-1]] = str(given)
         elif given is not None:
             objects[kind] = given
-    if addons is None:
-        training.setdefault("addons", ["preview"])
-    else:
+    if addons is not None:
         training["addons"] = [item for item in addons if isinstance(item, str)]
         objects["addons"] = [item for item in addons if not isinstance(item, str)]
     sides = {side: Path(path) for side, path in (("a", a), ("b", b)) if path is not None}
@@ -76,6 +74,7 @@ def open_run(
                 values=values,
                 objects=objects,
                 load_weights=None if load_weights is None else Path(load_weights),
+                without=("console",) if addons is None else (),
             )
         )
     )
@@ -94,7 +93,7 @@ def open_model(
     Raises:
         FsError: of the kind that fits what is wrong.
     """
-    return TrainedModel(Path(model_dir), _by_section(set or {}), model)
+    return TrainedModel(model_dir, _by_section(set or {}), model)
 
 
 def _by_section(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

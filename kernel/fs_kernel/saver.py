@@ -11,6 +11,8 @@ import attrs
 
 from fs_kernel import backend
 from fs_kernel.checkpoint import Checkpoints, Content, Generation
+from fs_kernel.errors import TrainingError
+from fs_kernel.startup import Started
 
 if TYPE_CHECKING:
     import torch
@@ -59,11 +61,11 @@ class Staging:
 class Written:
     """The end of a save: the generation, or why there is none."""
 
-    content: Content
+    step: int
     pause: float
     seconds: float
     generation: Generation | None
-    error: OSError | None
+    error: BaseException | None
 
 
 class Saver:
@@ -103,11 +105,12 @@ class Saver:
     def _write(self, content: Content, pause: float, start: float) -> None:
         generation, failure = None, None
         try:
+            _require_finite(content)
             generation = self._checkpoints.write(content, self._keep)
-        except OSError as error:
+        except BaseException as error:
             failure = error
         seconds = time.perf_counter() - start
-        self._written = Written(content, pause, seconds, generation, failure)
+        self._written = Written(content.step, pause, seconds, generation, failure)
 
     def take(self, wait: bool = False) -> Written | None:
         """The result of a save that has ended since the last call.
@@ -121,3 +124,21 @@ class Saver:
         self._thread = None
         written, self._written = self._written, None
         return written
+
+
+def _require_finite(content: Content) -> None:
+    for name, tensor in content.weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise TrainingError(
+                f"step {content.step}: the weight {name} is no finite number any more; nothing was "
+                "saved since. Resume from the last checkpoint with a lower optimizer.learning_rate"
+            )
+
+
+def make_saver(session: Started) -> Saver:
+    """The saver of a session, its buffer allocated for weights and two moments of each."""
+    options = session.parts.config["save"]
+    copies = 1 if options.optimizer == "never" else 3
+    size = session.info.parameters * 4 * copies + 2**20
+    staging = Staging(size, pinned=session.device.type == "cuda")
+    return Saver(session.parts.checkpoints, options.keep, staging)

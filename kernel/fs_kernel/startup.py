@@ -17,6 +17,8 @@ import attrs
 
 from fs_kernel import assembly, backend, network, store
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.graph import to_json
+from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState, Session
 from fs_kernel.types import Feed, FeedSpec, Forward, Network, RunInfo, Side
 
@@ -32,6 +34,8 @@ class Started:
     device: torch.device
     seed: int
     network: Network
+    graph: dict[str, Any]
+    lock: FolderLock
     feed: Feed
     forward: Forward
     state: ModelState
@@ -58,19 +62,21 @@ def start(parts: assembly.Assembled) -> Started:
         state = _begin(parts, built, folders, seed)
         info = _info(parts, built, feed, state, str(device), seed)
         require_space(parts, info, parts.config["save"].keep)
+        lock = FolderLock(info.model_dir)
     except BaseException:
         feed.close()
         raise
-    return Started(parts, device, seed, built, feed, forward, state, info, warnings)
+    return Started(
+        parts, device, seed, built, to_json(built), lock, feed, forward, state, info, warnings
+    )
 
 
 def _freeze_and_load(parts: assembly.Assembled, built: Network) -> list[str]:
     warnings: list[str] = []
     source = parts.request.load_weights
     frozen = parts.config["training"].freeze_weights
-    names = parts.plugins.freeze_layers(built) if frozen else []
-    for name in network.freeze(built, names):
-        warnings.append(f"there is no sub-model '{name}' to freeze")
+    missing = network.freeze(built, parts.plugins.freeze_layers(built), frozen)
+    warnings += [f"there is no sub-model '{name}' to freeze" for name in missing if frozen]
     if source is not None and parts.state is not None:
         warnings.append("--load-weights is for a new model; this one resumes")
     elif source is not None:

@@ -12,19 +12,11 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fs_kernel.errors import ModelFolderError
-
-
-def flush_file(path: Path) -> None:
-    """fsync a file that was written by somebody else."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def flush_folder(path: Path) -> None:
@@ -47,7 +39,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
-        write_bytes(temporary, data)
+        write_chunks(temporary, [data])
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -56,12 +48,24 @@ def replace_bytes(path: Path, data: bytes) -> None:
     flush_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a new file and flush it; for files inside a folder that does not count yet."""
+def write_chunks(path: Path, chunks: Iterable[Any]) -> str:
+    """Write a new file piece by piece and flush it.
+
+    Args:
+        path: must not exist; its folder does not count yet.
+        chunks: bytes-like objects.
+
+    Returns:
+        The SHA-256 of what was handed over, in hex, whatever the disk made of it.
+    """
+    digest = hashlib.sha256()
     with path.open("xb") as stream:
-        stream.write(data)
+        for chunk in chunks:
+            digest.update(chunk)
+            stream.write(chunk)
         stream.flush()
         os.fsync(stream.fileno())
+    return digest.hexdigest()
 
 
 def to_json_bytes(data: Any) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fs_kernel import backend, store
 from fs_kernel.assembly import Request, assemble, make_network
+from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ModelFolderError, UsageError
 from fs_kernel.inference import Swapper, Swappers
 from fs_kernel.types import Face, Side
@@ -41,16 +42,17 @@ class TrainedModel:
 
     def __init__(
         self,
-        model_dir: Path,
+        model_dir: str | Path,
         values: Mapping[str, Mapping[str, Any]] | None = None,
         model: Any = None,
         objects: Mapping[str, Any] | None = None,
     ) -> None:
         chosen = {section: dict(options) for section, options in (values or {}).items()}
-        request = Request(model_dir, model, values=chosen, objects=dict(objects or {}))
+        folder = Path(model_dir)
+        if not Checkpoints(folder).exists():
+            raise ModelFolderError(f"{folder} holds no model")
+        request = Request(folder, model, values=chosen, objects=dict(objects or {}))
         self._parts = assemble(request, ("models", "feeds", "executors"))
-        if self._parts.generation is None:
-            raise ModelFolderError(f"{model_dir} holds no model")
         self.warnings = self._parts.warnings
         self.device = backend.device(self._parts.config["training"].device)
         self.network = make_network(self._parts, 0, self.device)

@@ -7,13 +7,14 @@ arrays and JSON scalars. Floats that JSON lacks (nan, inf) are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.tensors import require_kept
 from fs_kernel.types import Tree
 
 _TENSOR, _ARRAY, _FLOAT = "$tensor", "$array", "$float"
@@ -24,8 +25,12 @@ def cpu_copy(tensor: Any) -> Any:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def pack(tree: Tree) -> tuple[Any, dict[str, Any]]:
+def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dict[str, Any]]:
     """Split a tree.
+
+    Args:
+        tree: the tree.
+        copy: makes a contiguous CPU copy of a tensor; `cpu_copy` if None.
 
     Returns:
         The skeleton, and contiguous CPU copies of its tensors by their path in the tree.
@@ -42,9 +47,9 @@ def pack(tree: Tree) -> tuple[Any, dict[str, Any]]:
             while path in tensors:
                 path += "'"
             if isinstance(node, torch.Tensor):
-                tensors[path] = cpu_copy(node)
+                tensors[path] = (copy or cpu_copy)(require_kept(node, path))
                 return {_TENSOR: path}
-            tensors[path] = torch.from_numpy(np.array(node, order="C"))
+            tensors[path] = require_kept(torch.from_numpy(np.array(node, order="C")), path)
             return {_ARRAY: path}
         if isinstance(node, Mapping):
             if bad := [k for k in node if not isinstance(k, str) or k.startswith("$")]:

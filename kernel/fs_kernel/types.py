@@ -362,12 +362,22 @@ class Metrics:
 
 @attrs.frozen
 class Saved:
-    """A finished save: the step it holds, its generation's name, bytes and seconds."""
+    """A finished save.
+
+    Attributes:
+        step: the step it holds.
+        generation: its name.
+        bytes: its size on disk.
+        seconds: from its beginning until it counts.
+        pause_seconds: how long training stood still for it.
+        average_loss: mean summed loss since the save before, if steps were done.
+    """
 
     step: int
     generation: str
     bytes: int
     seconds: float
+    pause_seconds: float
     average_loss: float | None
 
 

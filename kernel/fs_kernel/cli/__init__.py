@@ -103,11 +103,15 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except click.ClickException as error:
-        error.show(sys.stderr)
+        where = getattr(error, "ctx", None)
+        command = where.command_path if where is not None else "fs"
+        say(f"fs: {error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except FsError as error:
         for line in str(error).splitlines():
             say(f"fs: {line}")
+        if isinstance(error, PluginError) and error.__cause__ is not None:
+            events.log_error(events.user_log_folder(), error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         say("fs: interrupted")
