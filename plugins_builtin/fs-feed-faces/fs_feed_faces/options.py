@@ -1,0 +1,131 @@
+"""The feed's options."""
+
+from __future__ import annotations
+
+import attrs
+from fs_kernel.config import option
+
+#: Masks made from landmarks, and "no mask".
+DRAWN_MASKS = ("components", "extended")
+MASK_TYPES = (
+    "bisenet-fp_face",
+    "bisenet-fp_head",
+    "components",
+    "custom_face",
+    "custom_head",
+    "extended",
+    "none",
+    "unet-dfl",
+    "vgg-clear",
+    "vgg-obstructed",
+)
+
+
+@attrs.frozen
+class FaceOptions:
+    """Section ``[face]``: what part of a face the network sees, and which mask belongs to it."""
+
+    centering: str = option(
+        "face",
+        "What the crop is centred on: the face, the whole head, or the flat face (legacy).",
+        choices=("face", "head", "legacy"),
+        fixed=True,
+    )
+    coverage: float = option(
+        100.0,
+        "How much of the centring's crop the network sees, in percent of its edge.",
+        minimum=62.5,
+        maximum=100.0,
+        fixed=True,
+    )
+    vertical_offset: int = option(
+        0,
+        "Move the face down (positive) or up in the crop, in percent of the face's size.",
+        minimum=-25,
+        maximum=25,
+        fixed=True,
+    )
+    mask_type: str = option(
+        "extended",
+        "The face mask. 'components' and 'extended' are drawn from landmarks (extended reaches "
+        "above the brows); the others must be stored in the face files.",
+        choices=MASK_TYPES,
+        fixed=True,
+    )
+    mask_dilation: float = option(
+        0.0,
+        "Grow (positive) or shrink the face mask, in percent of its edge.",
+        minimum=-5.0,
+        maximum=5.0,
+    )
+    mask_blur_kernel: int = option(
+        3,
+        "Blur of a stored mask: kernel in pixels of the stored mask, 0 for none.",
+        minimum=0,
+        maximum=9,
+    )
+    mask_threshold: int = option(
+        4,
+        "Values of a stored mask nearer than this to black or white become so, in percent.",
+        minimum=0,
+        maximum=50,
+    )
+    on_missing_mask: str = option(
+        "error",
+        "What to do with faces that lack the chosen mask: stop, or skip those faces.",
+        choices=("error", "skip"),
+    )
+
+
+@attrs.frozen
+class AugmentationOptions:
+    """Section ``[augmentation]``: how a face is varied each time it is shown."""
+
+    color: bool = option(True, "Vary lightness, colour and local contrast.")
+    flip: bool = option(True, "Mirror faces left to right by chance.")
+    warp: bool = option(True, "Distort the network's input at random, so that it must restore it.")
+    zoom_amount: int = option(
+        5, "Largest zoom in or out, in percent of the picture.", minimum=0, maximum=25
+    )
+    rotation_range: int = option(
+        10, "Largest rotation to either side, in degrees.", minimum=0, maximum=25
+    )
+    shift_range: int = option(
+        5, "Largest shift along each axis, in percent of the picture.", minimum=0, maximum=25
+    )
+    flip_chance: int = option(50, "Chance of mirroring, in percent.", minimum=0, maximum=75)
+    color_lightness: int = option(
+        30, "Largest change of lightness, in percent.", minimum=0, maximum=75
+    )
+    color_ab: int = option(
+        8, "Largest change of the two colour channels of Lab, in percent.", minimum=0, maximum=50
+    )
+    color_clahe_chance: int = option(
+        50, "Chance of evening out the local contrast, in percent.", minimum=0, maximum=75
+    )
+    color_clahe_max_size: int = option(
+        4,
+        "Finest grid of the local contrast, in steps above the coarsest.",
+        minimum=1,
+        maximum=8,
+    )
+
+
+@attrs.frozen
+class LoaderOptions:
+    """Section ``[loader]``: who prepares batches, and how far ahead. Changes no result."""
+
+    num_processes: int = option(
+        4,
+        "Parallel workers that prepare faces; at most one per processor is started, "
+        "0 prepares them in the training thread.",
+        minimum=0,
+        maximum=32,
+    )
+    pre_fetch: int = option(2, "Batches prepared ahead of the training.", minimum=1, maximum=10)
+    cache: int = option(
+        1024,
+        "Memory for cut-out faces in MiB, so that each file is read once; 0 reads files each time.",
+        minimum=0,
+        maximum=1048576,
+    )

@@ -1,0 +1,170 @@
+"""Faces to be swapped: read one by one, and put back into their pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import cv2
+import numpy as np
+from fs_kernel.errors import ConfigError, UsageError
+from fs_kernel.types import Face
+
+from fs_feed_faces import png_chunks, png_header
+from fs_feed_faces.crops import Cropper
+from fs_feed_faces.geometry import Box, resize
+from fs_feed_faces.options import FaceOptions
+from fs_feed_faces.pictures import UnreadableError, decode, encode_png, read_bytes, write_atomically
+from fs_feed_faces.source import FaceFile, open_faces
+
+#: What every written picture says of itself, in a ``tEXt`` chunk "Comment".
+NOTICE = "Synthetic face made with fs-kernel; not a genuine picture."
+#: Width of the soft edge of a swapped face, as a share of the crop's edge.
+_FEATHER = 1 / 16
+
+
+@attrs.frozen(eq=False)
+class Origin:
+    """Where a face came from.
+
+    Attributes:
+        file: the source picture.
+        output_name: file name of the result.
+    """
+
+    file: FaceFile
+    output_name: str
+
+
+def read_faces(
+    source: Path, shape: tuple[int, int, int], color_order: str, options: FaceOptions
+) -> Iterator[Face]:
+    """The faces of a folder in name order, as a network of ``shape`` wants them.
+
+    The folder is looked through at the call; pictures are read as they are taken.
+
+    Raises:
+        FacesError: the folder is missing or holds no usable face.
+        ConfigError: the network takes no square colour picture.
+    """
+    height, width, channels = shape
+    if height != width or channels != 3:
+        raise ConfigError(f"the network wants {height} x {width} x {channels}, no square picture")
+    faces = open_faces(source, options, needs_mask=False, fewest=1)
+    lacking = sum(not file.has_mask(options.mask_type) for file in faces.files)
+    lines = list(faces.warnings)
+    if lacking and options.mask_type != "none":
+        lines.append(
+            f"{source}: {lacking} faces lack the mask '{options.mask_type}'; unless the network "
+            "has learnt one, their whole crop is blended in"
+        )
+    for line in lines:
+        warnings.warn(line, stacklevel=2)
+    return _faces(faces.files, Cropper(options, height, ()), color_order)
+
+
+def write_face(
+    face: Face,
+    swapped: np.ndarray,
+    mask: np.ndarray | None,
+    color_order: str,
+    target: Path,
+    options: FaceOptions,
+) -> Path:
+    """Put one swapped face back into its picture and write it as PNG.
+
+    The face is blended in with a soft edge: within the learnt mask if there is one, else within
+    the chosen face mask, else within the crop. The source's face header is carried over unchanged.
+
+    Args:
+        face: from `read_faces`.
+        swapped: ``(h, h, 3)`` float32 0..1 in the network's colour order.
+        mask: ``(h, h)`` float32 0..1 if the network learnt one.
+        color_order: "bgr" or "rgb".
+        target: an existing folder.
+        options: section ``[face]``.
+
+    Returns:
+        The file written.
+
+    Raises:
+        UsageError: it would overwrite its own source, or the source is gone.
+        OSError: the result cannot be written; nothing is left behind.
+    """
+    origin: Origin = face.origin
+    path = target / origin.output_name
+    if path.exists() and path.samefile(origin.file.path):
+        raise UsageError(f"{path} is the source picture; choose another folder for the results")
+    try:
+        data = read_bytes(origin.file.path)
+        picture = decode(data)
+    except UnreadableError as error:
+        raise UsageError(f"cannot read {origin.file.path} again: {error}") from None
+    box = Cropper(options, 1, ()).box(origin.file)
+    weight = _weight(origin.file, mask, box, options)
+    crop = np.ascontiguousarray(swapped[..., ::-1] if color_order == "rgb" else swapped)
+    png = encode_png(paste(picture, resize(crop.astype(np.float32), box.size), weight, box))
+    if data.startswith(png_chunks.SIGNATURE):
+        header = png_header.find_header(png_chunks.inspect(data).texts)
+        if header is not None:
+            png = png_header.write_header(png, header)
+    write_atomically(path, png_chunks.insert(png, png_chunks.text_chunk("Comment", NOTICE)))
+    return path
+
+
+def paste(picture: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box) -> np.ndarray:
+    """A crop blended into a picture at its box; what reaches beyond the picture is left out.
+
+    Args:
+        picture: ``(h, w, 3)`` uint8.
+        crop: ``(size, size, 3)`` float32 0..1.
+        weight: ``(size, size)`` float32 0..1, how much of the crop is taken.
+        box: where the crop lies.
+
+    Returns:
+        A new picture ``(h, w, 3)`` uint8.
+    """
+    height, width = picture.shape[:2]
+    x0, y0 = max(box.left, 0), max(box.top, 0)
+    x1, y1 = min(box.left + box.size, width), min(box.top + box.size, height)
+    result = picture.copy()
+    if x1 <= x0 or y1 <= y0:
+        return result
+    inner = np.s_[y0 - box.top : y1 - box.top, x0 - box.left : x1 - box.left]
+    old = picture[y0:y1, x0:x1].astype(np.float32)
+    mixed = old + weight[inner][..., None] * (crop[inner] * 255 - old)
+    result[y0:y1, x0:x1] = np.rint(mixed.clip(0, 255)).astype(np.uint8)
+    return result
+
+
+def _faces(files: Sequence[FaceFile], cropper: Cropper, color_order: str) -> Iterator[Face]:
+    stems = Counter(file.path.stem.lower() for file in files)
+    for file in files:
+        try:
+            crop = cropper.read(file)
+        except UnreadableError as error:
+            warnings.warn(f"skipped {file.path}: {error}", stacklevel=2)
+            continue
+        image = (crop[..., ::-1] if color_order == "rgb" else crop).astype(np.float32) / 255
+        unique = stems[file.path.stem.lower()] == 1
+        name = f"{file.path.stem if unique else file.path.name}.png"
+        yield Face(file.path.name, image, Origin(file, name))
+
+
+def _weight(file: FaceFile, mask: np.ndarray | None, box: Box, options: FaceOptions) -> np.ndarray:
+    """How much of the swapped face is taken at each pixel of the box, ``(size, size)`` float32."""
+    size = box.size
+    if mask is not None:
+        weight = resize(mask.astype(np.float32), size).clip(0, 1)
+    elif file.has_mask(options.mask_type):
+        weight = Cropper(options, size, ()).mask(file, "face").astype(np.float32) / 255
+    else:
+        weight = np.ones((size, size), np.float32)
+    feather = max(1.0, size * _FEATHER)
+    weight = cv2.GaussianBlur(weight, (0, 0), feather / 4)
+    inside = np.minimum(np.arange(size), np.arange(size)[::-1]) / feather
+    edge = np.minimum.outer(inside, inside).clip(0, 1)
+    return np.minimum(weight, edge.astype(np.float32))
