@@ -133,7 +133,8 @@ def _initializer(initializer: Any) -> Any:
     name = type(initializer).__name__
     if name in ("HeUniform", "HeNormal", "GlorotUniform"):
         return name
-    config = {k: v for k, v in initializer.get_config().items() if k != "seed"}
+    # Newer versions of Keras have more arguments, None by default.
+    config = {k: v for k, v in initializer.get_config().items() if k != "seed" and v is not None}
     return {"class": name, **config}
 
 

@@ -4,9 +4,11 @@ Per face output of a side and per loss function:
 
 * A *spatial* loss gives a map ``L``. With the penalised mask, ``L`` is multiplied by the face mask;
   then for each multiplied area in turn (eyes, mouth) ``L`` becomes ``L + k * area * L``. The mean
-  over channels and pixels of the whole picture is taken; the masked area is not renormalised.
+  over channels and pixels of the whole picture is taken, so a face that fills half of it counts
+  half; with ``normalize`` each picture's mean is divided by the share that its face mask covers.
 * A *non-spatial* loss, or one whose map has no pixels of the picture (``masks_input``), sees masked
   pictures instead: its value inside the face mask, plus ``k`` times its value inside each area.
+  It is never normalised: most such losses do not grow with the area.
 
 So a multiplier ``k`` makes an area count ``k + 1`` times. That is what the number means in the
 system people bring their settings from, and the same settings should train the same; it also makes
@@ -60,6 +62,7 @@ class LossCollator:
         mask_loss: name and function of the loss of learnt masks.
         penalized: apply the face mask.
         multipliers: by mask name, how much more an area counts.
+        normalize: divide maps by the share of the picture that the face mask covers.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class LossCollator:
         *,
         penalized: bool,
         multipliers: Mapping[str, int],
+        normalize: bool,
     ) -> None:
         self._network = network
         self._terms = tuple(terms)
         self._mask_name, self._mask_loss = mask_loss
         self._penalized = penalized
         self._multipliers = dict(multipliers)
+        self._normalize = normalize
 
     def __call__(
         self, side: Side, predictions: Sequence[Tensor], batch: Batch
@@ -122,8 +127,10 @@ class LossCollator:
             pair = (prediction, target)
             if term.flip_colors:
                 pair = (prediction.flip(1), target.flip(1))
-            measure = _on_masked_pictures if term.masks_input else _on_masked_map
-            value = measure(term.function, *pair, face, areas)
+            if term.masks_input:
+                value = _on_masked_pictures(term.function, *pair, face, areas)
+            else:
+                value = _on_masked_map(term.function, *pair, face, areas, self._normalize)
             parts.append(LossPart(term.name, f"face_{output.size}", value * term.weight, value))
         return parts
 
@@ -132,28 +139,33 @@ def build_collator(run: Run, options: LossOptions) -> LossCollator:
     """The collator that the options ask for, each loss tried once.
 
     Raises:
-        ConfigError: a loss cannot handle pictures of the network's smallest face output.
+        ConfigError: a loss cannot handle pictures of the network's smallest face output, or lacks
+            what its options should name.
         PluginError: a loss is not installed, or gives neither a map nor one number per picture.
     """
     network = run.network
     size = min(output.size for output in network.outputs if output.kind == "face")
     terms = [
-        _term(name, _instance(run, name), weight, size, network.color_order, run.device)
+        _term(name, _instance(run, name, options), weight, size, network.color_order, run.device)
         for name, weight in options.functions
     ]
     mask_name = options.mask_loss_function
     return LossCollator(
         network,
         terms,
-        (mask_name, _instance(run, mask_name)),
+        (mask_name, _instance(run, mask_name, options)),
         penalized=options.penalized_mask_loss,
         multipliers=options.multipliers,
+        normalize=options.normalize_masks,
     )
 
 
-def _instance(run: Run, name: str) -> Loss:
+def _instance(run: Run, name: str, options: LossOptions) -> Loss:
     found = run.find("losses", name)
-    loss = found() if isinstance(found, type) else found
+    if hasattr(found, "from_options"):
+        loss = found.from_options(options)
+    else:
+        loss = found() if isinstance(found, type) else found
     return loss.to(run.device) if isinstance(loss, nn.Module) else loss
 
 
@@ -186,13 +198,17 @@ def _on_masked_map(
     target: Tensor,
     face: Tensor | None,
     areas: Sequence[tuple[Tensor, int]],
+    normalize: bool,
 ) -> Tensor:
     values = loss(prediction, target)
     if face is not None:
         values = values * face
     for area, factor in areas:
         values = values + values * area * factor
-    return values.mean()
+    if face is None or not normalize:
+        return values.mean()
+    covered = face.mean(dim=(1, 2, 3)).clamp(min=1 / face[0].numel())
+    return (values.mean(dim=(1, 2, 3)) / covered).mean()
 
 
 def _on_masked_pictures(

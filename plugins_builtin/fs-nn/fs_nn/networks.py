@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from fs_kernel.types import Network, Output, Side
 
-Tensor = keras.KerasTensor
+from fs_nn.blocks import Tensor
 
 
 def sub_model(
@@ -47,11 +47,13 @@ def one_encoder(
     names = {side: f"decoder_{side}" for side in inputs} | dict(decoders or {})
     shared = sub_model(encoder, next(iter(inputs.values())).shape[1:], encode)
     codes = {side: shared(face) for side, face in inputs.items()}
-    pictures = {}
-    for side, code in codes.items():
-        decoder = sub_model(names[side], code.shape[1:], lambda x, side=side: decode(x, side))
-        pictures[side] = decoder(code)
-    return join(name, inputs, pictures, learn_mask=learn_mask)
+
+    def pictures(side: Side, code: Tensor) -> Sequence[Tensor]:
+        decoder = sub_model(names[side], code.shape[1:], lambda x: decode(x, side))
+        return decoder(code)
+
+    made = {side: pictures(side, code) for side, code in codes.items()}
+    return join(name, inputs, made, learn_mask=learn_mask)
 
 
 def join(

@@ -79,6 +79,23 @@ class LossOptions:
         "Count only what lies inside the face mask, so that no effort goes into the background.",
         fixed=True,
     )
+    normalize_masks: bool = option(
+        False,
+        "Divide the loss of each picture by the share of it that the face mask covers, so that "
+        "small faces count as much as large ones. Losses grow by that. Needs penalized_mask_loss; "
+        "losses that give one number per picture, and ffl, stay as they are.",
+    )
+    lpips_weights: str = option(
+        "",
+        "Folder with the weight files of the lpips losses: torchvision's (alexnet-*.pth, "
+        "squeezenet1_1-*.pth, vgg16-*.pth) and the linear layers of the Python package lpips "
+        "(alex.pth, squeeze.pth, vgg.pth). Nothing is ever downloaded.",
+    )
+    lpips_sha256: list[str] = option(
+        [],
+        "SHA-256 of the weight files that may be used. Empty: those of torchvision are held "
+        "against the digits in their names, others are taken as they are.",
+    )
 
     @property
     def functions(self) -> list[tuple[str, float]]:
@@ -133,16 +150,61 @@ class OptimizerOptions:
         minimum=0.0,
         maximum=1.0,
     )
+    gradient_clipping: str = option(
+        "none",
+        "How large gradients are cut. value: each number to +-clipping_value. norm: each weight's "
+        "gradient to a norm of clipping_value. global_norm: all gradients together to that norm. "
+        "autoclip: all together to a percentile of the norms seen so far.",
+        choices=("none", "value", "norm", "global_norm", "autoclip"),
+    )
+    clipping_value: float = option(
+        1.0,
+        "The limit of gradient_clipping. For autoclip a tenth of the percentile: 1.0 cuts to the "
+        "10th, 10.0 not at all.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    autoclip_history: int = option(
+        10000,
+        "How many steps autoclip looks back; 0 is all of them.",
+        minimum=0,
+        maximum=100000,
+    )
+    gradient_accumulation: int = option(
+        1,
+        "Batches whose gradients are averaged for one step of the optimiser: as if the batch were "
+        "that many times larger, without its memory.",
+        minimum=1,
+        maximum=100,
+    )
+    warmup_steps: int = option(
+        0,
+        "Steps of the optimiser, from the model's first, over which the learning rate rises "
+        "linearly to its full value; 0 is off.",
+        minimum=0,
+        maximum=100000,
+    )
+    ema_decay: float = option(
+        0.0,
+        "Keep a running average of the weights beside them; this is the share of the old average "
+        "kept per step (0.999 averages about 1,000 steps). 0 is off. Needs memory for one more "
+        "copy of the weights.",
+        minimum=0.0,
+        maximum=0.99999,
+    )
     ada_beta_1: float = option(
         0.9, "Decay of the running mean of gradients.", minimum=0.0, maximum=1.0, fixed=True
     )
     ada_beta_2: float = option(
         0.999,
-        "Decay of the running mean of squared gradients.",
+        "Decay of the running mean of squared gradients. lion takes it for its mean of gradients; "
+        "its paper has 0.99. rms-prop has a decay of its own, 0.99.",
         minimum=0.0,
         maximum=1.0,
         fixed=True,
     )
     ada_amsgrad: bool = option(
-        False, "Let the optimiser use the largest squared gradient seen (AMSGrad).", fixed=True
+        False,
+        "Let adam, adamw or adabelief use the largest squared gradient seen (AMSGrad).",
+        fixed=True,
     )

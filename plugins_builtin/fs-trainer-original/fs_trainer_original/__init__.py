@@ -1,7 +1,7 @@
 """The standard trainer: both sides in one step, on one device.
 
-A step runs every side through the network, adds up the sides' losses, goes back through the sum and
-changes the weights once.
+A step runs every side through the network, adds up the sides' losses and goes back through the sum.
+Then, or after as many batches as are accumulated, the weights change once.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def train_batch(state: Trainer, batch: Batch) -> StepResult:
     totals, losses = zip(*(state.collate(s, predictions, batch) for s in sides), strict=True)
     state.optimizer.backward(sum(totals))
     learning_rate = state.optimizer.learning_rate
-    state.optimizer.step()
-    state.optimizer.zero_grad()
-    return StepResult(losses, learning_rate=learning_rate)
+    stepped = state.optimizer.step()
+    return StepResult(losses, stepped=stepped, learning_rate=learning_rate)
 
 
 @hookimpl

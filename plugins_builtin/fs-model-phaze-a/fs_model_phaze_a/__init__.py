@@ -1,0 +1,80 @@
+"""phaze_a: the network of free composition, and the presets that make others of it.
+
+The network is `fs_model_phaze_a.network.phaze_a`; here it is offered to the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fs_kernel import Config, Network, NetworkSpec, hookimpl
+from fs_nn.options import NetworkOptions
+
+from fs_model_phaze_a.options import PhazeAOptions
+
+if TYPE_CHECKING:
+    import keras
+
+SECTION = "model.phaze_a"
+
+
+@hookimpl
+def config_defaults() -> dict[str, type]:
+    return {SECTION: PhazeAOptions, "network": NetworkOptions}
+
+
+@hookimpl
+def network_spec(config: Config) -> NetworkSpec:
+    from fs_model_phaze_a.plan import check
+
+    plan = check(config[SECTION], config["network"])
+    shape = (plan.input_size, plan.input_size, 3)
+    return NetworkSpec({"a": shape, "b": shape}, plan.encoder.color_order)
+
+
+@hookimpl
+def build_model(inputs: dict[str, keras.KerasTensor], config: Config) -> Network:
+    from fs_nn.blocks import Blocks
+
+    from fs_model_phaze_a.network import phaze_a
+
+    network = config["network"]
+    return phaze_a(inputs, Blocks.of(network), config[SECTION], learn_mask=network.learn_mask)
+
+
+@hookimpl
+def adapt_model(network: Network, before: Config, after: Config) -> Network | None:
+    from fs_model_phaze_a.dropout import with_rates
+
+    was, now = (
+        (config[SECTION].fc_dropout, config[SECTION].fc_gblock_dropout)
+        for config in (before, after)
+    )
+    return None if was == now else with_rates(network, *now, custom_objects())
+
+
+@hookimpl
+def freeze_layers(network: Network, config: Config) -> list[str]:
+    from fs_model_phaze_a.encoders import library_networks
+
+    names = []
+    for name in config[SECTION].freeze_layers:
+        names += library_networks(network.model) if name == "keras_encoder" else [name]
+    return names
+
+
+@hookimpl
+def load_layers(config: Config) -> list[str]:
+    return list(config[SECTION].load_layers)
+
+
+@hookimpl
+def custom_objects() -> dict[str, type]:
+    from fs_nn.layers import custom_objects
+
+    # Layers of ConvNeXt and InceptionResNetV2 that Keras does not export.
+    from keras.src.applications.convnext import LayerScale
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    library = {cls.__name__: cls for cls in (LayerScale, CustomScaleLayer)}
+    return {**custom_objects(), **library}

@@ -1,0 +1,41 @@
+"""New dropout rates for a network that exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import keras
+from fs_kernel.types import Network
+
+_STYLE = "fc_gblock"
+
+
+def with_rates(
+    network: Network, rate: float, style_rate: float, custom_objects: dict[str, type]
+) -> Network:
+    """The same network with other dropout in its fully connected layers; weights are copied.
+
+    Layers keep their names, which tell the rate they were made with. The network is made anew from
+    its graph, since a dropout layer made with rate 0 has nothing to draw its numbers from.
+
+    Args:
+        network: left as it is.
+        rate: for all fully connected layers that make pictures.
+        style_rate: for those that make the G-block's style.
+        custom_objects: what its graph may contain.
+    """
+    graph = keras.saving.serialize_keras_object(network.model)
+    for layer in graph["config"]["layers"]:
+        if layer["name"].startswith("fc_"):
+            _set_rates(layer, style_rate if layer["name"] == _STYLE else rate)
+    model = keras.saving.deserialize_keras_object(graph, custom_objects=custom_objects)
+    for new, old in zip(model.weights, network.model.weights, strict=True):
+        new.assign(old)
+    return attrs.evolve(network, model=model)
+
+
+def _set_rates(sub_model: dict[str, Any], rate: float) -> None:
+    for layer in sub_model["config"]["layers"]:
+        if layer["class_name"] == "Dropout":
+            layer["config"]["rate"] = rate

@@ -1,0 +1,66 @@
+"""A running average of the weights, kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from fs_kernel.errors import ModelFolderError
+from fs_kernel.types import Tree
+from torch import Tensor
+from torch.nn import Parameter
+
+
+class WeightAverage:
+    """The exponential moving average of named weights.
+
+    It begins as a copy of the weights. After update n the share kept is the smaller of ``decay``
+    and ``(1 + n) / (10 + n)``, so that the start is soon forgotten.
+
+    Args:
+        parameters: the weights by their lasting names.
+        decay: share of the old average kept per update, 0..1.
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter], decay: float) -> None:
+        self._parameters = dict(parameters)
+        self._decay = decay
+        self._updates = 0
+        self._averages = {name: p.detach().clone() for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights as they are."""
+        self._updates += 1
+        kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        weights = [parameter.detach() for parameter in self._parameters.values()]
+        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - kept)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averages by the weights' names; they go on changing."""
+        return dict(self._averages)
+
+    def state(self) -> Tree:
+        """What `restore` needs: ``{"updates": n, "weights": {name: tensor}}``."""
+        return {"updates": self._updates, "weights": self.weights()}
+
+    def check(self, tree: Tree) -> None:
+        """Hold what `state` gave against the weights, changing nothing.
+
+        Raises:
+            ModelFolderError: an average has another shape than its weight.
+        """
+        for name, average in self._averages.items():
+            saved = tree["weights"].get(name)
+            if saved is not None and saved.shape != average.shape:
+                raise ModelFolderError(
+                    f"the saved average of '{name}' has shape {list(saved.shape)}, but the weight "
+                    f"has {list(average.shape)}; it belongs to another network"
+                )
+
+    def restore(self, tree: Tree) -> None:
+        """Take over what `state` gave; a weight it does not know begins with its present value."""
+        self._updates = tree["updates"]
+        for name, average in self._averages.items():
+            if name in tree["weights"]:
+                average.copy_(tree["weights"][name])

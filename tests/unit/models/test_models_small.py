@@ -1,0 +1,115 @@
+"""Every network with few weights: it learns, is written and read again, and swaps.
+
+The networks have a learnt mask, so that every branch is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import keras
+import pytest
+import torch
+from built_in import NAMES, SMALL
+from fs_kernel import graph, inference
+from fs_kernel import network as kernel_network
+from fs_nn.layers import custom_objects
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def case(request):
+    return SMALL[request.param]
+
+
+@pytest.fixture(scope="module")
+def network(case):
+    return case.build()
+
+
+def faces(case, seed, count=2):
+    return torch.rand(
+        (count, case.size, case.size, 3), generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def test_every_plugin_is_here():
+    assert {case.plugin for case in SMALL.values()} == set(NAMES)
+
+
+def test_outputs_are_faces_small_to_large_then_the_mask(case, network):
+    for side in "ab":
+        *shown, mask = [output for _, output in network.outputs_of(side)]
+        assert mask.kind == "mask"
+        assert {output.kind for output in shown} == {"face"}
+        sizes = [output.size for output in shown]
+        assert sizes == sorted(set(sizes))
+        assert mask.size == sizes[-1]
+
+
+def test_a_step_reaches_every_weight(case, network):
+    parameters = kernel_network.parameters(network)
+    predictions = network.model([faces(case, 1), faces(case, 2)], training=True)
+    loss = sum(((p - 0.3) ** 2).mean() for p in predictions)
+    loss.backward()
+    unreached = [n for n, p in parameters.items() if p.grad is None or not p.grad.any()]
+    assert unreached == []
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    torch.optim.Adam(parameters.values(), lr=1e-3).step()
+    assert all(not torch.equal(p, before[name]) for name, p in parameters.items())
+    assert all(torch.isfinite(p).all() for p in parameters.values())
+
+
+def test_a_network_is_read_from_its_own_graph(case, network):
+    text = json.dumps(graph.to_json(network)).encode()
+    with kernel_network.building(2, "cpu"):
+        again = graph.from_json(graph.parse(text, "file"), custom_objects(), "file")
+    tensors = {n: v.value.detach() for n, v in kernel_network.weights(network).items()}
+    kernel_network.assign(again, tensors, "weights")
+    assert kernel_network.fingerprint(again) == kernel_network.fingerprint(network)
+    assert (again.outputs, again.sides) == (network.outputs, network.sides)
+    given = [faces(case, 3), faces(case, 4)]
+    with torch.no_grad():
+        pairs = zip(network.model(given), again.model(given), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(("source", "target"), ["ab", "ba"])
+def test_a_swap_is_the_targets_own_path(case, network, source, target):
+    written = json.dumps(graph.to_json(network))
+    calls = Counter(len(layer._inbound_nodes) for layer in network.model._flatten_layers())
+    given, other = faces(case, 5), faces(case, 6)
+    inputs = {source: other, target: given}
+    swap = inference.cut(network, source, target)
+    with torch.no_grad():
+        expected = network.model([inputs[side] for side in "ab"], training=False)
+        got = swap.model([given], training=False)
+    own = network.outputs_of(target)
+    assert swap.outputs == [output for _, output in own]
+    for (position, _), picture in zip(own, keras.tree.flatten(got), strict=True):
+        assert (picture - expected[position]).abs().max() <= 1e-6
+    assert json.dumps(graph.to_json(network)) == written
+    assert calls == Counter(len(la._inbound_nodes) for la in network.model._flatten_layers())
+
+
+def test_both_sides_share_the_encoder_and_no_more_than_they_should(case, network):
+    """A change of one side's faces shows in that side's pictures alone."""
+    with torch.no_grad():
+        one = network.model([faces(case, 7), faces(case, 8)], training=False)
+        two = network.model([faces(case, 7), faces(case, 9)], training=False)
+    for (position_a, _), (position_b, _) in zip(
+        network.outputs_of("a"), network.outputs_of("b"), strict=True
+    ):
+        assert torch.equal(one[position_a], two[position_a])
+        assert not torch.equal(one[position_b], two[position_b])
+
+
+def test_network_options(case, network):
+    built = case.build(reflect_padding=True, icnr_init=True, conv_aware_init=True)
+    assert built.outputs == network.outputs
+    assert built.model.count_params() == network.model.count_params()
+    with torch.no_grad():
+        pictures = built.model([faces(case, 1), faces(case, 2)], training=False)
+    for picture, output in zip(pictures, built.outputs, strict=True):
+        assert picture.shape[1:3] == (output.size, output.size)
+        assert 0 < picture.min() < picture.max() < 1
