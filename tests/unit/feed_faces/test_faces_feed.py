@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from face_files import fill, make_spec, plain_picture
-from fs_feed_faces import open_feed
+from fs_feed_faces import augment, open_feed
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
-from fs_feed_faces.source import scan
+from fs_feed_faces.side import SideArrays, SideFeed, SidePlan
+from fs_feed_faces.source import open_faces, scan
 from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError, FacesError, UsageError
+from fs_kernel.randomness import generator
 from fs_kernel.types import FeedSpec
 
 PLAIN = AugmentationOptions(
@@ -170,6 +172,36 @@ def test_a_flip_mirrors_target_and_masks_together(two_sides):
     assert 0 < mirrored < 12
 
 
+def test_masks_move_as_the_picture_does(two_sides):
+    moving = AugmentationOptions(color=False, flip=False, warp=False, rotation_range=25)
+    (still,) = batches(two_sides, make_spec(), make_config(augmentation=PLAIN), 1)
+    (batch,) = batches(two_sides, make_spec(), make_config(augmentation=moving), 1)
+    for slot in range(4):
+        matrix = augment.draw_movement(32, moving, generator(7, 1, "a", slot, "movement"))
+        for got, known in (
+            (batch.targets["a"][0], still.targets["a"][0]),
+            (batch.meta.masks["a"]["face"][32], still.meta.masks["a"]["face"][32]),
+            (batch.meta.masks["a"]["mouth"][32], still.meta.masks["a"]["mouth"][32]),
+        ):
+            before = (known[slot].numpy() * 255).round().astype(np.uint8)
+            after = augment.move(before, matrix).astype(np.float32) / 255
+            np.testing.assert_array_equal(got[slot], after)
+
+
+def test_each_purpose_has_numbers_of_its_own(two_sides):
+    spec = make_spec()
+    plan = SidePlan.make("a", spec, open_faces(two_sides["a"], FaceOptions(), True, 25))
+    feed = SideFeed(plan, FaceOptions(), AugmentationOptions(), 0)
+    purposes = []
+
+    def random_for(purpose):
+        purposes.append(purpose)
+        return generator(0, purpose)
+
+    feed.fill(SideArrays.make(plan, np.arange(2)), 0, random_for)
+    assert sorted(purposes) == ["color", "flip", "movement", "warp"]
+
+
 def test_the_warp_is_for_the_input_only(two_sides):
     warped = AugmentationOptions(
         color=False, flip=False, zoom_amount=0, rotation_range=0, shift_range=0
@@ -206,7 +238,7 @@ def test_F26_no_workers_at_all(two_sides):
 
 def test_start_may_come_again_and_close_twice(two_sides):
     feed = open_feed(two_sides, make_spec(), make_config(2))
-    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
     with pytest.raises(UsageError, match="not started"):
         feed.next()
     feed.start(InOrder(feed.sizes, 4), 1)
@@ -216,7 +248,7 @@ def test_start_may_come_again_and_close_twice(two_sides):
     assert same(feed.next(), first)
     feed.close()
     feed.close()
-    assert cv2.getNumThreads() == threads
+    assert cv2.getNumThreads() == 2
 
 
 def test_F23_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_path):

@@ -191,3 +191,29 @@ def test_masks_of_real_faces_lie_where_our_geometry_says(shared_faces):
         np.testing.assert_allclose(
             transform(header.landmarks, ours), transform(header.landmarks, mask.affine), atol=1e-3
         )
+
+
+def test_resize_averages_down_and_is_smooth_up():
+    random = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    means = random.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize(random, 8) - means).max() <= 1
+    step = np.repeat([0.0, 1.0], 16)[None].repeat(32, 0).astype(np.float32)
+    enlarged = resize(step, 96)[48]
+    assert enlarged.max() > 1.02, "a cubic one overshoots at an edge"
+    np.testing.assert_allclose(enlarged[[3, 30, 65, 90]], [0, 0, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [48, 192, 400])
+def test_landmarks_lie_on_their_features_after_resizing(size):
+    landmarks = landmarks_in_frame(8)
+    alignment = align(landmarks)
+    stored = 256
+    box = crop_box(alignment.offsets, stored, "head", "face")
+    in_head = transform(landmarks, crop_matrix(alignment, stored, "head"))
+    expected = landmarks_in_crop(alignment, stored, box, size)
+    grid = np.indices((stored, stored))[::-1].astype(np.float32)
+    for index in (8, 30, 36, 48):
+        distance = ((grid - in_head[index][:, None, None]) ** 2).sum(axis=0)
+        spot = resize(cut(np.exp(-distance / 18), box), size)
+        found = (spot * np.indices(spot.shape)[::-1]).sum(axis=(1, 2)) / spot.sum()
+        np.testing.assert_allclose(found, expected[index], atol=0.08)

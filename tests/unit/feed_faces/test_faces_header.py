@@ -130,6 +130,13 @@ def test_a_hostile_header_is_refused_in_time(text):
     assert time.perf_counter() - start < 5
 
 
+@pytest.mark.parametrize("text", [b"[" * 20 + b"]" * 20, b"1 + 1", b"- -1", b"not 1", b"x"])
+def test_what_no_header_contains_is_not_even_parsed(text, monkeypatch):
+    monkeypatch.setattr("fs_feed_faces.png_header.ast", None)
+    with pytest.raises(HeaderError, match="no plain literal"):
+        parse_header(text)
+
+
 def test_a_face_that_is_one_point_is_refused():
     header = make_header(landmarks_in_frame(0), "a", None)
     text = format_header(header).replace(

@@ -225,7 +225,13 @@ def test_the_fingerprint_knows_names_sizes_and_headers(two_sides, tmp_path):
     renamed = scan(copy, "none").fingerprint
     assert renamed != first
     (copy / "0001.png").write_bytes(face_png(999, name="0001.png"))
-    assert scan(copy, "none").fingerprint not in (first, renamed)
+    other = scan(copy, "none").fingerprint
+    assert other not in (first, renamed)
+    data = (copy / "0002.png").read_bytes()
+    text = find_header(inspect(data).texts)
+    (copy / "0002.png").write_bytes(write_header(data, text.replace(b"'x': 100", b"'x': 101")))
+    assert (copy / "0002.png").stat().st_size == len(data)
+    assert scan(copy, "none").fingerprint != other
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")

@@ -91,6 +91,19 @@ def test_a_learnt_mask_wins(folders):
     np.testing.assert_array_equal(cv2.imread(str(path)), cv2.imread(str(source / face.name)))
 
 
+def test_even_a_full_learnt_mask_leaves_no_seam_at_the_crop(folders):
+    source, target = folders
+    config = make_config(coverage=75.0)
+    face = next(read_faces(source, SHAPE, "bgr", config))
+    path = write_face(face, np.ones(SHAPE, np.float32), np.ones((64, 64)), "bgr", target, config)
+    before, after = cv2.imread(str(source / face.name)), cv2.imread(str(path))
+    box = view(face, config["face"])
+    changed = cut(cv2.absdiff(before, after), box)
+    for border in (changed[0], changed[-1], changed[:, 0], changed[:, -1]):
+        assert border.max() <= 1
+    assert (cut(after, box)[box.size // 4 : -box.size // 4] == 255).mean() > 0.8
+
+
 def test_colors_come_back_in_their_order(folders):
     source, target = folders
     config = make_config()

@@ -26,8 +26,11 @@ def waves(size: int, phase: float) -> torch.Tensor:
 
 def correlate(pictures: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Every plane of ``(n, c, h, w)`` with a two-dimensional kernel, where it lies inside."""
-    views = np.lib.stride_tricks.sliding_window_view(pictures, kernel.shape, axis=(2, 3))
-    return np.einsum("nchwij,ij->nchw", views, kernel)
+    height, width = (pictures.shape[2 + axis] - kernel.shape[axis] + 1 for axis in (0, 1))
+    return sum(
+        value * pictures[..., i : i + height, j : j + width]
+        for (i, j), value in np.ndenumerate(kernel)
+    )
 
 
 def padded(pictures: np.ndarray, width: int, mode: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from fake_run import FakeRun
 from fs_kernel.errors import ConfigError
 from fs_kernel.types import Network, Output
 from fs_nn.collate import build_collator
-from fs_nn.losses import LPIPSVGG16, LPIPSAlex, LPIPSSqueeze
+from fs_nn.losses import LPIPSVGG16, LPIPSAlex, LPIPSSqueeze, mse
 from fs_nn.options import LossOptions
 from pictures import noise, waves
 from safetensors.torch import save_file
@@ -82,7 +82,8 @@ def test_gradients_are_true_and_finite_even_where_all_features_are_zero(alex):
         prediction = start.requires_grad_()
         alex(prediction, target).mean().backward()
         assert torch.isfinite(prediction.grad).all()
-    double = LPIPSAlex(list(alex.heads), alex.features.state_dict()).double()
+    features, heads = weights(LPIPSAlex)
+    double = LPIPSAlex(heads, features).double()
     direction = noise(3, target.shape).double() - 0.5
     at = waves(64, 0.0).double().requires_grad_()
     double(at, target.double()).mean().backward()
@@ -132,7 +133,7 @@ def test_weights_come_from_files(tmp_path, alex, suffix):
 
 def test_the_collator_reads_them(tmp_path):
     network = Network(None, [Output("a", "face", 64)], sides=("a",), color_order="bgr")
-    run = FakeRun(network, found={"losses": CLASSES})
+    run = FakeRun(network, found={"losses": {**CLASSES, "mse": mse}})
     options = {"loss_function": "lpips_alex", "loss_function_2": "none"}
     with pytest.raises(ConfigError, match=r"lpips_alex needs a file alexnet\*\.pth"):
         build_collator(run, LossOptions(**options))
@@ -157,7 +158,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path, missing):
 def test_no_folder_and_a_wrong_folder_are_said(tmp_path):
     with pytest.raises(ConfigError, match="now not set"):
         LPIPSSqueeze.from_options(LossOptions())
-    with pytest.raises(ConfigError, match="now '.*nowhere'"):
+    with pytest.raises(ConfigError, match=r"now '.*nowhere'"):
         LPIPSSqueeze.from_options(LossOptions(lpips_weights=str(tmp_path / "nowhere")))
 
 
