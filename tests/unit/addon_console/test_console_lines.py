@@ -83,8 +83,8 @@ def test_finish_leaves_the_error_to_the_command_line():
 
 
 def test_saved_with_and_without_an_average():
-    assert lines.saved(Saved(5, "g1", 1000, 0.25, None)) == "saved step 5: 1.0 kB in 0.2 s"
-    assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.5)).endswith("average loss 0.5000")
+    assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None)) == "saved step 5: 1.0 kB in 0.2 s"
+    assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, 0.5)).endswith("average loss 0.5000")
 
 
 class TestPace:

@@ -71,7 +71,7 @@ def terminal(monkeypatch):
 def play(console, make_info, make_metrics, reason="target"):
     console.on_start(make_info(start_step=100, target_steps=200))
     console.on_metrics(make_metrics(150))
-    console.on_checkpoint(Saved(150, "g1", 1_500_000, 0.4, None))
+    console.on_checkpoint(Saved(150, "g1", 1_500_000, 0.4, 0.01, None))
     console.on_warning("a [bold] word")
     console.on_metrics(make_metrics(200))
     console.on_finish(Finished(reason, 200, 3.0))

@@ -90,7 +90,7 @@ def test_the_last_losses_are_written_once(console, stream, clock, make_info, mak
 
 def test_saves_and_warnings_are_written_at_once(console, stream, make_info):
     console.on_start(make_info())
-    console.on_checkpoint(Saved(7, "g1", 1_500_000, 0.4, None))
+    console.on_checkpoint(Saved(7, "g1", 1_500_000, 0.4, 0.01, None))
     console.on_warning("2 files were skipped")
     assert stream.getvalue().splitlines()[-2:] == [
         "saved step 7: 1.5 MB in 0.4 s",

@@ -54,7 +54,7 @@ def test_early_saves_ask_for_nothing(tmp_path):
     run = FakeRun(tmp_path)
     (observer,) = fs_addon_preview.make_observers(run)
     observer.on_metrics(metrics(1))
-    observer.on_checkpoint(Saved(1, "g1", 10, 0.1, None))
+    observer.on_checkpoint(Saved(1, "g1", 10, 0.1, 0.01, None))
     assert run.asked == 0
 
 
@@ -62,7 +62,7 @@ def test_late_saves_ask(tmp_path, monkeypatch):
     monkeypatch.setattr("fs_addon_preview.schedule.Schedule.MINUTES", 0)
     run = FakeRun(tmp_path)
     (observer,) = fs_addon_preview.make_observers(run)
-    observer.on_checkpoint(Saved(1, "g1", 10, 0.1, None))
+    observer.on_checkpoint(Saved(1, "g1", 10, 0.1, 0.01, None))
     assert run.asked == 1
 
 
