@@ -19,7 +19,7 @@ from fs_kernel.types import Batch, BatchMeta, FeedSpec, PreviewFaces, Sampler, S
 
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import FaceOptions, LoaderOptions
-from fs_feed_faces.side import SideArrays, SideFeed, preview_indices
+from fs_feed_faces.side import SideArrays, SideFeed
 
 
 @attrs.define(eq=False)
@@ -105,25 +105,12 @@ class FacesFeed:
         The surroundings are the full crop of the centring at the scale of the largest face output.
         """
         inputs, faces, boxes, masks = {}, {}, {}, {}
-        spread = preview_indices(count, list(self.sizes.values()))
-        for (side, feed), indices in zip(self._sides.items(), spread, strict=True):
-            plan = feed.plan
-            view = max(plan.face_sizes, default=plan.input_size)
-            full = 2 * round(view / (self._face.coverage / 100) / 2)
-            near = Cropper(self._face, plan.input_size, ())
-            wide = Cropper(self._face, full, [n for n in plan.masks if n == "face"], coverage=100.0)
-            files = [plan.faces.files[feed.readable(int(index))] for index in indices]
-            pictures = np.stack([near.read(file) for file in files])
-            if plan.rgb:
-                pictures = pictures[..., ::-1]
-            around = np.stack([wide.read(file) for file in files])
-            inputs[side] = torch.from_numpy(pictures.astype(np.float32) / 255)
+        for side, feed in self._sides.items():
+            views, around, box = self._look(feed, count)
+            inputs[side] = torch.from_numpy(views.astype(np.float32) / 255)
             faces[side] = np.ascontiguousarray(around[..., :3])
-            masks[side] = around[..., 3].copy() if wide.names else None
-            start = (full - view) // 2
-            boxes[side] = np.tile(
-                np.array([start, start, start + view, start + view]), (len(files), 1)
-            )
+            masks[side] = around[..., 3].copy() if around.shape[-1] > 3 else None
+            boxes[side] = np.tile(box, (len(views), 1))
         return PreviewFaces(inputs, faces, boxes, masks)
 
     def close(self) -> None:
@@ -133,6 +120,28 @@ class FacesFeed:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
             cv2.setNumThreads(self._cv2_threads)
+
+    def _look(self, feed: SideFeed, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The network's views, their surroundings with the face mask, and the views' box there."""
+        plan, files = feed.plan, feed.plan.faces.files
+        view = max(plan.face_sizes, default=plan.input_size)
+        full = 2 * round(view / (self._face.coverage / 100) / 2)
+        mask = [name for name in plan.masks if name == "face"]
+        near = Cropper(self._face, plan.input_size, ())
+        wide = Cropper(self._face, full, mask, coverage=100.0)
+
+        def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+            return near.read(files[index]), wide.read(files[index])
+
+        spread = np.rint(np.linspace(0, len(files) - 1, min(count, len(files)))).astype(int)
+        pairs = [feed.find(int(index), read)[1] for index in spread]
+        views = np.stack([inner for inner, _ in pairs])
+        start = (full - view) // 2
+        return (
+            views[..., ::-1] if plan.rgb else views,
+            np.stack([outer for _, outer in pairs]),
+            np.array([start, start, start + view, start + view]),
+        )
 
     def _schedule(self, step: int) -> None:
         assert self._sampler is not None

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from fs_kernel.errors import FacesError
 
+from fs_feed_faces.png_chunks import SIGNATURE
+
 #: What counts as a picture, in any letter case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -70,8 +72,12 @@ def decode(data: bytes) -> np.ndarray:
     """
     if _cut_off(data):
         raise UnreadableError("the file is cut off")
+    how = cv2.IMREAD_COLOR
+    if data.startswith(SIGNATURE):
+        # Width and height must stay those of the PNG's own header.
+        how |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:
         picture = None
     if picture is None:

@@ -76,11 +76,10 @@ def _score(result: FaceFile, truth: FaceFile, options: FaceOptions) -> tuple[flo
     cropper = Cropper(options, box.size, ())
     try:
         first, second = (cut(cropper.picture(file), box) for file in (result, truth))
-        weight = cropper.mask(result, "face").astype(np.float64)
+        weight = cropper.mask(result, "face")
     except UnreadableError as error:
         raise FacesError(f"cannot compare {result.path.name}: {error}") from None
     # What lies beyond the stored picture is black in both and says nothing.
     inside = cut(np.ones((result.height, result.width)), box)
-    weight *= inside
     face = psnr(first, second, weight) if weight.any() else psnr(first, second, inside)
     return face, psnr(first, second, inside)

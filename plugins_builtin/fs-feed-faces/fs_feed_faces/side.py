@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
+from typing import TypeVar
 
 import attrs
 import cv2
@@ -20,6 +21,7 @@ from fs_feed_faces.source import FaceSet
 
 #: Gives the generator for one purpose of one place of one step.
 RandomFor = Callable[[str], np.random.Generator]
+Result = TypeVar("Result")
 _MASKS = ("face", "eye", "mouth")
 
 
@@ -147,7 +149,7 @@ class SideFeed:
         Raises:
             FacesError: no face of the side can be read any more.
         """
-        arrays.indices[row], stack = self._read(int(arrays.indices[row]))
+        arrays.indices[row], stack = self.find(int(arrays.indices[row]), self._stack)
         image, masks = self._vary(stack, random_for)
         shown = image
         if self.options.warp:
@@ -160,9 +162,26 @@ class SideFeed:
             position = self.plan.masks.index(name)
             self._put(target[row], masks[..., position : position + 1])
 
-    def readable(self, index: int) -> int:
-        """The index itself, or of the next face that is not known to be broken."""
-        return self._read(index)[0]
+    def find(self, index: int, read: Callable[[int], Result]) -> tuple[int, Result]:
+        """What ``read`` makes of a face; a broken face's place is taken by the next one by name.
+
+        Args:
+            index: of the face.
+            read: given an index, reads that face, or raises `UnreadableError`.
+
+        Returns:
+            The index of the face that was read, and the result.
+
+        Raises:
+            FacesError: no face of the side can be read any more.
+        """
+        count = len(self.plan.faces.files)
+        for at in (*range(index, count), *range(index)):
+            try:
+                return at, read(at)
+            except UnreadableError as error:
+                self._note_broken(at, str(error))
+        raise FacesError(f"no face in {self.plan.faces.folder} can be read any more")
 
     def take_warnings(self) -> list[str]:
         """Lines on faces that became unreadable since the last call."""
@@ -170,25 +189,17 @@ class SideFeed:
             lines, self._unsaid = self._unsaid, []
         return lines
 
-    def _read(self, index: int) -> tuple[int, np.ndarray]:
-        """A face's picture and masks; a broken face's place is taken by the next one by name."""
-        files = self.plan.faces.files
-        for step in range(len(files)):
-            at = (index + step) % len(files)
-            if at in self._broken:
-                continue
-            stack = self._cache.get(at)
-            if stack is None:
-                try:
-                    stack = self._cropper.read(files[at])
-                except UnreadableError as error:
-                    self._note_broken(at, str(error))
-                    continue
-                with self._lock:
-                    if len(self._cache) < self._room:
-                        self._cache[at] = stack
-            return at, stack
-        raise FacesError(f"no face in {self.plan.faces.folder} can be read any more")
+    def _stack(self, index: int) -> np.ndarray:
+        """A face's picture and masks, ``(size, size, 3 + masks)`` uint8."""
+        stack = self._cache.get(index)
+        if stack is None:
+            if index in self._broken:
+                raise UnreadableError(self._broken[index])
+            stack = self._cropper.read(self.plan.faces.files[index])
+            with self._lock:
+                if len(self._cache) < self._room:
+                    self._cache[index] = stack
+        return stack
 
     def _note_broken(self, index: int, reason: str) -> None:
         with self._lock:
@@ -215,8 +226,3 @@ class SideFeed:
         if self.plan.rgb and target.shape[2] == 3:
             resized = resized[..., ::-1]
         np.divide(resized, 255, out=target, dtype=np.float32)
-
-
-def preview_indices(count: int, sizes: Sequence[int]) -> list[np.ndarray]:
-    """Evenly spread faces, per side ``(min(count, size),)`` int64."""
-    return [np.rint(np.linspace(0, size - 1, min(count, size))).astype(np.int64) for size in sizes]

@@ -79,7 +79,7 @@ def test_a_preview_becomes_files(tmp_path, make_preview):
 
 
 def test_defaults_are_those_of_the_spec():
-    style = PreviewOptions().style()
+    style = PreviewOptions(show_mask=True).style()
     assert (style.images, style.mask_opacity, style.mask_color) == (14, 0.3, (0, 0, 255))
 
 

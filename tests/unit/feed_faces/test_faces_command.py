@@ -13,8 +13,12 @@ import pytest
 from click.testing import CliRunner
 from face_files import fill, plain_picture
 from fs_feed_faces.command import faces
+from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import FaceOptions
+from fs_feed_faces.png_chunks import inspect
+from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.scoring import compare, psnr
+from fs_feed_faces.source import open_faces
 from fs_kernel.errors import FacesError, UsageError
 
 
@@ -105,6 +109,42 @@ def test_compare_sees_the_face_and_the_view_apart(tmp_path):
     outside = compare(swapped, truth, FaceOptions())
     assert outside.face_psnr == 100
     assert compare(swapped, truth, FaceOptions(centering="head")).view_psnr < 40
+
+
+def repaint(folder, change):
+    """Change every picture of a folder, ``(size, size, 3)`` int in and out; headers stay."""
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), 1).astype(int)
+        png = cv2.imencode(".png", change(picture).clip(0, 255).astype(np.uint8))[1].tobytes()
+        path.write_bytes(write_header(png, find_header(inspect(data).texts)))
+
+
+def test_compare_weighs_the_face_by_its_mask(tmp_path):
+    truth = fill(tmp_path / "truth", 1, size=128)
+    options = FaceOptions(mask_type="bisenet-fp_face")
+    (file,) = open_faces(truth, options, True, 1).files
+    box = Cropper(options, 1, ()).box(file)
+    swapped = shutil.copytree(truth, tmp_path / "swapped")
+
+    def corner(picture):
+        picture[box.top : box.top + box.size // 8, box.left : box.left + box.size // 2] += 9
+        return picture
+
+    repaint(swapped, corner)
+    score = compare(swapped, truth, options)
+    assert score.face_psnr == 100
+    assert score.view_psnr == pytest.approx(20 * np.log10(255 / 9) + 10 * np.log10(16), abs=0.5)
+
+
+def test_compare_leaves_out_what_lies_beyond_the_picture(tmp_path):
+    truth = fill(tmp_path / "truth", 2, size=128)
+    swapped = shutil.copytree(truth, tmp_path / "swapped")
+    repaint(truth, lambda picture: np.full_like(picture, 100))
+    repaint(swapped, lambda picture: np.full_like(picture, 110))
+    score = compare(swapped, truth, FaceOptions(centering="head", vertical_offset=25))
+    assert score.view_psnr == pytest.approx(20 * np.log10(25.5))
+    assert score.face_psnr == pytest.approx(20 * np.log10(25.5))
 
 
 def test_compare_refuses_what_cannot_be_compared(tmp_path):

@@ -273,6 +273,19 @@ def test_F23_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_pat
     assert all(map(same, *results))
 
 
+def test_a_preview_passes_over_a_lost_face(two_sides, tmp_path):
+    folders = {s: Path(shutil.copytree(f, tmp_path / s)) for s, f in two_sides.items()}
+    feed = open_feed(folders, make_spec(batch=26), make_config())
+    feed.start(InOrder(feed.sizes, 26), 1)
+    before = feed.next()
+    (folders["a"] / "0000.png").unlink()
+    second = feed.preview(26).faces["a"][1]
+    np.testing.assert_array_equal(feed.preview(1).faces["a"][0], second)
+    assert before.meta.indices["a"].tolist() == list(range(26))
+    with pytest.warns(UserWarning, match="0000.png: No such file"):
+        assert feed.next().meta.indices["a"].tolist() == list(range(26)), "it is in the cache"
+
+
 def test_a_side_of_which_nothing_is_left_ends_the_run(two_sides, tmp_path):
     folders = {**two_sides, "a": Path(shutil.copytree(two_sides["a"], tmp_path / "A"))}
     feed = open_feed(folders, make_spec(), make_config(2))

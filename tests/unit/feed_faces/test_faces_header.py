@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 import zlib
 
 import cv2
@@ -157,8 +158,13 @@ def test_a_face_that_is_one_point_is_refused():
     ids=["bomb", "short", "cut", "garbage"],
 )
 def test_a_damaged_mask_is_refused(data):
-    with pytest.raises(HeaderError, match="stored mask"):
-        StoredMask(data, np.eye(2, 3), size=4).image()
+    tracemalloc.start()
+    try:
+        with pytest.raises(HeaderError, match="stored mask"):
+            StoredMask(data, np.eye(2, 3), size=4).image()
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 def test_F23_a_png_cut_off_anywhere_is_noticed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import sys
 import zlib
 from pathlib import Path
@@ -15,7 +16,7 @@ from fs_feed_faces import config_defaults, open_feed
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
 from fs_feed_faces.pictures import UnreadableError
-from fs_feed_faces.png_chunks import inspect
+from fs_feed_faces.png_chunks import insert, inspect, make_chunk
 from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.source import open_faces, scan
 from fs_kernel.config import Config, Layer, options_of, resolve
@@ -187,6 +188,15 @@ def test_every_depth_and_channel_count_is_read_as_color(tmp_path, picture):
     expected = expected / 257 if picture.dtype == np.uint16 else expected
     expected = expected[..., :3] if expected.ndim == 3 else np.dstack([expected] * 3)
     assert np.abs(read - expected).max() <= 1
+
+
+def test_a_png_that_claims_to_lie_on_its_side_is_read_as_it_is(tmp_path):
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
+    png = cv2.imencode(".png", plain_picture(1))[1].tobytes()
+    (tmp_path / "a.png").write_bytes(insert(png, make_chunk(b"eXIf", tiff)))
+    (file,) = scan(tmp_path, "none").files
+    picture = Cropper(FACE, 70, ()).picture(file)
+    np.testing.assert_array_equal(picture, plain_picture(1))
 
 
 def test_a_plain_picture_is_its_centre_square(tmp_path):
