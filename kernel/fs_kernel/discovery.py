@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import importlib_metadata
@@ -29,31 +30,6 @@ KINDS = {
     "commands": "command",
     "losses": "loss",
     "optimizers": "optimizer",
-}
-#: The distributions this project publishes, so that a missing plugin can be named with its package.
-INDEX = {
-    ("models", "original"): "fs-model-original",
-    ("models", "lightweight"): "fs-model-lightweight",
-    ("models", "dfaker"): "fs-model-dfaker",
-    ("models", "dfl_h128"): "fs-model-dfl-h128",
-    ("models", "dfl_sae"): "fs-model-dfl-sae",
-    ("models", "dlight"): "fs-model-dlight",
-    ("models", "iae"): "fs-model-iae",
-    ("models", "realface"): "fs-model-realface",
-    ("models", "unbalanced"): "fs-model-unbalanced",
-    ("models", "villain"): "fs-model-villain",
-    ("models", "phaze_a"): "fs-model-phaze-a",
-    ("trainers", "original"): "fs-trainer-original",
-    ("feeds", "faces"): "fs-feed-faces",
-    ("executors", "keras"): "fs-executor-keras",
-    ("addons", "console"): "fs-addon-console",
-    ("addons", "preview"): "fs-addon-preview",
-    ("commands", "faces"): "fs-feed-faces",
-    ("commands", "demo"): "fs-demo",
-    ("losses", "ssim"): "fs-nn",
-    ("losses", "mse"): "fs-nn",
-    ("losses", "mae"): "fs-nn",
-    ("optimizers", "adam"): "fs-nn",
 }
 
 
@@ -144,6 +120,13 @@ def refresh() -> None:
     _scan.cache_clear()
 
 
+def published(kind: str, name: str) -> str | None:
+    """The distribution under which this project publishes a plugin, from ``index.json``."""
+    index = json.loads(Path(__file__).with_name("index.json").read_bytes())
+    package: str | None = index.get(kind, {}).get(name)
+    return package
+
+
 def find(kind: str, name: str) -> Found:
     """The one installed plugin of this kind and name.
 
@@ -159,7 +142,7 @@ def find(kind: str, name: str) -> Found:
     if not matches:
         names = [found.name for found in installed(kind)]
         known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"
-        package = INDEX.get((kind, name))
+        package = published(kind, name)
         hint = f"; pip install {package}" if package else nearest_name(name, names)
         raise PluginError(f"there is no {word} '{name}' ({known}){hint}", name)
     return matches[0]

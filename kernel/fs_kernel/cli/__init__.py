@@ -6,6 +6,7 @@ plugin: a command's module is imported when the command is typed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -41,7 +42,7 @@ class LazyGroup(click.Group):
             command: click.Command = getattr(importlib.import_module(module), attribute)
             return command
         if not any(found.name == name for found in discovery.installed("commands")):
-            if ("commands", name) in discovery.INDEX:
+            if discovery.published("commands", name):
                 discovery.find("commands", name)
             return None
         from fs_kernel.plugins import load
@@ -83,7 +84,9 @@ def cli() -> None:
 
 def say(line: str) -> None:
     """One line for the user, on stderr."""
-    click.echo(line, err=True)
+    # The terminal may be gone.
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(line, err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

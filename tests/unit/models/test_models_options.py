@@ -9,7 +9,7 @@ import attrs
 import pytest
 from built_in import NAMES, chosen, full_size
 from fs_kernel.config import Config, options_of
-from fs_kernel.discovery import INDEX, find
+from fs_kernel.discovery import find, published
 from fs_kernel.errors import ConfigError
 
 
@@ -23,8 +23,8 @@ def test_options_shape_the_network_so_all_are_fixed(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_is_found_by_its_name(name):
-    assert find("models", name).distribution == INDEX["models", name]
-    assert INDEX["models", name] == f"fs-model-{name.replace('_', '-')}"
+    assert find("models", name).distribution == published("models", name)
+    assert published("models", name) == f"fs-model-{name.replace('_', '-')}"
 
 
 REFUSED = [

@@ -9,7 +9,7 @@ from fake_run import FakeRun
 from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.types import Batch, BatchMeta, Network, Output
 from fs_nn.collate import build_collator
-from fs_nn.losses import SSIM, mae, mse
+from fs_nn.losses import MSSSIM, SSIM, mae, mse
 from fs_nn.options import LossOptions
 
 
@@ -36,6 +36,20 @@ class RedOnly:
         return (prediction - target)[:, :1].abs()
 
 
+class Chosen:
+    """A loss that is made from the options."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    @classmethod
+    def from_options(cls, options):
+        return cls(options.loss_weight_4 / 100)
+
+    def __call__(self, prediction, target):
+        return (prediction - target).abs() * self.factor
+
+
 INSTALLED = {
     "ssim": SSIM,
     "mse": mse,
@@ -43,6 +57,8 @@ INSTALLED = {
     "per_picture": per_picture,
     "spectrum": Spectrum,
     "red": RedOnly,
+    "chosen": Chosen,
+    "ms_ssim": MSSSIM,
     "wrong": lambda prediction, target: prediction.mean(),
 }
 ONLY = {"loss_function": "mae", "loss_function_2": "none"}
@@ -242,3 +258,61 @@ def test_starting_draws_no_random_numbers():
     before = torch.get_rng_state()
     setup(loss_function="ssim", loss_function_2="per_picture")
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_loss_class_may_be_made_from_the_options():
+    options = {"loss_function": "chosen", "loss_function_2": "none", "loss_weight_4": 250}
+    collate, predictions, batch = setup(**options, penalized_mask_loss=False)
+    p, t, _ = pieces(predictions, batch)
+    total = collate("a", predictions, batch)[0].item()
+    assert total == pytest.approx(2.5 * np.abs(p - t).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_normalized_masks_make_small_faces_count_as_much_as_large_ones(share):
+    collate, predictions, batch = setup(
+        **ONLY, normalize_masks=True, eye_multiplier=3, mouth_multiplier=1
+    )
+    masks = batch.meta.masks["a"]
+    masks["face"][16].zero_()
+    masks["face"][16][:, : int(16 * share)] = 1
+    masks["eye"][16].zero_()
+    masks["eye"][16][:, :2] = 1
+    rows = np.abs(np.subtract(*pieces(predictions, batch)[:2]))[:, : int(16 * share)]
+    rows[:, :2] *= 4
+    total = collate("a", predictions, batch)[0].item()
+    assert total == pytest.approx(rows.mean(), rel=1e-5)
+
+
+def test_normalized_masks_divide_picture_by_picture_and_bear_empty_masks():
+    collate, predictions, batch = setup(
+        **ONLY, normalize_masks=True, eye_multiplier=1, mouth_multiplier=1
+    )
+    face = batch.meta.masks["a"]["face"][16]
+    face[0] = 0
+    p, t, masks = pieces(predictions, batch)
+    maps = np.abs(p - t) * masks["face"]
+    means = maps[1:].mean(axis=(1, 2, 3)) / masks["face"][1:].mean(axis=(1, 2, 3))
+    total = collate("a", predictions, batch)[0]
+    assert total.item() == pytest.approx(means.sum() / len(maps), rel=1e-5)
+    total.backward()
+    assert torch.isfinite(predictions[0].grad).all()
+
+
+@pytest.mark.parametrize("loss", ["per_picture", "spectrum"])
+def test_losses_that_are_no_maps_of_the_picture_are_not_normalized(loss):
+    options = {"loss_function": loss, "loss_function_2": "none"}
+    totals = []
+    for normalize in (False, True):
+        collate, predictions, batch = setup(**options, normalize_masks=normalize)
+        totals.append(collate("a", predictions, batch)[0].item())
+    assert totals[0] == totals[1]
+
+
+def test_ms_ssim_at_several_sizes():
+    """Each output size gets a window of its own."""
+    options = {"loss_function": "ms_ssim", "loss_function_2": "none"}
+    collate, predictions, batch = setup((("face", 48), ("face", 96)), **options)
+    _, loss = collate("a", predictions, batch)
+    assert [part.output for part in loss.parts] == ["face_48", "face_96"]
+    assert all(0 < part.unweighted.item() < 3 for part in loss.parts)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fs_kernel.errors import ConfigError
 from fs_nn import losses
-from pictures import noise
+from nn_pictures import noise
 
 LOSSES = {
     "ffl": losses.FocalFrequency(),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fs_nn.losses import FLIP
 from fs_nn.losses.color import from_ycxcz, lab, linear_rgb, ycxcz
-from pictures import noise, waves
+from nn_pictures import noise, waves
 
 #: flip-evaluator 1.7 (PyPI), LDR, 67.02 pixels per degree, on `waves(48, ...)`: the mean, and the
 #: pixels (0, 0), (10, 40), (24, 24), (47, 3).

@@ -14,7 +14,7 @@ from fs_kernel.types import Network, Output
 from fs_nn.collate import build_collator
 from fs_nn.losses import LPIPSVGG16, LPIPSAlex, LPIPSSqueeze, mse
 from fs_nn.options import LossOptions
-from pictures import noise, waves
+from nn_pictures import noise, waves
 from safetensors.torch import save_file
 
 CLASSES = {cls.name: cls for cls in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG16)}
@@ -95,6 +95,13 @@ def test_gradients_are_true_and_finite_even_where_all_features_are_zero(alex):
 
 def test_no_weight_trains(alex):
     assert not any(p.requires_grad for p in alex.parameters())
+
+
+def test_making_one_draws_no_random_numbers(tmp_path):
+    options = files(tmp_path)
+    before = torch.get_rng_state()
+    LPIPSAlex.from_options(options)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_picture_that_is_too_small_is_said(alex):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fs_nn.losses import l_inf_norm, logcosh, pixel_gradient_diff, smooth_loss
 from fs_nn.losses.pixel import general
-from pictures import noise, padded
+from nn_pictures import noise, padded
 
 
 def barron(difference, shape):

@@ -7,61 +7,10 @@ import copy
 import attrs
 import pytest
 import torch
-from fake_run import FakeRun
 from fs_kernel.errors import ConfigError, ModelFolderError
-from fs_nn.optimizers import adam, build_optimizer
 from fs_nn.options import OptimizerOptions
+from nn_weights import SHAPES, equal, make, train, weights
 from torch.nn import Parameter
-
-SHAPES = {
-    "encoder/conv/kernel": (3, 3, 4, 8),
-    "encoder/conv/bias": (8,),
-    "decoder_a/dense/kernel": (8, 5),
-    "decoder_a/odd_bias": (2, 3),
-}
-
-
-def weights(shapes=SHAPES, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    return {n: Parameter(torch.randn(s, generator=rng)) for n, s in shapes.items()}
-
-
-def make(parameters, installed=adam, **options):
-    run = FakeRun(weights=lambda: parameters, found={"optimizers": {"adam": installed}})
-    return build_optimizer(run, OptimizerOptions(**options))
-
-
-def train(optimizer, parameters, steps, seed=1):
-    rng = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        for parameter in parameters.values():
-            parameter.grad = torch.randn(parameter.shape, generator=rng)
-        optimizer.step()
-
-
-def equal(one, two):
-    return all(torch.equal(one[name], two[name]) for name in one)
-
-
-def test_it_is_adam_with_decay_on_matrices_only():
-    ours, theirs = weights(), weights()
-    optimizer = make(
-        ours, learning_rate=1e-4, weight_decay=0.1, epsilon_exponent=-5, ada_beta_1=0.8
-    )
-    groups = [
-        {"params": [theirs["encoder/conv/kernel"], theirs["decoder_a/dense/kernel"]]},
-        {"params": [theirs["encoder/conv/bias"], theirs["decoder_a/odd_bias"]], "weight_decay": 0},
-    ]
-    plain = torch.optim.Adam(groups, 1e-4, (0.8, 0.999), 1e-5, 0.1, foreach=False)
-    train(optimizer, ours, 5)
-    rng = torch.Generator().manual_seed(1)
-    for _ in range(5):
-        for parameter in theirs.values():
-            parameter.grad = torch.randn(parameter.shape, generator=rng)
-        plain.step()
-    for name, parameter in ours.items():
-        torch.testing.assert_close(parameter, theirs[name], rtol=1e-6, atol=1e-7)
-    assert optimizer.learning_rate == 1e-4
 
 
 def test_amsgrad_is_passed_on():
@@ -83,23 +32,6 @@ def test_an_optimizer_gets_only_what_its_signature_names():
     train(optimizer, parameters, 2)
     assert seen == {"lr": 2e-5, "weight_decay": 0.0}
     assert not equal(parameters, weights())
-
-
-def test_state_continues_to_the_bit():
-    straight, first = weights(), weights()
-    optimizer = make(straight, weight_decay=0.01)
-    train(optimizer, straight, 3)
-    train(optimizer, straight, 3, seed=2)
-
-    stopped = make(first, weight_decay=0.01)
-    train(stopped, first, 3)
-    tree = copy.deepcopy(stopped.state())
-    second = {name: Parameter(p.detach().clone()) for name, p in first.items()}
-    resumed = make(second, weight_decay=0.01)
-    resumed.restore(tree)
-    train(resumed, second, 3, seed=2)
-    assert equal(straight, second)
-    assert not equal(straight, first)
 
 
 def test_state_is_kept_by_name_whatever_the_order():
@@ -133,20 +65,6 @@ def test_f7_freezing_and_unfreezing_keeps_the_rest():
     steps = {n: entry["values"]["step"].item() for n, entry in thawed.state()["weights"].items()}
     assert steps["encoder/conv/kernel"] == 1
     assert steps["decoder_a/dense/kernel"] == 4
-
-
-def test_f12_options_changed_since_win():
-    before, after = weights(), weights()
-    optimizer = make(before, learning_rate=1e-5, epsilon_exponent=-7, weight_decay=0.0)
-    train(optimizer, before, 2)
-    tree = copy.deepcopy(optimizer.state())
-    options = {"learning_rate": 9e-5, "epsilon_exponent": -3, "weight_decay": 0.2}
-    resumed = make(after, **options)
-    resumed.restore(tree)
-    assert resumed.learning_rate == 9e-5
-    group, plain = resumed._optimizer.param_groups
-    assert (group["lr"], group["eps"], group["weight_decay"]) == (9e-5, 10.0**-3, 0.2)
-    assert (plain["lr"], plain["eps"], plain["weight_decay"]) == (9e-5, 10.0**-3, 0.0)
 
 
 def test_a_state_for_another_shape_is_refused_and_nothing_changes():

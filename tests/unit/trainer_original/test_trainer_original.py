@@ -14,16 +14,20 @@ import numpy as np
 import pytest
 import torch
 from fake_run import FakeRun, random_batch
+from fs_kernel import tree
 from fs_kernel.config import Config
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks
 from fs_nn.losses import SSIM, mae, mse
-from fs_nn.optimizers import adam
+from fs_nn.optimizers import AdaBelief, adam
 from fs_nn.options import LossOptions, OptimizerOptions
 
 SMALL = {"convs": (4, 4, 6, 6), "dense": 8, "bottleneck": 6, "shared": 8, "ups": (8, 6, 4)}
-INSTALLED = {"losses": {"ssim": SSIM, "mse": mse, "mae": mae}, "optimizers": {"adam": adam}}
+INSTALLED = {
+    "losses": {"ssim": SSIM, "mse": mse, "mae": mae},
+    "optimizers": {"adam": adam, "adabelief": AdaBelief},
+}
 
 
 def small_network(seed=0, **options):
@@ -148,6 +152,46 @@ def test_a_restored_trainer_goes_on_to_the_bit():
         for name, parameter in named(resumed).items():
             parameter.copy_(kept[name])
     assert steps(fresh, resumed, range(3, 6)) != expected
+
+
+def test_accumulated_batches_change_the_weights_once():
+    network = small_network()
+    state = start(network, gradient_accumulation=2)
+    before = {name: p.detach().clone() for name, p in named(network).items()}
+    first = plugin.train_batch(state, random_batch(network, 2, 0))
+    assert not first.stepped
+    assert all(torch.equal(before[name], p) for name, p in named(network).items())
+    second = plugin.train_batch(state, random_batch(network, 2, 1))
+    assert second.stepped
+    assert not any(torch.equal(before[name], p) for name, p in named(network).items())
+
+
+def test_everything_a_step_may_keep_goes_on_to_the_bit():
+    """Clipping history, warm-up, the average, and gradients that wait, through a checkpoint."""
+    options = {
+        "optimizer": "adabelief",
+        "gradient_clipping": "autoclip",
+        "clipping_value": 5.0,
+        "gradient_accumulation": 2,
+        "warmup_steps": 4,
+        "ema_decay": 0.99,
+        "learning_rate": 1e-4,
+    }
+    network = small_network(seed=5)
+    state = start(network, **options)
+    steps(state, network, range(5))
+    packed = tree.pack(plugin.trainer_state(state))
+    kept = {name: p.detach().clone() for name, p in named(network).items()}
+    expected = steps(state, network, range(5, 9))
+    resumed = small_network(seed=6)
+    with torch.no_grad():
+        for name, parameter in named(resumed).items():
+            parameter.copy_(kept[name])
+    again = start(resumed, **options)
+    plugin.restore_trainer(again, tree.unpack(*packed, "test"))
+    assert steps(again, resumed, range(5, 9)) == expected
+    averages = [s.optimizer.average.weights() for s in (state, again)]
+    assert all(torch.equal(average, averages[1][name]) for name, average in averages[0].items())
 
 
 def test_batches_without_masks_train_too():

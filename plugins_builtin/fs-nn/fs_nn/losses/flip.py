@@ -121,11 +121,12 @@ def _feature_filters() -> tuple[Tensor, Tensor, Tensor]:
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     smooth = torch.exp(-offsets.square() / (2 * sigma**2))
     edge, point = -offsets * smooth, (offsets.square() / sigma**2 - 1) * smooth
-    balanced = [
-        torch.where(f > 0, f / f.clamp(min=0).sum(), f / -f.clamp(max=0).sum())
-        for f in (edge, point)
-    ]
-    return smooth / smooth.sum(), *balanced
+    return smooth / smooth.sum(), _balanced(edge), _balanced(point)
+
+
+def _balanced(window: Tensor) -> Tensor:
+    positive, negative = window.clamp(min=0).sum(), -window.clamp(max=0).sum()
+    return torch.where(window > 0, window / positive, window / negative)
 
 
 def _hunt(color: Tensor) -> Tensor:

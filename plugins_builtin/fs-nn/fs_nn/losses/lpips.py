@@ -42,8 +42,9 @@ class LPIPS(nn.Module):
 
     def __init__(self, heads: Sequence[Tensor], features: dict[str, Tensor]) -> None:
         super().__init__()
-        self.features = self.backbone.make()
-        self.features.load_state_dict(features)
+        with torch.device("meta"):  # no random start, so no draw from the run's generator
+            self.features = self.backbone.make()
+        self.features.load_state_dict(features, assign=True)
         self.heads = nn.ParameterList(heads)
         for attribute, values in (("shift", _SHIFT), ("spread", _SPREAD)):
             self.register_buffer(attribute, torch.tensor(values).view(1, 3, 1, 1))

@@ -45,8 +45,8 @@ class SSIM(nn.Module):
                 f"loss ssim needs pictures of at least {RADIUS + 1} pixels; "
                 "choose another loss for so small an output"
             )
-        pair = (F.pad(x, (RADIUS,) * 4, mode="reflect") for x in (prediction, target))
-        luminance, structure = similarity(*pair, self.window)
+        mirrored = [F.pad(x, (RADIUS,) * 4, mode="reflect") for x in (prediction, target)]
+        luminance, structure = similarity(mirrored[0], mirrored[1], self.window)
         return 1 - luminance * structure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -52,13 +52,14 @@ class AdaBelief(ForeachOptimizer):
         names = ["exp_avg", "exp_avg_var"] + ["max_exp_avg_var"] * group["amsgrad"]
         return {"step": 0, **{name: torch.zeros_like(weight) for name in names}}
 
-    def _update(self, weights: Sequence[Tensor], group: dict[str, Any]) -> None:
+    def _update(
+        self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
+    ) -> None:
         (beta_1, beta_2), eps = group["betas"], group["eps"]
-        gradients = [weight.grad for weight in weights]
         means = self._tensors(weights, "exp_avg")
         variances = self._tensors(weights, "exp_avg_var")
         torch._foreach_lerp_(means, gradients, 1 - beta_1)
-        surprise = torch._foreach_sub(gradients, means)
+        surprise = list(torch._foreach_sub(gradients, means))
         torch._foreach_mul_(variances, beta_2)
         torch._foreach_addcmul_(variances, surprise, surprise, 1 - beta_2)
         torch._foreach_add_(variances, eps)
@@ -73,7 +74,7 @@ class AdaBelief(ForeachOptimizer):
         for step, together in by_step.items():
             self._descend(together, step, group)
 
-    def _descend(self, weights: Sequence[Tensor], step: int, group: dict[str, Any]) -> None:
+    def _descend(self, weights: list[Tensor], step: int, group: dict[str, Any]) -> None:
         beta_1, beta_2 = group["betas"]
         rate = group["lr"] / (1 - beta_1**step)
         means = self._tensors(weights, "exp_avg")
@@ -82,7 +83,7 @@ class AdaBelief(ForeachOptimizer):
             torch._foreach_add_(weights, means, alpha=-rate)
             return
         variance = "max_exp_avg_var" if group["amsgrad"] else "exp_avg_var"
-        roots = torch._foreach_sqrt(self._tensors(weights, variance))
+        roots = list(torch._foreach_sqrt(self._tensors(weights, variance)))
         torch._foreach_add_(roots, group["eps"])
         torch._foreach_addcdiv_(weights, means, roots, -rate * factor)
 

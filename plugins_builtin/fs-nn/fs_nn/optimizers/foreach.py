@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,8 +33,9 @@ class ForeachOptimizer(torch.optim.Optimizer, ABC):
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight].update(self._new_state(weight, group))
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
             if weights:
-                self._update(weights, group)
+                self._update(weights, gradients, group)
         return loss
 
     @abstractmethod
@@ -42,10 +43,12 @@ class ForeachOptimizer(torch.optim.Optimizer, ABC):
         """The state of a weight before its first step."""
 
     @abstractmethod
-    def _update(self, weights: Sequence[Tensor], group: dict[str, Any]) -> None:
+    def _update(
+        self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
+    ) -> None:
         """Change weights of one group and their states; there is at least one."""
 
-    def _tensors(self, weights: Sequence[Tensor], key: str) -> list[Tensor]:
+    def _tensors(self, weights: list[Tensor], key: str) -> list[Tensor]:
         return [self.state[weight][key] for weight in weights]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -41,12 +41,13 @@ class Lion(ForeachOptimizer):
     def _new_state(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"exp_avg": torch.zeros_like(weight)}
 
-    def _update(self, weights: Sequence[Tensor], group: dict[str, Any]) -> None:
+    def _update(
+        self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
+    ) -> None:
         beta_1, beta_2 = group["betas"]
-        gradients = [weight.grad for weight in weights]
         means = self._tensors(weights, "exp_avg")
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        directions = torch._foreach_lerp(means, gradients, 1 - beta_1)
+        directions = list(torch._foreach_lerp(means, gradients, 1 - beta_1))
         torch._foreach_sign_(directions)
         torch._foreach_add_(weights, directions, alpha=-group["lr"])
         torch._foreach_lerp_(means, gradients, 1 - beta_2)

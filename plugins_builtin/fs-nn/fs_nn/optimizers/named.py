@@ -142,7 +142,8 @@ class NamedOptimizer:
 
         Weights the tree does not know start afresh, entries for weights that are gone or frozen
         are passed over, and so are waiting gradients if accumulation or loss scaling is set
-        otherwise now. Nothing is changed if anything does not fit.
+        otherwise now. Gradients of the present are dropped. Nothing is changed if anything does
+        not fit.
 
         Raises:
             ModelFolderError: an entry belongs to a weight of another shape.
@@ -169,6 +170,8 @@ class NamedOptimizer:
         self._checked = False
 
     def _restore_accumulated(self, tree: Tree) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        self._batches = 0
         waiting = tree["accumulated"]
         same_scale = bool(tree["scaler"]) == (self._scaler is not None)
         if waiting["of"] != self._accumulation or not same_scale:
