@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench torture fuzz clean
 
 $(VENV)/.installed: pyproject.toml requirements.txt requirements-dev.txt constraints.txt $(wildcard plugins_builtin/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,14 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/bench.py
+
+# Hundreds of kills and thousands of power cuts; goes on where it was interrupted.
+torture: $(VENV)/.installed
+	$(BIN)/python tests/torture/torture.py $(ARGS)
+
+# A hundred thousand broken and hostile inputs.
+fuzz: $(VENV)/.installed
+	FS_FUZZ=11000 $(BIN)/python -m pytest tests/torture/test_fuzz.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo

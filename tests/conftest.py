@@ -6,6 +6,7 @@ a directory over its budget is named. Timings never fail a test.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -39,6 +40,13 @@ def shared_faces() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: i for i, name in enumerate(BUDGETS)}
     items.sort(key=lambda item: order.get(item.path.relative_to(ROOT).parts[0], len(order)))
+
+
+def pytest_collection_finish() -> None:
+    # Keras collects garbage each time a session is cleared, that is for every network built. Let it
+    # pass over all that is imported by now, which takes longer than building a small network.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Request:
         values: ``{section: {option: value}}`` from the command line or the API.
         objects: plugin objects by kind, in place of the names in ``[training]``.
         load_weights: a model folder whose weights start a new model.
+        addons: add-ons by name, path or object, in place of ``training.addons``.
         without: add-ons to leave out, whatever the options say.
     """
 
@@ -50,6 +51,7 @@ class Request:
     values: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     objects: dict[str, Any] = attrs.field(factory=dict)
     load_weights: Path | None = None
+    addons: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
 
 
@@ -131,9 +133,10 @@ def _choose(
             "leave -t out, or choose another folder"
         )
     if kinds is None:
-        named = config.origins.get("training.addons", folder) != folder
-        listed = [name for name in training.addons if name not in request.without]
-        for addon in (*listed, *request.objects.get("addons", ())):
+        named = request.addons is not None
+        named = named or config.origins.get("training.addons", folder) != folder
+        listed = training.addons if request.addons is None else request.addons
+        for addon in (item for item in listed if item not in request.without):
             try:
                 chosen.append(plugins.load("addons", addon))
             except PluginError as error:
@@ -255,7 +258,7 @@ def load_weights(
         A line that says what matched.
     """
     other = Checkpoints(source)
-    tensors = other.read_weights(other.choose(warn))
+    tensors = other.steadily(lambda: other.read_weights(other.choose(warn)))
     names = parts.plugins.load_layers(built)
     copied, skipped = network.copy_sub_models(built, tensors, names, str(source))
     return f"weights from {source}: {len(copied)} copied, {len(skipped)} did not fit"

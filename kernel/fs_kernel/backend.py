@@ -41,6 +41,12 @@ def keras() -> Any:
     return module
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, torch or a GPU says that memory ran out."""
+    kind, text = type(error).__name__, str(error)
+    return kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text
+
+
 def device(name: str) -> Any:
     """The torch device for ``training.device``: "auto" is cuda, else mps, else cpu.
 

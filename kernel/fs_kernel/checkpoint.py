@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
+import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -35,6 +37,7 @@ POINTER = "checkpoint.json"
 FOLDER = "checkpoints"
 FORMAT = 1
 _TEMPORARY = ".writing-"
+Result = TypeVar("Result")
 _FILES = (
     "network.json",
     "weights.safetensors",
@@ -78,6 +81,7 @@ class Checkpoints:
     def __init__(self, model_dir: Path) -> None:
         self.model_dir = model_dir
         self._folder = model_dir / FOLDER
+        self._seen: tuple[str | None, list[str]] = (None, [])
 
     # --- reading ---
 
@@ -102,25 +106,27 @@ class Checkpoints:
 
     def _newest_first(self) -> list[str]:
         """By the time in the manifest; those without a readable one last."""
+        return sorted(self._names(), key=lambda name: (self._written(name), name), reverse=True)
 
-        def written(name: str) -> tuple[float, str]:
-            try:
-                manifest = store.read_json(self._folder / name / "manifest.json")
-                return float(manifest["time"]), name
-            except (OSError, ModelFolderError, KeyError, TypeError, ValueError):
-                return 0.0, name
-
-        return sorted(self._names(), key=written, reverse=True)
+    def _written(self, name: str) -> float:
+        try:
+            seconds = float(store.read_json(self._folder / name / "manifest.json")["time"])
+        except (OSError, ModelFolderError, KeyError, TypeError, ValueError, OverflowError):
+            return 0.0
+        return seconds if math.isfinite(seconds) else 0.0
 
     def generations(self) -> list[Generation]:
         """What is on disk, newest first. Nothing is verified."""
         current = self.current_name()
-        found = []
-        for name in self._newest_first():
-            path = self._folder / name
-            size = sum(p.stat().st_size for p in path.iterdir() if p.is_file())
-            found.append(Generation(name, path, int(name[:9]), size, name == current))
-        return found
+        return [self._generation(name, name == current) for name in self._newest_first()]
+
+    def _generation(self, name: str, current: bool = True) -> Generation:
+        size = 0
+        # A training run may be removing it at this moment.
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._folder / name):
+                size += entry.stat().st_size
+        return Generation(name, self._folder / name, int(name[:9]), size, current)
 
     def problem(self, name: str) -> str | None:
         """What is wrong with a generation, in one line, or None if every checksum fits."""
@@ -139,16 +145,44 @@ class Checkpoints:
         if not names:
             raise ModelFolderError(f"{self.model_dir} holds no model")
         current = self.current_name()
+        self._seen = (current, names)
         others = [name for name in names if name != current]
         problems: list[str] = []
         for name in [current, *others] if current else others:
             problem = self.problem(name)
             if problem is None:
-                if problems:
-                    warn(f"{'; '.join(problems)}: using generation {name} instead")
-                return name
+                break
             problems.append(problem)
+        if problems and self.current_name() != current:
+            return self.choose(warn)  # A training run has just put another in its place.
+        if problem is None:
+            if problems:
+                warn(f"{'; '.join(problems)}: using generation {name} instead")
+            return name
         raise ModelFolderError(f"{self.model_dir}: no generation is whole: {'; '.join(problems)}")
+
+    def require_unchanged(self) -> None:
+        """Hold the folder against what `choose` saw: another run may have ended meanwhile.
+
+        Raises:
+            ModelFolderError: it has changed.
+        """
+        if self._seen != (self.current_name(), self._newest_first()):
+            raise ModelFolderError(f"another run has just changed {self.model_dir}; start again")
+
+    def steadily(self, read: Callable[[], Result]) -> Result:
+        """What ``read`` gives, read anew as often as a training run replaced what it was reading.
+
+        Raises:
+            ModelFolderError: it cannot be read, and nobody is at work on it.
+        """
+        while True:
+            before = self.current_name()
+            try:
+                return read()
+            except (ModelFolderError, OSError):
+                if self.current_name() == before:
+                    raise
 
     def read_state(self, name: str) -> dict[str, Any]:
         """A generation's ``state.json``."""
@@ -178,8 +212,13 @@ class Checkpoints:
 
     # --- writing ---
 
-    def write(self, content: Content, keep: int) -> Generation:
-        """Write a generation, make it the one that counts, and drop the oldest beyond ``keep``.
+    def write(self, content: Content, keep: int, max_bytes: int = 0) -> Generation:
+        """Write a generation, make it the one that counts, and drop the oldest.
+
+        Args:
+            content: what to write.
+            keep: generations to keep, this one included.
+            max_bytes: what they and the next one may take on disk together; 0 for no bound.
 
         Raises:
             OSError: the disk is full or failed; what was there before is untouched.
@@ -191,16 +230,17 @@ class Checkpoints:
         temporary.mkdir()
         try:
             self._fill(temporary, content)
-            final = self._folder / name
-            temporary.rename(final)
+            temporary.rename(self._folder / name)
             store.flush_folder(self._folder)
             self.point_to(name)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
+            if self.current_name() != name:
+                shutil.rmtree(self._folder / name, ignore_errors=True)
             raise
-        self._drop_old(keep)
-        size = sum(p.stat().st_size for p in final.iterdir())
-        return Generation(name, final, content.step, size, True)
+        made = self._generation(name)
+        self._drop_old(keep, (max_bytes or math.inf) - 2 * made.bytes)
+        return made
 
     def point_to(self, name: str) -> None:
         """Make a generation the one that counts."""
@@ -227,7 +267,9 @@ class Checkpoints:
         for name, chunks in pieces.items():
             digest = store.write_chunks(folder / name, chunks)
             files[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
-        manifest = {"format": FORMAT, "step": content.step, "time": time.time(), "files": files}
+        # Clocks jump back; the order of generations must not.
+        now = max([time.time(), *(self._written(name) + 0.001 for name in self._names())])
+        manifest = {"format": FORMAT, "step": content.step, "time": now, "files": files}
         store.write_chunks(folder / "manifest.json", [store.to_json_bytes(manifest)])
         store.flush_folder(folder)
         if problem := _problem(folder, f"step {content.step}"):
@@ -239,17 +281,19 @@ class Checkpoints:
         for path in self.model_dir.glob(f".{POINTER}.*"):
             path.unlink(missing_ok=True)
 
-    def _drop_old(self, keep: int) -> None:
-        current = self.current_name()
-        others = [name for name in self._newest_first() if name != current]
+    def _drop_old(self, keep: int, room: float) -> None:
+        others = [made for made in self.generations() if not made.current]
         if len(others) >= keep:
             # A damaged one is no backup, however new it is.
-            others.sort(key=lambda name: self.problem(name) is not None)
-        for name in others[max(keep - 1, 0) :]:
-            # The manifest goes first, so that a half-removed generation never looks whole.
-            with contextlib.suppress(OSError):
-                (self._folder / name / "manifest.json").unlink()
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            others.sort(key=lambda made: self.problem(made.name) is not None)
+        for count, made in enumerate(others, 2):
+            room -= made.bytes
+            if count > keep or room < 0:
+                # Under this name a half-removed generation is none, and the next save clears it.
+                gone = self._folder / f"{_TEMPORARY}{made.name}"
+                with contextlib.suppress(OSError):
+                    made.path.rename(gone)
+                    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _problem(path: Path, label: str) -> str | None:

@@ -77,6 +77,7 @@ def options_of(cls: type) -> dict[str, tuple[Any, OptionInfo]]:
 # --- values --------------------------------------------------------------------------------------
 
 _INTERVAL = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(it|its|steps|s|sec|m|min|h|hours|d)?\s*$")
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*$", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "d": 86400}
 
@@ -117,6 +118,27 @@ class Interval:
         return "0" if self.seconds is None else f"{Decimal(repr(self.seconds)).normalize():f}s"
 
 
+@attrs.frozen
+class Size:
+    """A size on disk in bytes."""
+
+    bytes: int = 0
+
+    @classmethod
+    def parse(cls, value: Any) -> Size:
+        """Read ``"20GB"``, ``"512 MiB"``, a number of bytes, or ``0`` for no bound."""
+        if isinstance(value, Size):
+            return value
+        match = None if isinstance(value, bool) else _SIZE.match(str(value))
+        if match is None:
+            raise ValueError("write a size: '20GB', '512MiB', or 0 for no bound")
+        power = " kmgt".index((match[2] or " ").lower())
+        return cls(round(float(match[1]) * (1024 if match[3] else 1000) ** power))
+
+    def __str__(self) -> str:
+        return str(self.bytes)
+
+
 def parse_duration(text: str) -> float:
     """Seconds in ``"3h50m"``, ``"90s"`` or ``"1.5h"``.
 
@@ -147,6 +169,7 @@ _converter = cattrs.Converter()
 for _kind in _NAMES:
     _converter.register_structure_hook(_kind, _exactly(_kind))
 _converter.register_structure_hook(Interval, lambda value, _: Interval.parse(value))
+_converter.register_structure_hook(Size, lambda value, _: Size.parse(value))
 
 
 def _structure(value: Any, annotation: Any) -> Any:
@@ -179,7 +202,7 @@ def _check(value: Any, annotation: Any, info: OptionInfo) -> Any:
 
 def plain(value: Any) -> Any:
     """An option's value as TOML and JSON can hold it (None becomes "none")."""
-    if isinstance(value, Interval):
+    if isinstance(value, Interval | Size):
         return str(value)
     return "none" if value is None else value
 

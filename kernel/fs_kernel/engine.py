@@ -22,6 +22,7 @@ Everything up to "trainer" happens before anything in the model folder is touche
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -70,7 +71,8 @@ class TrainingRun:
         self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last = True
         try:
-            self._start_trainer()
+            with self._memory():
+                self._start_trainer()
             self._start_watchers()
             with self._feed("start"):
                 session.feed.start(self._sampler, self.step + 1)
@@ -166,20 +168,27 @@ class TrainingRun:
 
     def _step(self) -> None:
         start = time.perf_counter()
-        try:
+        with self._memory():
             with self._feed("next"):
                 batch = self._to_device(self.session.feed.next())
             result = self._plugins.train_batch(self._trainer, batch, self.network.sides)
-        except (MemoryError, backend.torch().OutOfMemoryError) as error:
-            size = self.config["training"].batch_size
-            raise TrainingError(
-                f"step {self.step + 1}: out of memory at batch size {size}; try -b {size // 2 or 1}"
-            ) from error
         self.state.count_step()
         self._ledger.add(self.step, result, time.perf_counter() - start)
         if result.sample_loss is not None:
             losses = {side: t.cpu().numpy() for side, t in result.sample_loss.items()}
             self._sampler.update(self.step, batch.meta.indices, losses)
+
+    @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not backend.is_out_of_memory(error):
+                raise
+            size = self.config["training"].batch_size
+            raise TrainingError(
+                f"step {self.step + 1}: out of memory at batch size {size}; try -b {size // 2 or 1}"
+            ) from error
 
     def _feed(self, what: str) -> AbstractContextManager[None]:
         return self._plugins.blaming(self._plugins.of_kind("feeds"), what)
@@ -269,11 +278,12 @@ class TrainingRun:
             self.state.average_loss = self._average
         policy = self.config["save"].optimizer
         with_trainer = policy == "always" or (policy == "exit" and final)
-        self._saver.begin(
-            lambda copy: resume.capture(
-                self.session, self._trainer, self._sampler, with_trainer, copy
+        with self._memory():
+            self._saver.begin(
+                lambda copy: resume.capture(
+                    self.session, self._trainer, self._sampler, with_trainer, copy
+                )
             )
-        )
         self._ledger.resume_clock()
 
     def _settle(self, written: Written | None, must: bool = False) -> Saved | None:
@@ -288,7 +298,7 @@ class TrainingRun:
             )
             if must:
                 raise failure from written.error
-            self._event("save_failed", message=str(failure))
+            self._events.write("save_failed", written.step, message=str(failure))
             self.warn(f"{failure}; training goes on and tries again")
             return None
         if written.generation is None:
@@ -342,7 +352,9 @@ class TrainingRun:
         outcome = Finished(reason, self.step, time.monotonic() - self._began, error)
         if not self._finished:
             self._finished = True
-            self._saver.take(wait=True)
+            # Whatever ends the run matters more than a save that failed meanwhile.
+            with contextlib.suppress(Exception):
+                self._settle(self._saver.take(wait=True))
             self.session.lock.release()
             self._event("finished", reason=reason, seconds=outcome.seconds, error=error)
             self._observers.tell("on_finish", outcome)

@@ -37,6 +37,7 @@ class EventLog:
         """Append one event. Numbers JSON lacks (nan) are written as null."""
         record = {"v": SCHEMA, "event": event, "time": round(time.time(), 3), "step": step, **facts}
         try:
+            self._path.parent.mkdir(exist_ok=True)
             if self._path.exists() and self._path.stat().st_size > _ROTATE_BYTES:
                 self._rotate()
             with self._path.open("a", encoding="utf-8") as stream:

@@ -7,6 +7,7 @@ name and a sign of life in the file, and a fresh sign from another machine count
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -33,11 +34,14 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._stream = self._path.open("a+", encoding="utf-8")
+        try:
+            self._stream = self._path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ModelFolderError(f"cannot lock {folder}: {error.strerror}") from None
         owner = self._owner()
         elsewhere = owner.get("host") not in (None, socket.gethostname())
         age = time.time() - self._path.stat().st_mtime
-        if not _try_lock(self._stream) or (elsewhere and 0 <= age < _STALE_SECONDS):
+        if not _try_lock(self._stream) or (elsewhere and abs(age) < _STALE_SECONDS):
             self._stream.close()
             who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another run"
             raise ModelFolderError(
@@ -50,31 +54,32 @@ class FolderLock:
         self._stream.seek(0)
         try:
             owner = json.loads(self._stream.read(4096) or "{}")
-        except (ValueError, OSError):
+        except (ValueError, RecursionError, OSError):
             return {}
         return owner if isinstance(owner, dict) else {}
 
     def _write(self, owner: dict[str, Any]) -> None:
-        self._stream.seek(0)
-        self._stream.truncate()
-        self._stream.write(json.dumps(owner))
-        self._stream.flush()
+        # Only a note for others; a full disk must not matter.
+        with contextlib.suppress(OSError):
+            self._stream.seek(0)
+            self._stream.truncate()
+            self._stream.write(json.dumps(owner))
+            self._stream.flush()
 
     def beat(self) -> None:
         """Leave a sign of life, now and then."""
         now = time.monotonic()
         if now - self._beaten >= _BEAT_SECONDS:
             self._beaten = now
-            try:
+            with contextlib.suppress(OSError):
                 os.utime(self._stream.fileno() if os.utime in os.supports_fd else self._path)
-            except OSError:
-                return
 
     def release(self) -> None:
         """Let go. Twice is fine."""
         if not self._stream.closed:
             self._write({})
-            self._stream.close()
+            with contextlib.suppress(OSError):
+                self._stream.close()
 
 
 def _try_lock(stream: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from fs_kernel.config import Interval, option
+from fs_kernel.config import Interval, Size, option
 
 
 @attrs.frozen
@@ -16,7 +16,7 @@ class TrainingOptions:
         1_000_000,
         "Steps the model shall have in all, over every session.",
         minimum=1,
-        maximum=1_000_000_000,
+        maximum=999_999_999,
     )
     seed: int | None = option(
         None,
@@ -48,6 +48,11 @@ class SaveOptions:
         Interval(steps=250), "How often to save: steps (250, '250it') or a time ('10min')."
     )
     keep: int = option(2, "Generations to keep in the model folder.", minimum=1, maximum=100)
+    max_disk: Size = option(
+        Size(),
+        "What all generations may take on disk, the one being written included: '20GB', or 0 for "
+        "no bound. Older ones are dropped to fit.",
+    )
     optimizer: str = option(
         "always",
         "When a save holds the trainer's state; without it a resumed run is not exact.",

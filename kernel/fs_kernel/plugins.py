@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pluggy
 
-from fs_kernel import discovery
+from fs_kernel import backend, discovery
 from fs_kernel.config import Config, nearest_name, options_of
 from fs_kernel.errors import ConfigError, FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
@@ -219,7 +219,7 @@ class Plugins:
         except (KeyboardInterrupt, GeneratorExit, FsError):
             raise
         except BaseException as error:
-            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            if backend.is_out_of_memory(error):
                 raise
             raise blame(item, what, error) from error
 

@@ -9,6 +9,7 @@ import tomli_w
 
 from fs_kernel import network, randomness, tree
 from fs_kernel.checkpoint import Content
+from fs_kernel.errors import ModelFolderError
 from fs_kernel.startup import Started
 from fs_kernel.types import Sampler
 
@@ -62,13 +63,19 @@ def restore(session: Started, trainer: Any, sampler: Sampler) -> list[str]:
         return []
     lines = []
     training = parts.checkpoints.read_training(parts.generation)
-    if (state := training.get("trainer")) is not None:
-        parts.plugins.restore_trainer(trainer, state)
-    else:
-        lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
-    sampler.load_state_dict(training["sampler"])
-    for name, variable in network.seed_states(session.network).items():
-        if name in training["keras_seeds"]:
-            variable._value.data.copy_(training["keras_seeds"][name])
-    randomness.restore(training["random"], session.device)
+    try:
+        if (state := training.get("trainer")) is not None:
+            parts.plugins.restore_trainer(trainer, state)
+        else:
+            lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
+        sampler.load_state_dict(training["sampler"])
+        for name, variable in network.seed_states(session.network).items():
+            if name in training["keras_seeds"]:
+                variable._value.data.copy_(training["keras_seeds"][name])
+        randomness.restore(training["random"], session.device)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelFolderError(
+            f"generation {parts.generation}: its training state does not fit ({reason})"
+        ) from error
     return lines

@@ -59,9 +59,6 @@ def open_run(
             training[kind[:-1]] = str(given)
         elif given is not None:
             objects[kind] = given
-    if addons is not None:
-        training["addons"] = [item for item in addons if isinstance(item, str)]
-        objects["addons"] = [item for item in addons if not isinstance(item, str)]
     sides = {side: Path(path) for side, path in (("a", a), ("b", b)) if path is not None}
     sides |= {side: Path(path) for side, path in (folders or {}).items()}
     return TrainingRun(
@@ -74,6 +71,7 @@ def open_run(
                 values=values,
                 objects=objects,
                 load_weights=None if load_weights is None else Path(load_weights),
+                addons=addons,
                 without=("console",) if addons is None else (),
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -74,11 +76,14 @@ class Saver:
     Args:
         checkpoints: where to.
         keep: generations to keep.
+        max_bytes: of all generations; 0 for no bound.
         staging: the buffer contents are captured into.
     """
 
-    def __init__(self, checkpoints: Checkpoints, keep: int, staging: Staging) -> None:
-        self._checkpoints, self._keep, self._staging = checkpoints, keep, staging
+    def __init__(
+        self, checkpoints: Checkpoints, keep: int, max_bytes: int, staging: Staging
+    ) -> None:
+        self._checkpoints, self._bounds, self._staging = checkpoints, (keep, max_bytes), staging
         self._thread: threading.Thread | None = None
         self._written: Written | None = None
 
@@ -106,9 +111,11 @@ class Saver:
         generation, failure = None, None
         try:
             _require_finite(content)
-            generation = self._checkpoints.write(content, self._keep)
+            generation = self._checkpoints.write(content, *self._bounds)
         except BaseException as error:
             failure = error
+            if backend.is_out_of_memory(error):
+                failure = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         seconds = time.perf_counter() - start
         self._written = Written(content.step, pause, seconds, generation, failure)
 
@@ -141,4 +148,4 @@ def make_saver(session: Started) -> Saver:
     copies = 1 if options.optimizer == "never" else 3
     size = session.info.parameters * 4 * copies + 2**20
     staging = Staging(size, pinned=session.device.type == "cuda")
-    return Saver(session.parts.checkpoints, options.keep, staging)
+    return Saver(session.parts.checkpoints, options.keep, options.max_disk.bytes, staging)

@@ -6,6 +6,8 @@ trace.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import platform
 import shutil
 import sys
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fs_kernel import assembly, backend, network, store
-from fs_kernel.errors import ModelFolderError
+from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.graph import to_json
 from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState, Session
@@ -54,21 +56,21 @@ def start(parts: assembly.Assembled) -> Started:
     seed = assembly.settle_seed(parts.config)
     built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
     warnings += _freeze_and_load(parts, built)
+    graph = to_json(built)
     folders = assembly.settle_folders(parts, built.sides)
     feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed))
     warnings += feed.warnings
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(feed.close)
         forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
         state = _begin(parts, built, folders, seed)
         info = _info(parts, built, feed, state, str(device), seed)
-        require_space(parts, info, parts.config["save"].keep)
+        require_space(parts, info)
         lock = FolderLock(info.model_dir)
-    except BaseException:
-        feed.close()
-        raise
-    return Started(
-        parts, device, seed, built, to_json(built), lock, feed, forward, state, info, warnings
-    )
+        undo.callback(lock.release)
+        parts.checkpoints.require_unchanged()
+        undo.pop_all()
+    return Started(parts, device, seed, built, graph, lock, feed, forward, state, info, warnings)
 
 
 def _freeze_and_load(parts: assembly.Assembled, built: Network) -> list[str]:
@@ -141,27 +143,41 @@ def _info(
         start_step=state.iterations,
         target_steps=training.iterations,
         face_counts={side: int(size) for side, size in feed.sizes.items()},
+        disk_bytes=_disk_bytes(parts, state.parameters),
     )
 
 
-def require_space(parts: assembly.Assembled, info: RunInfo, keep: int) -> None:
-    """Make the model folder, prove it is writable and that its generations will fit.
+def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
+    """What checkpoints will take: the kept ones, and one more while it is written.
 
     A generation's size is that of the last one, or for a new model the weights and two moments of
-    four bytes each. One more than ``keep`` is on disk while a save runs.
+    four bytes each.
+    """
+    save = parts.config["save"]
+    size = max((g.bytes for g in parts.checkpoints.generations()), default=parameters * 4 * 3)
+    limit = save.max_disk.bytes or math.inf
+    if 2 * size > limit:
+        raise ConfigError(
+            f"save.max_disk is {limit / 1e9:.3g} GB, too small for a checkpoint of about "
+            f"{size / 1e9:.3g} GB and another one while it is written; "
+            f"it takes {2 * size / 1e9:.3g} GB"
+        )
+    return int(min((save.keep + 1) * size, limit))
+
+
+def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
+    """Make the model folder, prove it is writable and that its generations will fit.
 
     Raises:
         ModelFolderError: it is read-only, or the disk is too small.
     """
     store.require_writable(info.model_dir)
-    generations = parts.checkpoints.generations()
-    size = generations[0].bytes if generations else info.parameters * 4 * 3
-    needed = (keep + 1) * size - sum(generation.bytes for generation in generations)
+    needed = info.disk_bytes - sum(g.bytes for g in parts.checkpoints.generations())
     free = shutil.disk_usage(info.model_dir).free
     if free < needed:
         raise ModelFolderError(
-            f"{info.model_dir}: saving needs about {needed / 1e9:.1f} GB more, "
-            f"the disk has {free / 1e9:.1f} GB free"
+            f"{info.model_dir}: saving needs about {needed / 1e9:.3g} GB more, "
+            f"the disk has {free / 1e9:.3g} GB free"
         )
 
 

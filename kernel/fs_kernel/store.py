@@ -105,6 +105,7 @@ def require_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        flush_folder(folder.parent)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x")
     except FileExistsError:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fs_kernel import backend, store
-from fs_kernel.assembly import Request, assemble, make_network
+from fs_kernel.assembly import Assembled, Request, assemble, make_network
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ModelFolderError, UsageError
 from fs_kernel.inference import Swapper, Swappers
-from fs_kernel.types import Face, Side
+from fs_kernel.types import Face, Network, Side
 
 
 def parse_direction(text: str) -> tuple[Side, Side]:
@@ -52,10 +52,14 @@ class TrainedModel:
         if not Checkpoints(folder).exists():
             raise ModelFolderError(f"{folder} holds no model")
         request = Request(folder, model, values=chosen, objects=dict(objects or {}))
-        self._parts = assemble(request, ("models", "feeds", "executors"))
+
+        def read() -> tuple[Assembled, Any, Network]:
+            parts = assemble(request, ("models", "feeds", "executors"))
+            device = backend.device(parts.config["training"].device)
+            return parts, device, make_network(parts, 0, device)
+
+        self._parts, self.device, self.network = Checkpoints(folder).steadily(read)
         self.warnings = self._parts.warnings
-        self.device = backend.device(self._parts.config["training"].device)
-        self.network = make_network(self._parts, 0, self.device)
         #: ``swapper(source, target)`` turns batches of faces of one side into another.
         self.swapper = Swappers(self._parts.plugins, self.network, self.device, "fp32")
 

@@ -90,4 +90,7 @@ def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
             return {key: walk(value) for key, value in node.items()}
         return [walk(value) for value in node] if isinstance(node, list) else node
 
-    return walk(skeleton)
+    try:
+        return walk(skeleton)
+    except RecursionError:
+        raise ModelFolderError(f"{source} is nested too deeply") from None

@@ -319,7 +319,10 @@ class StepResult:
 
 @attrs.frozen
 class RunInfo:
-    """The facts of a session, fixed once training starts."""
+    """The facts of a session, fixed once training starts.
+
+    ``disk_bytes`` is about what its checkpoints will take on disk, at most.
+    """
 
     model_dir: Path
     model: str
@@ -337,6 +340,7 @@ class RunInfo:
     start_step: int
     target_steps: int
     face_counts: Mapping[Side, int]
+    disk_bytes: int = 0
 
 
 @attrs.frozen

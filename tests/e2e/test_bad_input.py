@@ -156,14 +156,14 @@ def test_a_disk_too_small_for_the_model(train, tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(train, fs, tmp_path, monkeypatch):
     assert train()[0] == 0
-    from fs_kernel import checkpoint
+    from fs_kernel import tensors
 
-    def full(tensors, path):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def full(_):
+        yield b"half"
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_tensors", full)
+        patch.setattr(tensors, "chunks", full)
         code, errors = train("-i", "4")
     assert code == 5
     assert "No space left" in one_line(errors)

@@ -12,6 +12,7 @@ import click
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import say
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState
 
 PATH = click.Path(path_type=Path)
@@ -35,8 +36,12 @@ def model() -> None:
 def info(model_dir: Path, as_json: bool) -> None:
     """What the folder holds: network, steps, sessions."""
     checkpoints = _open(model_dir)
-    name = checkpoints.choose(say)
-    state = ModelState.from_json(checkpoints.read_state(name), f"generation {name}")
+
+    def read() -> tuple[str, ModelState]:
+        name = checkpoints.choose(say)
+        return name, ModelState.from_json(checkpoints.read_state(name), f"generation {name}")
+
+    name, state = checkpoints.steadily(read)
     facts: dict[str, Any] = {
         "model": state.model,
         "network": state.network_name,
@@ -113,7 +118,9 @@ def restore(model_dir: Path, generation: str | None) -> None:
         )
     if problem := opened.problem(generation):
         raise ModelFolderError(problem)
+    lock = FolderLock(model_dir)
     opened.point_to(generation)
+    lock.release()
     say(f"{model_dir} is now at generation {generation}; {current} is kept")
 
 

@@ -91,8 +91,10 @@ class _Signals:
         self._training = training
         self.received = False
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._stop)
+            number = getattr(signal, name, None)
+            # Under nohup the end of the terminal shall not end the run.
+            if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
+                signal.signal(number, self._stop)
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, lambda *_: training.request_save())
 

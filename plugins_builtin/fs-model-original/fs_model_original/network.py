@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-from fs_kernel.types import Network, Output, OutputKind, Side
-from fs_nn.blocks import Blocks
+from fs_kernel.types import Network, Side
+from fs_nn.blocks import Blocks, Tensor
+from fs_nn.networks import one_encoder
 from keras import layers
 
 #: The widths of the smaller encoder.
@@ -22,7 +22,7 @@ LOWMEM: dict[str, Any] = {"convs": (128, 256, 512), "dense": 512}
 
 
 def original(
-    inputs: Mapping[Side, keras.KerasTensor],
+    inputs: Mapping[Side, Tensor],
     blocks: Blocks,
     *,
     convs: Sequence[int] = (128, 256, 512, 1024),
@@ -45,34 +45,16 @@ def original(
         learn_mask: give each decoder a second output, the mask.
     """
 
-    def encoder(shape: tuple[int | None, ...]) -> keras.Model:
-        face = x = keras.Input(shape)
+    def encode(x: Tensor) -> Tensor:
         for filters in convs:
             x = blocks.conv_block(x, filters)
-        x = layers.Flatten()(x)
-        x = layers.Dense(dense)(x)
-        x = layers.Dense(4 * 4 * bottleneck)(x)
-        x = layers.Reshape((4, 4, bottleneck))(x)
-        return keras.Model(face, blocks.upscale(x, shared), name="encoder")
+        x = blocks.dense(layers.Flatten()(x), dense, (4, 4, bottleneck))
+        return blocks.upscale(x, shared)
 
-    def picture(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-        for filters in ups:
-            x = blocks.upscale(x, filters)
-        return blocks.output(x, channels, name=name)
-
-    def decoder(shape: tuple[int | None, ...], side: Side) -> keras.Model:
-        code = keras.Input(shape)
-        pictures = [picture(code, 3, f"face_out_{side}")]
+    def decode(code: Tensor, side: Side) -> list[Tensor]:
+        pictures = [blocks.picture(code, ups, 3, name=f"face_out_{side}")]
         if learn_mask:
-            pictures.append(picture(code, 1, f"mask_out_{side}"))
-        return keras.Model(code, pictures, name=f"decoder_{side}")
+            pictures.append(blocks.picture(code, ups, 1, name=f"mask_out_{side}"))
+        return pictures
 
-    encode = encoder(next(iter(inputs.values())).shape[1:])
-    codes = {side: encode(face) for side, face in inputs.items()}
-    kinds: tuple[OutputKind, ...] = ("face", "mask") if learn_mask else ("face",)
-    pictures, outputs = [], []
-    for side, code in codes.items():
-        results = decoder(code.shape[1:], side)(code)
-        pictures += results
-        outputs += [Output(side, k, r.shape[1]) for k, r in zip(kinds, results, strict=True)]
-    return Network(keras.Model(list(inputs.values()), pictures, name="original"), outputs)
+    return one_encoder("original", inputs, encode, decode, learn_mask=learn_mask)

@@ -5,6 +5,7 @@ The network is `fs_model_phaze_a.network.phaze_a`; here it is offered to the ker
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fs_kernel import Config, Network, NetworkSpec, hookimpl
@@ -38,8 +39,13 @@ def build_model(inputs: dict[str, keras.KerasTensor], config: Config) -> Network
 
     from fs_model_phaze_a.network import phaze_a
 
-    network = config["network"]
-    return phaze_a(inputs, Blocks.of(network), config[SECTION], learn_mask=network.learn_mask)
+    network, options = config["network"], config[SECTION]
+    built = phaze_a(inputs, Blocks.of(network), options, learn_mask=network.learn_mask)
+    if options.enc_weights:
+        from fs_model_phaze_a.enc_weights import load
+
+        load(built, Path(options.enc_weights).expanduser())
+    return built
 
 
 @hookimpl

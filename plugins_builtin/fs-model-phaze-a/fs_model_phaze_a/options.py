@@ -104,8 +104,15 @@ class PhazeAOptions:
     )
     enc_load_weights: bool = option(
         True,
-        "Start the encoder from trained weights. They are never downloaded, so encoders other than "
-        "fs_original (for which this means nothing) need false here.",
+        "Start the encoder from the trained weights in enc_weights; false starts from random ones, "
+        "as fs_original always does.",
+        fixed=True,
+    )
+    enc_weights: str = option(
+        "",
+        "File with trained weights of the encoder, read when the model is made: as Keras "
+        "Applications publishes them without the classifier (..._notop.h5), any other .h5 that "
+        "Keras wrote of the same network, or .safetensors. Nothing is downloaded.",
         fixed=True,
     )
 

@@ -117,12 +117,7 @@ def _encoder_problems(o: PhazeAOptions, network: NetworkOptions, plan: Plan) -> 
             "enc_architecture nasnet_mobile: Keras does not build it on torch; "
             "choose nasnet_large or another encoder"
         )
-    if plan.encoder.family != "original" and o.enc_load_weights:
-        yield (
-            f"enc_load_weights asks for trained weights of {name}, which are not downloaded; set "
-            "enc_load_weights = false to start from random ones (--load-weights can then take the "
-            "encoder of another model folder)"
-        )
+    yield from _weights_problems(o, plan)
     if plan.encoder.family == "vit" and o.bottleneck_type.endswith("pooling"):
         yield (
             f"bottleneck_type {o.bottleneck_type} needs a picture, but enc_architecture {name} "
@@ -142,6 +137,26 @@ def _encoder_problems(o: PhazeAOptions, network: NetworkOptions, plan: Plan) -> 
                 f"fs_original_depth {o.fs_original_depth} leaves of an input of {size}; lower "
                 "fs_original_depth or raise enc_scaling"
             )
+
+
+def _weights_problems(o: PhazeAOptions, plan: Plan) -> Iterator[str]:
+    name = o.enc_architecture
+    if plan.encoder.family == "original":
+        if o.enc_weights:
+            yield f"enc_weights is for library encoders; leave it out with enc_architecture {name}"
+    elif o.enc_weights and not o.enc_load_weights:
+        yield "enc_weights names a file that enc_load_weights = false does not read; drop one"
+    elif o.enc_load_weights and not o.enc_weights:
+        where = (
+            f"Keras Applications publishes one for {plan.encoder.net}, with 'notop' in its name"
+            if plan.encoder.family == "keras"
+            else "a .safetensors file, see the README of fs-model-phaze-a"
+        )
+        yield (
+            f"enc_load_weights asks for trained weights of {name}, which are not downloaded; set "
+            f"enc_weights to a file of them ({where}), or set enc_load_weights = false to start "
+            "from random ones (--load-weights can then take the encoder of another model folder)"
+        )
 
 
 def _fc_problems(o: PhazeAOptions, plan: Plan) -> Iterator[str]:

@@ -9,9 +9,11 @@ import stat
 import sys
 
 import pytest
-import safetensors.torch
-from fs_kernel.checkpoint import Checkpoints, load_tensors, save_tensors
+from fs_kernel import tensors
+from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.config import options_of
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.options import TrainingOptions
 from generations import FILES, content, loaded, names, no_warning
 
 
@@ -76,6 +78,13 @@ def test_one_step_can_be_saved_many_times(tmp_path):
         assert checkpoints.current_name() == written.name
         assert loaded(tmp_path) == 3
     assert len(names(tmp_path)) == 2
+
+
+def test_the_largest_number_of_steps_has_a_name(tmp_path):
+    largest = options_of(TrainingOptions)["iterations"][1].maximum
+    checkpoints = Checkpoints(tmp_path)
+    written = checkpoints.write(content(largest), keep=2)
+    assert checkpoints.choose(no_warning) == written.name == str(largest)
 
 
 def test_going_back_and_writing_on(folder):
@@ -258,22 +267,10 @@ def test_a_manifest_that_is_none(folder, text):
 def test_broken_tensor_files_are_one_line(tmp_path, data):
     (tmp_path / "x.safetensors").write_bytes(data)
     with pytest.raises(ModelFolderError, match=r"cannot read .*x\.safetensors") as caught:
-        load_tensors(tmp_path / "x.safetensors")
+        tensors.load(tmp_path / "x.safetensors")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_tensor_file(tmp_path):
     with pytest.raises(ModelFolderError, match="cannot read"):
-        load_tensors(tmp_path / "x.safetensors")
-
-
-def test_a_full_disk_in_the_tensor_writer_is_an_os_error(tmp_path, monkeypatch):
-    """safetensors reports it as text."""
-
-    def full(*_, **__):
-        raise safetensors.SafetensorError("IoError(Os { code: 28 }): os error 28")
-
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(OSError, match="No space left") as caught:
-        save_tensors({}, tmp_path / "x.safetensors")
-    assert caught.value.errno == 28
+        tensors.load(tmp_path / "x.safetensors")

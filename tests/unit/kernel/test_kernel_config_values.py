@@ -6,6 +6,7 @@ import pytest
 from fs_kernel.config import (
     Interval,
     Layer,
+    Size,
     assignments,
     parse_assignment,
     parse_duration,
@@ -165,3 +166,32 @@ def test_toml_with_a_byte_order_mark(tmp_path):
     file = tmp_path / "x.toml"
     file.write_bytes(b"\xef\xbb\xbf[loss]\nweight = 2\n")
     assert read_toml(file) == {"loss": {"weight": 2}}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        (0, 0),
+        (1500, 1500),
+        ("20GB", 20 * 10**9),
+        ("1.5 gib", 3 * 2**29),
+        ("512MiB", 2**29),
+        ("3k", 3000),
+        ("7B", 7),
+        ("2TB", 2 * 10**12),
+    ],
+)
+def test_sizes(text, size):
+    parsed = Size.parse(text)
+    assert parsed.bytes == size
+    assert Size.parse(str(parsed)) == parsed
+    assert Size.parse(parsed) is parsed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1GB", "1PB", "20iB", "1e9", True, None, "nan", "1 GB B"]
+)
+def test_what_is_no_size(text):
+    with pytest.raises(ValueError, match="write a size"):
+        Size.parse(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fs_kernel import checkpoint
+from fs_kernel import tensors
 from fs_kernel.errors import (
     ModelFolderError,
 )
@@ -19,7 +19,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, events, monkeypatch):
     run = open_tiny(tmp_path, 12, every=3)
     for metrics in run:
         if metrics.step == 4:
-            monkeypatch.setattr(checkpoint, "save_tensors", full_disk)
+            monkeypatch.setattr(tensors, "chunks", full_disk)
         if metrics.step == 9:
             monkeypatch.undo()
     run.close()
@@ -37,7 +37,7 @@ def test_a_full_disk_at_the_end_is_an_error_that_loses_nothing(tmp_path, monkeyp
     train(tmp_path, 2)
     before = held(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_tensors", full_disk)
+        patch.setattr(tensors, "chunks", full_disk)
         with pytest.raises(ModelFolderError, match=r"could not save step 4.*step 2 is intact"):
             train(tmp_path, 4)
     assert identical(held(tmp_path), before)
@@ -45,7 +45,7 @@ def test_a_full_disk_at_the_end_is_an_error_that_loses_nothing(tmp_path, monkeyp
 
 
 def test_a_full_disk_at_the_first_save_promises_no_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "save_tensors", full_disk)
+    monkeypatch.setattr(tensors, "chunks", full_disk)
     with pytest.raises(ModelFolderError, match="No space left") as caught:
         train(tmp_path, 1)
     assert "intact" not in str(caught.value)

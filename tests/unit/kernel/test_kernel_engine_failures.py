@@ -58,7 +58,10 @@ def test_a_loss_that_is_no_number_at_the_very_last_step(tmp_path):
     assert not Checkpoints(tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA")])
+CPU = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), CPU])
 def test_out_of_memory_names_the_batch_size(tmp_path, error):
     def raise_it(_):
         raise error

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 import torch
-from fs_kernel import inference, network
-from fs_kernel.checkpoint import load_tensors, save_tensors
+from fs_kernel import inference, network, store
+from fs_kernel import tensors as files
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
@@ -60,11 +60,10 @@ def test_equal_names_beside_each_other_are_told_apart():
 
 def test_equal_layer_names_survive_saving_and_loading(tmp_path):
     net, other = autoencoder(), autoencoder()
-    (tmp_path / "network.json").touch()
     before = tensors(net)
-    save_tensors(before, tmp_path / "x.safetensors")
+    store.write_chunks(tmp_path / "x.safetensors", files.chunks(before))
     assert not torch.equal(before["decoder_a/conv/kernel"], before["decoder_b/conv/kernel"])
-    network.assign(other, load_tensors(tmp_path / "x.safetensors"), "x")
+    network.assign(other, files.load(tmp_path / "x.safetensors"), "x")
     after = tensors(other)
     assert list(after) == list(before)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -180,9 +179,12 @@ def test_faces_are_sorted_by_size():
 def test_freezing_takes_a_sub_model_out_of_training_and_back():
     net = autoencoder()
     everything = set(network.parameters(net))
-    assert network.freeze(net, ["encoder", "decoder_b", "nobody"]) == ["nobody"]
+    names = ["encoder", "decoder_b", "nobody"]
+    assert network.freeze(net, names, True) == ["nobody"]
     assert {n.split("/")[0] for n in network.parameters(net)} == {"decoder_a"}
-    assert network.freeze(net, []) == []
+    assert network.freeze(net, [], False) == []
+    assert {n.split("/")[0] for n in network.parameters(net)} == {"decoder_a"}
+    assert network.freeze(net, names, False) == ["nobody"]
     assert set(network.parameters(net)) == everything
 
 

@@ -31,7 +31,7 @@ def test_a_failed_replacement_keeps_the_old_content_and_no_litter(tmp_path, monk
         raise OSError(28, "No space left on device")
 
     target = {"fsync": (os, "fsync"), "replace": (store.Path, "replace"), "write": None}[failing]
-    target = target or (store, "write_bytes")
+    target = target or (store, "write_chunks")
     with monkeypatch.context() as patch:
         patch.setattr(*target, fail)
         with pytest.raises(OSError, match="No space"):
@@ -43,7 +43,7 @@ def test_a_failed_replacement_keeps_the_old_content_and_no_litter(tmp_path, monk
 def test_writing_never_touches_an_existing_file(tmp_path):
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        store.write_bytes(tmp_path / "x", b"new")
+        store.write_chunks(tmp_path / "x", [b"new"])
     assert (tmp_path / "x").read_bytes() == b"old"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import torch
 from fs_kernel import network as kernel_network
+from fs_kernel import precision
 from fs_kernel.config import Config, Layer, resolve
 from fs_kernel.plugins import Plugins, load
 from fs_kernel.types import Network
@@ -68,6 +69,7 @@ def small(
     spec = kernel_network.NetworkSpec({"a": shape, "b": shape}, plan.encoder.color_order)
     with kernel_network.building(1, device):
         built = build_model(kernel_network.make_inputs(spec), config)
+        built.mixed_layers = precision.following_layers(built)
     return kernel_network.check(
         attrs.evolve(built, sides=("a", "b"), color_order=spec.color_order), "phaze_a"
     )

@@ -8,7 +8,7 @@ import attrs
 import keras
 import pytest
 import torch
-from fs_kernel import graph
+from fs_kernel import graph, precision
 from fs_kernel import network as kernel_network
 from fs_kernel.config import Config
 from fs_kernel.inference import cut
@@ -90,6 +90,23 @@ def assert_cuts_give_the_networks_own_path(network):
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
 
 
+def assert_trains_in_half_precision(network):
+    pictures, parameters = faces(network, 1), kernel_network.parameters(network)
+    network.model.zero_grad()
+    precision.apply(network, "bf16", "cpu")
+    outputs = network.model(pictures, training=True)
+    sum(((o - 0.25) ** 2).mean() for o in outputs).backward()
+    results = []
+    for number_format in ("bf16", "fp32"):
+        precision.apply(network, number_format, "cpu")
+        results.append(run(network.model, pictures))
+    assert {p.dtype for p in (*outputs, *parameters.values())} == {torch.float32}
+    assert [n for n, p in parameters.items() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in parameters.values())
+    away = [(rough - exact).abs().mean() for rough, exact in zip(*results, strict=True)]
+    assert 0 < max(away) < 0.02
+
+
 @pytest.mark.parametrize("options", CHOICES, ids=lambda o: ",".join(f"{k}={o[k]}" for k in o))
 def test_every_choice_trains_is_saved_and_swaps(options):
     network = small(options, {"learn_mask": True})
@@ -105,6 +122,7 @@ def test_every_choice_trains_is_saved_and_swaps(options):
     for output, expected in zip(again, outputs, strict=True):
         torch.testing.assert_close(output, expected, atol=1e-6, rtol=0)
     assert outputs[0].std() > 0
+    assert_trains_in_half_precision(network)
     assert_cuts_give_the_networks_own_path(network)
 
 

@@ -11,6 +11,7 @@ import keras
 import torch
 from facts import load_facts
 from fs_kernel import network as kernel_network
+from fs_kernel import precision
 from fs_kernel.config import Layer, resolve
 from fs_kernel.plugins import Plugins, load
 from fs_kernel.types import Network
@@ -69,6 +70,7 @@ class Small:
             }
             network = draw(faces, Blocks(**options), learn_mask=learn_mask, **self.widths)
         network = attrs.evolve(network, sides=("a", "b"))
+        network.mixed_layers = precision.following_layers(network)
         _enliven(network)
         return kernel_network.check(network, self.function)
 

@@ -10,6 +10,7 @@ import keras
 import pytest
 from built_in import CONFIGURATIONS, NAMES, chosen, full_size
 from facts import differences, load_facts
+from fs_kernel.errors import PluginError
 from fs_nn.blocks import Blocks
 
 
@@ -35,35 +36,34 @@ def test_options_are_those_of_the_facts(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_function_alone_has_the_default_widths(name):
+def test_the_function_alone_has_the_default_widths_and_obeys_the_initialiser_options(name):
     facts = next(iter(load_facts(name).values()))
     module = importlib.import_module(f"fs_model_{name}.network")
     function = module.df if name == "dfl_sae" else getattr(module, name)
     keras.utils.clear_session()
     with keras.device("meta"):
-        faces = {side: keras.Input(facts["input_shape"]) for side in "ab"}
-        network = function(faces, Blocks())
-    assert network.model.count_params() == facts["total"]
+        faces = {side: keras.Input(facts["input_shape"], name=f"face_in_{side}") for side in "ab"}
+        network = function(faces, Blocks(icnr_init=True, conv_aware_init=True))
+    lines = differences(attrs.evolve(network, color_order=facts["color_order"]), facts)
+    assert lines
+    assert all(" i: " in line for line in lines)
     keywords = [
         p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
     assert all(p.default is not p.empty for p in keywords)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_initialiser_options_change_initialisers_only(name):
-    facts = next(iter(load_facts(name).values()))
-    options = {"icnr_init": True, "conv_aware_init": True}
-    lines = differences(full_size(chosen(name, {}, options)), facts)
-    assert lines
-    assert all(" i: " in line for line in lines)
+class FirstBlockError(Exception):
+    """Says which blocks a network is drawn with, at the first of them."""
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reflect_padding_changes_no_weight(name):
-    facts = next(iter(load_facts(name).values()))
-    network = full_size(chosen(name, {}, {"reflect_padding": True}))
-    assert network.model.count_params() == facts["total"]
-    assert [list(t.shape[1:]) for t in network.model.outputs] == facts["output_shapes"]
-    names = [layer.name for layer in network.model._flatten_layers()]
-    assert any("reflectionpadding2d" in n for n in names)
+def test_network_options_reach_the_blocks(name, monkeypatch):
+    def stop(blocks, *_, **__):
+        raise FirstBlockError(blocks)
+
+    monkeypatch.setattr(Blocks, "conv_block", stop)
+    wanted = {"reflect_padding": True, "icnr_init": True, "conv_aware_init": True}
+    with pytest.raises(PluginError) as error:
+        full_size(chosen(name, {}, wanted))
+    assert error.value.__cause__.args == (Blocks(**wanted),)

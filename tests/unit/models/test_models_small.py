@@ -12,7 +12,7 @@ import keras
 import pytest
 import torch
 from built_in import NAMES, SMALL
-from fs_kernel import graph, inference
+from fs_kernel import graph, inference, precision
 from fs_kernel import network as kernel_network
 from fs_nn.layers import custom_objects
 
@@ -25,6 +25,11 @@ def case(request):
 @pytest.fixture(scope="module")
 def network(case):
     return case.build()
+
+
+@pytest.fixture(scope="module")
+def written(network):
+    return json.dumps(graph.to_json(network))
 
 
 def faces(case, seed, count=2):
@@ -60,10 +65,28 @@ def test_a_step_reaches_every_weight(case, network):
     assert all(torch.isfinite(p).all() for p in parameters.values())
 
 
-def test_a_network_is_read_from_its_own_graph(case, network):
-    text = json.dumps(graph.to_json(network)).encode()
+def test_a_step_in_half_precision_reaches_every_weight(case, network):
+    given = [faces(case, 1, 1), faces(case, 2, 1)]
+    parameters = kernel_network.parameters(network)
+    network.model.zero_grad()
+    precision.apply(network, "bf16", "cpu")
+    predictions = network.model(given, training=True)
+    sum(((p - 0.3) ** 2).mean() for p in predictions).backward()
+    results = []
+    for number_format in ("bf16", "fp32"):
+        precision.apply(network, number_format, "cpu")
+        with torch.no_grad():
+            results.append(network.model(given, training=False))
+    assert {p.dtype for p in (*predictions, *parameters.values())} == {torch.float32}
+    assert [n for n, p in parameters.items() if p.grad is None or not p.grad.any()] == []
+    assert all(p.grad.isfinite().all() for p in parameters.values())
+    for rough, exact in zip(*results, strict=True):
+        assert 0 < (rough - exact).abs().mean() < 0.02
+
+
+def test_a_network_is_read_from_its_own_graph(case, network, written):
     with kernel_network.building(2, "cpu"):
-        again = graph.from_json(graph.parse(text, "file"), custom_objects(), "file")
+        again = graph.from_json(graph.parse(written.encode(), "file"), custom_objects(), "file")
     tensors = {n: v.value.detach() for n, v in kernel_network.weights(network).items()}
     kernel_network.assign(again, tensors, "weights")
     assert kernel_network.fingerprint(again) == kernel_network.fingerprint(network)
@@ -75,8 +98,7 @@ def test_a_network_is_read_from_its_own_graph(case, network):
 
 
 @pytest.mark.parametrize(("source", "target"), ["ab", "ba"])
-def test_a_swap_is_the_targets_own_path(case, network, source, target):
-    written = json.dumps(graph.to_json(network))
+def test_a_swap_is_the_targets_own_path(case, network, written, source, target):
     calls = Counter(len(layer._inbound_nodes) for layer in network.model._flatten_layers())
     given, other = faces(case, 5), faces(case, 6)
     inputs = {source: other, target: given}
@@ -110,6 +132,8 @@ def test_network_options(case, network):
     assert built.model.count_params() == network.model.count_params()
     with torch.no_grad():
         pictures = built.model([faces(case, 1), faces(case, 2)], training=False)
+    names = [layer.name for layer in built.model._flatten_layers()]
+    assert any("reflectionpadding2d" in name for name in names)
     for picture, output in zip(pictures, built.outputs, strict=True):
         assert picture.shape[1:3] == (output.size, output.size)
         assert 0 < picture.min() < picture.max() < 1

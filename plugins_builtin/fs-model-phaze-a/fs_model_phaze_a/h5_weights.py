@@ -1,0 +1,171 @@
+"""Keras weight files, read through h5py alone: nothing in a file chooses what code runs.
+
+Two layouts are known. The older one lists its layers, and each layer's weights, in attributes::
+
+    @layer_names = [conv1, ...]
+    conv1    @weight_names = [conv1/kernel:0, ...]
+        conv1/kernel:0
+
+Keras 3 numbers the layers of a model by class, and their weights; groups carry the layer's name::
+
+    layers/conv2d/vars    @name = conv1
+        0, 1, ...
+
+Only hard links are followed, only plain data sets are taken, and nothing is read before its shape
+is known to fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import h5py
+import keras
+
+
+class UnfitError(Exception):
+    """The file does not hold what the network needs; the text says what is wrong with it."""
+
+
+@attrs.frozen
+class Stored:
+    """A tensor in a file, not yet read.
+
+    Attributes:
+        name: where it is in the file.
+        shape: its shape.
+        floating: it holds floating-point numbers.
+        read: reads it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    floating: bool
+    read: Callable[[], Any]
+
+
+#: A weight of the network, what to call it, and what the file has for it.
+Pair = tuple[keras.Variable, str, Stored]
+
+
+def pairs(file: h5py.File, net: keras.Model) -> list[Pair]:
+    """What the file has for each weight of ``net``.
+
+    Raises:
+        UnfitError: it has another number of layers or weights, or is no file of weights.
+    """
+    if _names(file, "layer_names"):
+        return list(_listed(file, net))
+    if "layers" in file:
+        return list(_nested(_member(file, "layers"), net.layers))
+    raise UnfitError("it holds no weights of Keras layers (no layer_names, no layers)")
+
+
+# --- the older layout ----------------------------------------------------------------------------
+
+
+def _listed(file: h5py.File, net: keras.Model) -> Iterator[Pair]:
+    stored = {name: group for name in _names(file, "layer_names") if (group := _full(file, name))}
+    layers = [layer for layer in net.layers if layer.weights]
+    if len(stored) != len(layers):
+        raise UnfitError(f"it has {len(stored)} layers with weights, {net.name} has {len(layers)}")
+    # Automatic names (conv2d_7) count on from what else was built, so one that differs spoils all.
+    named = stored.keys() == {layer.name for layer in layers}
+    groups = [stored[layer.name] for layer in layers] if named else list(stored.values())
+    for layer, group in zip(layers, groups, strict=True):
+        names = _names(group, "weight_names")
+        # Weights that train first, then the others, layers within the layer counted in.
+        yield from _match(
+            layer,
+            [*layer.trainable_weights, *layer.non_trainable_weights],
+            [_stored(group, name) for name in names],
+        )
+
+
+def _full(file: h5py.File, name: str) -> h5py.Group | None:
+    group = _member(file, name)
+    return group if _names(group, "weight_names") else None
+
+
+def _names(group: h5py.Group, key: str) -> list[str]:
+    """A list of names in the attribute ``key``, or, if it is long, in ``key0``, ``key1``, ..."""
+    parts = [key] if key in group.attrs else []
+    while f"{key}{len(parts)}" in group.attrs:
+        parts.append(f"{key}{len(parts)}")
+    names = [name for part in parts for name in group.attrs[part]]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+# --- the layout of Keras 3 -----------------------------------------------------------------------
+
+
+def _nested(parent: h5py.Group, layers: Sequence[keras.Layer]) -> Iterator[Pair]:
+    full = [(key, layer) for key, layer in _keys(layers) if layer.weights]
+    by_name = dict(_named_groups(parent))
+    named = all(layer.name in by_name for _, layer in full)
+    for key, layer in full:
+        group = by_name[layer.name] if named else _member(parent, key)
+        own = [*layer._trainable_variables, *layer._non_trainable_variables]
+        values = _member(group, "vars")
+        yield from _match(layer, own, [_stored(values, str(i)) for i in range(len(values))])
+        if isinstance(layer, keras.Model):
+            yield from _nested(_member(group, "layers"), layer.layers)
+        else:
+            inside = layer._flatten_layers(include_self=False, recursive=False)
+            yield from _nested(group, list(inside))
+
+
+def _keys(layers: Sequence[keras.Layer]) -> Iterator[tuple[str, keras.Layer]]:
+    """The groups of layers: their classes in snake case, counted."""
+    seen: Counter[str] = Counter()
+    for layer in layers:
+        key = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        key = re.sub(r"([a-z])([A-Z])", r"\1_\2", key).lower()
+        yield f"{key}_{seen[key]}" if seen[key] else key, layer
+        seen[key] += 1
+
+
+def _named_groups(parent: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
+    for key in parent:
+        group = _member(parent, key)
+        if isinstance(group, h5py.Group) and "vars" in group:
+            name = _member(group, "vars").attrs.get("name")
+            if name is not None:
+                yield str(name), group
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _match(
+    layer: keras.Layer, variables: Sequence[keras.Variable], stored: Sequence[Stored]
+) -> Iterator[Pair]:
+    if len(variables) != len(stored):
+        raise UnfitError(
+            f"layer {layer.name} needs {len(variables)} weights, the file has {len(stored)}"
+        )
+    for variable, value in zip(variables, stored, strict=True):
+        yield variable, f"{layer.name}/{variable.name}", value
+
+
+def _member(group: h5py.Group, path: str) -> Any:
+    """What ``path`` leads to, by hard links alone."""
+    for part in filter(None, path.split("/")):
+        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            raise UnfitError(f"it has no {path}")
+        if not isinstance(link, h5py.HardLink):
+            raise UnfitError(f"{path} is a link to somewhere else; refused")
+        group = group[part]
+    return group
+
+
+def _stored(group: h5py.Group, path: str) -> Stored:
+    data = _member(group, path)
+    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external is not None:
+        raise UnfitError(f"{path} is no plain data set; refused")
+    return Stored(path, tuple(data.shape), data.dtype.kind == "f", lambda: data[()])
