@@ -23,6 +23,7 @@ BUDGETS = {
     "contract": 60,
     "broken_plugins": 60,
     "docs": 60,
+    "torture": 60,
     "e2e": 420,
 }
 _seconds: dict[str, float] = defaultdict(float)

@@ -37,7 +37,7 @@ def test_a_disk_that_forgets_is_cruel_enough(tmp_path, monkeypatch):
 
 def test_the_report_says_what_was_lost(tmp_path):
     kill = {"way": "at any time", "in_save": True, "trained": 9, "counted": 4, "found": 2}
-    report(tmp_path / "r.md", [kill | {"problem": "step 4 had been saved"}], 500, ["cut"], 1.0)
+    report(tmp_path / "r.md", [kill | {"problem": "step 4 had been saved"}], 500, ["cut"])
     text = (tmp_path / "r.md").read_text()
     assert "checkpoints lost: **1**" in text
     assert "longest work lost: **7 steps**" in text

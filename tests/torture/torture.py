@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "torture-report.md")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    results, start = Results(given.work / "results.jsonl"), time.monotonic()
+    results = Results(given.work / "results.jsonl")
     killed: list[dict[str, Any]] = []
     for number in range(-(-given.kills // KILLS_A_FOLDER)):
         size = min(KILLS_A_FOLDER, given.kills - number * KILLS_A_FOLDER)
@@ -150,13 +150,11 @@ def main() -> int:
         shutil.rmtree(place, ignore_errors=True)
         problems += results.once(f"cuts {number}", lambda p=place, n=number: power_cuts(p, 500, n))
     print(f"{-(-given.cuts // 500) * 500} power cuts, {len(problems)} problems")
-    report(given.report, killed, -(-given.cuts // 500) * 500, problems, time.monotonic() - start)
+    report(given.report, killed, -(-given.cuts // 500) * 500, problems)
     return int(bool(problems) or any(kill["problem"] for kill in killed))
 
 
-def report(
-    path: Path, killed: list[dict[str, Any]], cuts: int, problems: list[str], seconds: float
-) -> None:
+def report(path: Path, killed: list[dict[str, Any]], cuts: int, problems: list[str]) -> None:
     """Write what was tried and what came of it."""
     lost = [kill for kill in killed if kill["problem"]]
     work = [kill["trained"] - kill["found"] for kill in killed]
@@ -167,7 +165,7 @@ def report(
         "Written by `make torture` (`tests/torture/torture.py`).",
         "",
         f"- {time.strftime('%Y-%m-%d')}, {platform.system()}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, {seconds:.0f} s",
+        f"{os.cpu_count()} cores",
         f"- kills of a training run with SIGKILL: **{len(killed)}**, each followed by verifying "
         "every generation and by resuming",
         *(f"    - {way}: {count}" for way, count in sorted(ways.items())),
