@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 ROOT = Path(__file__).resolve().parent
 SHARED = ROOT.parent.parent / "shared"
 BUDGETS = {
-    "unit": 180,
+    "unit": 300,
     "contract": 60,
     "broken_plugins": 60,
     "docs": 60,
