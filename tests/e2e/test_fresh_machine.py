@@ -111,3 +111,17 @@ def test_the_kernel_alone_starts(new_machine, tmp_path):
     assert (result.returncode, "pip install fs-feed-faces" in result.stderr) == (4, True)
     result = machine.fs("run", "-m", tmp_path / "m")
     assert (result.returncode, "pip install fs-model-original" in result.stderr) == (4, True)
+
+
+def test_the_demo_does_the_whole_job_and_scores_it(full_machine, tmp_path):
+    folder = tmp_path / "demo"
+    options = ("--faces", "25", "-i", "2", "-b", "1", "--json")
+    result = full_machine.fs("demo", folder, *options)
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout[result.stdout.index("{") :])
+    assert facts["before"]["a2a"] != facts["after"]["a2a"]
+    assert all((folder / path).stat().st_size > 10_000 for path in facts["pictures"])
+    assert "$ fs run -A" in result.stderr
+    again = full_machine.fs("demo", folder, *options)
+    assert again.returncode == 0, again.stderr
+    assert "already has 2 steps" in again.stderr
