@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fs_kernel.config import Config, Interval, option
+from fs_kernel.config import Config
 from fs_kernel.errors import (
     ConfigError,
     FacesError,
@@ -20,6 +20,7 @@ from fs_kernel.errors import (
 )
 from fs_kernel.hookspecs import API_VERSION, hookimpl
 from fs_kernel.types import Network, NetworkSpec, Output
+from fs_kernel.values import Interval, option
 
 if TYPE_CHECKING:
     from fs_kernel.run import TrainedModel, TrainingRun, open_model, open_run

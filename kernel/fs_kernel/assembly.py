@@ -17,6 +17,7 @@ from fs_kernel import discovery, graph, network, plugins, precision
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.config import Config, Layer, read_toml, resolve
 from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
+from fs_kernel.loading import Chosen, load
 from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.state import ModelState
 from fs_kernel.types import Network, Side
@@ -114,7 +115,7 @@ def _choose(
     layers: list[Layer],
     kinds: tuple[str, ...] | None,
     warnings: list[str],
-) -> list[plugins.Chosen]:
+) -> list[Chosen]:
     config, _ = resolve({"training": TrainingOptions}, [_names_only(layer) for layer in layers])
     training, folder = config["training"], str(request.model_dir)
     model = request.model
@@ -126,7 +127,7 @@ def _choose(
         ("feeds", request.objects.get("feeds", training.feed)),
         ("executors", request.objects.get("executors", training.executor)),
     ]
-    chosen = [plugins.load(*item) for item in wanted if kinds is None or item[0] in kinds]
+    chosen = [load(*item) for item in wanted if kinds is None or item[0] in kinds]
     if state is not None and chosen[0].name != state.model:
         raise ModelFolderError(
             f"{request.model_dir} holds a '{state.model}' model, not '{chosen[0].name}'; "
@@ -138,7 +139,7 @@ def _choose(
         listed = training.addons if request.addons is None else request.addons
         for addon in (item for item in listed if item not in request.without):
             try:
-                chosen.append(plugins.load("addons", addon))
+                chosen.append(load("addons", addon))
             except PluginError as error:
                 if named or (discovery.installed("addons") and not _missing(addon)):
                     raise
@@ -171,20 +172,13 @@ def _resolve(
     checkpoints: Checkpoints,
     generation: str | None,
     state: ModelState | None,
-    chosen: list[plugins.Chosen],
+    chosen: list[Chosen],
     layers: list[Layer],
     warnings: list[str],
 ) -> Assembled:
     facade = plugins.Plugins(chosen)
     classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
-    words = {
-        "models": "model",
-        "trainers": "trainer",
-        "feeds": "feed",
-        "executors": "executor",
-        "addons": "addon",
-    }
-    ignored = {f"{words[f.kind]}.{f.name}" for f in discovery.installed() if f.kind in words}
+    ignored = {f"{f.kind.removesuffix('s')}.{f.name}" for f in discovery.installed()}
     before, _ = resolve(classes, [layer for layer in layers if layer.kind == "model"], ignored)
     config, lines = resolve(classes, layers, ignored)
     facade.config = config

@@ -1,219 +1,22 @@
-"""Options: classes that travel with their component, and the layers that set them.
+"""A run's options: the layers that set them, and the checks of all of them at once.
 
-A component declares its options as an attrs class with `option` fields and returns it from
-``config_defaults`` under a section name. A run's values come from, in rising order: the class's
-defaults, the model folder (on resume), a TOML file, and ``--set`` or the Python API. Everything
-wrong is reported at once, unknown names with the nearest known one.
+A component declares its options as an attrs class with `fs_kernel.option` fields and returns it
+from ``config_defaults`` under a section name. A run's values come from, in rising order: the
+class's defaults, the model folder (on resume), a TOML file, and ``--set`` or the Python API.
+Everything wrong is reported at once, unknown names with the nearest known one.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-import cattrs
 
-from fs_kernel.errors import ConfigError, UsageError
-
-_METADATA = "fs_kernel.option"
-
-
-@attrs.frozen
-class OptionInfo:
-    """What is known of an option besides its type and default."""
-
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[Any, ...] | None = None
-    fixed: bool = False
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: Iterable[Any] | None = None,
-    fixed: bool = False,
-) -> Any:
-    """A field of an option class.
-
-    Args:
-        default: the value when nobody sets one; lists are copied per instance.
-        help: one or two sentences for the user, with the unit.
-        minimum: smallest value a user may write, inclusive.
-        maximum: largest value a user may write, inclusive.
-        choices: the only values a user may write.
-        fixed: the value belongs to the model: set when its folder is made, never changed after.
-    """
-    info = OptionInfo(help, minimum, maximum, tuple(choices) if choices else None, fixed)
-    extra: dict[str, Any]
-    if isinstance(default, list):
-        extra = {"factory": lambda: list(default)}
-    else:
-        extra = {"default": default}
-    return attrs.field(metadata={_METADATA: info}, kw_only=True, **extra)
-
-
-def options_of(cls: type) -> dict[str, tuple[Any, OptionInfo]]:
-    """``{name: (type, OptionInfo)}`` of an option class, in the order it was written."""
-    hints = typing.get_type_hints(cls)
-    return {
-        field.name: (hints[field.name], field.metadata.get(_METADATA) or OptionInfo(""))
-        for field in attrs.fields(cls)
-    }
-
-
-# --- values --------------------------------------------------------------------------------------
-
-_INTERVAL = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(it|its|steps|s|sec|m|min|h|hours|d)?\s*$")
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*$", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)", re.IGNORECASE)
-_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "d": 86400}
-
-
-@attrs.frozen
-class Interval:
-    """Every so many steps, or every so many seconds; exactly one is set, or neither for never."""
-
-    steps: int | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def parse(cls, value: Any) -> Interval:
-        """Read ``250``, ``"250it"``, ``"90s"``, ``"10min"``, ``"2h"``, or ``0`` for never."""
-        if isinstance(value, Interval):
-            return value
-        match = None if isinstance(value, bool) else _INTERVAL.match(str(value))
-        if match is None:
-            raise ValueError("write a number of steps (250 or '250it') or a time ('10min')")
-        number, unit = float(match[1]), match[2]
-        if number == 0:
-            return cls()
-        if unit in (None, "it", "its", "steps"):
-            if number != int(number):
-                raise ValueError("steps are whole numbers")
-            return cls(steps=int(number))
-        return cls(seconds=number * _SECONDS[unit])
-
-    def due(self, steps: int, seconds: float) -> bool:
-        """Whether this many steps and seconds since the last time are enough."""
-        if self.steps is not None:
-            return steps >= self.steps
-        return self.seconds is not None and seconds >= self.seconds
-
-    def __str__(self) -> str:
-        if self.steps is not None:
-            return f"{self.steps}it"
-        return "0" if self.seconds is None else f"{Decimal(repr(self.seconds)).normalize():f}s"
-
-
-@attrs.frozen
-class Size:
-    """A size on disk in bytes."""
-
-    bytes: int = 0
-
-    @classmethod
-    def parse(cls, value: Any) -> Size:
-        """Read ``"20GB"``, ``"512 MiB"``, a number of bytes, or ``0`` for no bound."""
-        if isinstance(value, Size):
-            return value
-        match = None if isinstance(value, bool) else _SIZE.match(str(value))
-        if match is None:
-            raise ValueError("write a size: '20GB', '512MiB', or 0 for no bound")
-        power = " kmgt".index((match[2] or " ").lower())
-        return cls(round(float(match[1]) * (1024 if match[3] else 1000) ** power))
-
-    def __str__(self) -> str:
-        return str(self.bytes)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds in ``"3h50m"``, ``"90s"`` or ``"1.5h"``.
-
-    Raises:
-        UsageError: it is no duration.
-    """
-    parts = _DURATION.findall(text)
-    if not parts or _DURATION.sub("", text).strip():
-        raise UsageError(f"'{text}' is no duration; write for example 3h50m, 90s or 1.5h")
-    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
-
-
-def _exactly(kind: type) -> Any:
-    def structure(value: Any, _: type) -> Any:
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if type(value) is not kind:
-            raise ValueError(f"expected {_NAMES[kind]}, got {value!r}")
-        if kind is float and value != value:
-            raise ValueError("not-a-number is no value")
-        return value
-
-    return structure
-
-
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-_converter = cattrs.Converter()
-for _kind in _NAMES:
-    _converter.register_structure_hook(_kind, _exactly(_kind))
-_converter.register_structure_hook(Interval, lambda value, _: Interval.parse(value))
-_converter.register_structure_hook(Size, lambda value, _: Size.parse(value))
-
-
-def _structure(value: Any, annotation: Any) -> Any:
-    origin = typing.get_origin(annotation)
-    if origin in (types.UnionType, typing.Union):
-        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
-        return None if value in (None, "none") else _structure(value, inner[0])
-    if origin is list:
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if not isinstance(value, list):
-            raise ValueError(f"expected a list, got {value!r}")
-        return [_structure(item, typing.get_args(annotation)[0]) for item in value]
-    return _converter.structure(value, annotation)
-
-
-def _check(value: Any, annotation: Any, info: OptionInfo) -> Any:
-    value = _structure(value, annotation)
-    for item in value if isinstance(value, list) else [value]:
-        if info.choices is not None and item not in info.choices:
-            nearest = nearest_name(str(item), map(str, info.choices))
-            raise ValueError(f"'{item}' is none of {', '.join(map(str, info.choices))}{nearest}")
-        if isinstance(item, (int, float)) and not isinstance(item, bool):
-            if info.minimum is not None and item < info.minimum:
-                raise ValueError(f"{item} is below the smallest value {info.minimum:g}")
-            if info.maximum is not None and item > info.maximum:
-                raise ValueError(f"{item} is above the largest value {info.maximum:g}")
-    return value
-
-
-def plain(value: Any) -> Any:
-    """An option's value as TOML and JSON can hold it (None becomes "none")."""
-    if isinstance(value, Interval | Size):
-        return str(value)
-    return "none" if value is None else value
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"``, or nothing if no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-# --- a run's configuration -----------------------------------------------------------------------
+from fs_kernel.errors import ConfigError
+from fs_kernel.values import check, nearest_name, options_of, plain
 
 
 class Config(Mapping[str, Any]):
@@ -356,7 +159,7 @@ def resolve(
                     continue
                 annotation, info = known[key]
                 try:
-                    checked = _check(value, annotation, info)
+                    checked = check(value, annotation, info)
                 except Exception as error:
                     problems.append(f"{layer.name}: {name}: {error}")
                     continue

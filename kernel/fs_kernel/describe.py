@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from fs_kernel import discovery
-from fs_kernel.config import Config, OptionInfo, options_of, plain
+from fs_kernel.config import Config
 from fs_kernel.errors import PluginError
-from fs_kernel.plugins import Plugins, load
+from fs_kernel.loading import load
+from fs_kernel.plugins import Plugins
+from fs_kernel.values import OptionInfo, options_of, plain
 
 
 def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:

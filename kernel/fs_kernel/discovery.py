@@ -16,8 +16,8 @@ from typing import Any
 
 import importlib_metadata
 
-from fs_kernel.config import nearest_name
 from fs_kernel.errors import PluginError
+from fs_kernel.values import nearest_name
 
 GROUP = "fs_kernel."
 #: Every kind of plugin and the word for one of them.

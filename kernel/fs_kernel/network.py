@@ -19,7 +19,7 @@ import attrs
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.randomness import seed_everything
-from fs_kernel.types import Network, NetworkSpec, Output
+from fs_kernel.types import Network, NetworkSpec
 
 if TYPE_CHECKING:
     import keras
@@ -89,12 +89,6 @@ def check(network: Network, who: str) -> Network:
         if not any(o.kind == "face" for _, o in network.outputs_of(side)):
             raise PluginError(f"{who} gives no face for side '{side}'")
     return network
-
-
-def face_outputs(network: Network, side: Side) -> list[tuple[int, Output]]:
-    """A side's faces, smallest first."""
-    faces = [(i, o) for i, o in network.outputs_of(side) if o.kind == "face"]
-    return sorted(faces, key=lambda pair: pair[1].size)
 
 
 def sub_models(model: keras.Model) -> dict[str, keras.Model]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from fs_kernel import network, plugins
+from fs_kernel import network
+from fs_kernel.loading import load
 from fs_kernel.types import Side
 
 if TYPE_CHECKING:
@@ -39,4 +40,4 @@ class RunView:
         return network.parameters(self.network)
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
-        return plugins.load(kind, name).plugin
+        return load(kind, name).plugin

@@ -17,7 +17,8 @@ import fs_trainer_original
 import pytest
 from fs_kernel import hookspecs
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
-from fs_kernel.plugins import Plugins, _hook_names, load
+from fs_kernel.loading import load
+from fs_kernel.plugins import Plugins, _hook_names
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 
 KERNEL = Path(fs_kernel.__file__).parent

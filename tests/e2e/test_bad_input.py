@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
 
 import pytest
@@ -170,6 +171,12 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(train, fs, tmp_path, mon
     assert "step 2 is intact" in one_line(errors)
     assert fs("model", "verify", tmp_path / "model")[0] == 0
     assert train("-i", "4")[0] == 0
+
+
+def test_a_run_gives_signals_back(train):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert train()[0] == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_swap_of_nothing(train, fs, tmp_path):

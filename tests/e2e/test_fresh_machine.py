@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,11 @@ BUILT_IN = {
     "fs-feed-faces": "there is no feed 'faces'",
     "fs-executor-keras": "there is no executor 'keras'",
 }
+WATCHERS = {
+    "fs-addon-console": "there is no add-on 'console'",
+    "fs-addon-preview": "there is no add-on 'preview'",
+}
+SMALL = Path(__file__).parents[1] / "data" / "small_net.py"
 
 
 def events(model):
@@ -103,6 +109,36 @@ def test_a_kernel_without_a_built_in_starts_and_says_what_is_missing(
     assert not model.exists(), "a run that cannot start leaves no trace"
 
 
+@pytest.mark.parametrize("missing", WATCHERS)
+def test_without_a_watcher_a_run_says_so_and_trains(full_machine, people, tmp_path, missing):
+    folders = ("-A", people / "A", "-B", people / "B", "-m", tmp_path / "m")
+    full_machine.uninstall(missing)
+    try:
+        result = full_machine.fs("run", *folders, "-t", SMALL, "-b", "2", "-i", "2")
+    finally:
+        full_machine.install([missing])
+    assert result.returncode == 0, result.stderr
+    assert WATCHERS[missing] in result.stderr
+    assert f"pip install {missing}" in result.stderr
+    assert (tmp_path / "m" / "checkpoints" / "000000002").is_dir()
+
+
+def test_without_the_library_the_model_that_needs_it_is_named(full_machine, tmp_path):
+    (tmp_path / "faces").mkdir()
+    full_machine.uninstall("fs-nn")
+    try:
+        assert full_machine.fs("--help").returncode == 0
+        faces, model = tmp_path / "faces", tmp_path / "model"
+        result = full_machine.fs("run", "-A", faces, "-B", faces, "-m", model)
+    finally:
+        full_machine.install(["fs-nn"])
+    assert result.returncode == 4
+    assert "fs-model-original" in result.stderr
+    assert "fs_nn" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not model.exists()
+
+
 def test_the_kernel_alone_starts(new_machine, tmp_path):
     machine = new_machine(["fs-kernel"])
     assert "run" in machine.fs("--help").stdout
@@ -125,3 +161,16 @@ def test_the_demo_does_the_whole_job_and_scores_it(full_machine, tmp_path):
     again = full_machine.fs("demo", folder, *options)
     assert again.returncode == 0, again.stderr
     assert "already has 2 steps" in again.stderr
+
+
+def test_ctrl_c_in_the_demo_saves_and_ends_it(full_machine, tmp_path):
+    folder = tmp_path / "demo"
+    process = full_machine.start("demo", folder, "--faces", "25", "-i", "100000", "-b", "1")
+    wait_for_step(process, folder / "model", 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "the demo stopped at: fs run" in errors
+    info = json.loads(full_machine.fs("model", "info", folder / "model", "--json").stdout)
+    assert info["stop_reason"] == "stopped"
+    assert info["iterations"] >= 2

@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
             if discovery.published("commands", name):
                 discovery.find("commands", name)
             return None
-        from fs_kernel.plugins import load
+        from fs_kernel.loading import load
 
         chosen = load("commands", name)
         if not isinstance(chosen.plugin, click.Command):
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
             name = ctx.invoked_subcommand
             if name is None or name in COMMANDS:
                 raise
-            from fs_kernel.plugins import blame, load
+            from fs_kernel.loading import blame, load
 
             raise blame(load("commands", name), "its command", error) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fs_kernel.cli import say
-from fs_kernel.config import parse_duration
+from fs_kernel.values import parse_duration
 
 PATH = click.Path(path_type=Path)
 
@@ -42,11 +42,10 @@ def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: 
     from fs_kernel.engine import TrainingRun
 
     training = TrainingRun(assemble(request))
-    signals = _Signals(training)
     if "console" not in training.addons:
         for line in training.warnings:
             say(line)
-    with training:
+    with _Signals(training) as signals, training:
         if training.state.complete:
             say(
                 f"fs: {model_dir} already has {training.step} steps; "
@@ -85,18 +84,27 @@ def _request(
 
 
 class _Signals:
-    """Turns signals into requests; a second SIGINT ends at once."""
+    """Turns signals into requests while a run lasts; a second SIGINT ends at once."""
 
     def __init__(self, training: Any) -> None:
         self._training = training
+        self._before: dict[int, Any] = {}
         self.received = False
+
+    def __enter__(self) -> _Signals:
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
             # Under nohup the end of the terminal shall not end the run.
             if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
-                signal.signal(number, self._stop)
+                self._before[number] = signal.signal(number, self._stop)
         if hasattr(signal, "SIGUSR1"):
-            signal.signal(signal.SIGUSR1, lambda *_: training.request_save())
+            save = signal.signal(signal.SIGUSR1, lambda *_: self._training.request_save())
+            self._before[signal.SIGUSR1] = save
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _stop(self, number: int, _: Any) -> None:
         if self.received and number == signal.SIGINT:

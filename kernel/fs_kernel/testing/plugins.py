@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from fs_kernel.config import Config, option
+from fs_kernel.config import Config
 from fs_kernel.hookspecs import hookimpl
 from fs_kernel.randomness import generator
 from fs_kernel.types import (
@@ -26,6 +26,7 @@ from fs_kernel.types import (
     Run,
     StepResult,
 )
+from fs_kernel.values import option
 
 if TYPE_CHECKING:
     import keras

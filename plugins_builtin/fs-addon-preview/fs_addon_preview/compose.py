@@ -22,7 +22,7 @@ MIN_CELL = 64
 ENLARGED = 256
 MARGIN = 12
 GAP = 2
-WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (110, 110, 110)
+BLACK, GREY = (0, 0, 0), (110, 110, 110)
 FOOTER = "fs-kernel preview - synthetic"
 
 

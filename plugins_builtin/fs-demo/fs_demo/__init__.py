@@ -16,6 +16,9 @@ import click
 from fs_kernel.cli import run_cli, say
 from fs_kernel.errors import FsError, UsageError
 
+#: What a training that was stopped by hand exits with, so that the demo stops there too.
+INTERRUPTED = 130
+
 
 class StepError(FsError):
     """A command of the demo failed; it has said why itself."""
@@ -50,7 +53,8 @@ def demo(
         _save_untrained(people, model, batch_size, seed)
         before = _scores(folder, "before")
         (folder / "before.json").write_text(json.dumps(before))
-    _fs("run", *_training(people, model, batch_size, seed), "-i", str(iterations))
+    training = _training(people, model, batch_size, seed)
+    _fs("run", *training, "-i", str(iterations), "--exit-on-preempt", str(INTERRUPTED))
     after = _scores(folder, "after")
     sheet = _swap_sheet(folder)
     minutes = (time.monotonic() - start) / 60
@@ -120,7 +124,7 @@ def _save_untrained(people: Path, model: Path, batch_size: int, seed: int) -> No
         addons=[],
         set={**OPTIONS, "training.seed": seed, "training.batch_size": batch_size},
     ) as run:
-        run.save()
+        run.save(final=True)
 
 
 def _scores(folder: Path, when: str) -> dict[str, float]:

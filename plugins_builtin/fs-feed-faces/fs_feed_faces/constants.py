@@ -7,11 +7,7 @@ numbered as in the 68-point (iBUG 300-W) scheme.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-
-Centering = Literal["face", "head", "legacy"]
 
 
 def _array(values: list[tuple[float, ...]]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from fs_kernel.config import option
+from fs_kernel import option
 
 #: Masks made from landmarks, and "no mask".
 DRAWN_MASKS = ("components", "extended")

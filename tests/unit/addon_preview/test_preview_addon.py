@@ -8,9 +8,10 @@ import cv2
 import fs_addon_preview
 import pytest
 from fs_addon_preview import PreviewOptions
-from fs_kernel.config import Interval, Layer, resolve
+from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
 from fs_kernel.types import Metrics, Saved
+from fs_kernel.values import Interval
 
 
 class FakeRun:

@@ -11,9 +11,9 @@ import sys
 import pytest
 from fs_kernel import tensors
 from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.config import options_of
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.options import TrainingOptions
+from fs_kernel.values import options_of
 from generations import FILES, content, loaded, names, no_warning
 
 

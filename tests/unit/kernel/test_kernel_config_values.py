@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fs_kernel.config import (
-    Interval,
-    Layer,
-    Size,
-    assignments,
-    parse_assignment,
-    parse_duration,
-    read_toml,
-    resolve,
-)
+from fs_kernel.config import Layer, assignments, parse_assignment, read_toml, resolve
 from fs_kernel.errors import ConfigError, UsageError
 from fs_kernel.options import KERNEL_SECTIONS
+from fs_kernel.values import Interval, Size, parse_duration
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -167,12 +167,6 @@ def test_a_network_that_is_not_what_it_says_is_refused(change, says):
         network.check(attrs.evolve(autoencoder(), **change), "model 'm'")
 
 
-def test_faces_are_sorted_by_size():
-    outputs = [Output("a", "face", 64), Output("a", "mask", 64), Output("a", "face", 16)]
-    net = Network(None, outputs)
-    assert [o.size for _, o in network.face_outputs(net, "a")] == [16, 64]
-
-
 # --- freezing, copying, assigning ---
 
 

@@ -7,10 +7,10 @@ import types
 import attrs
 import pytest
 from fake_packages import empty_plugin
-from fs_kernel import NetworkSpec, hookimpl
-from fs_kernel.config import option
+from fs_kernel import NetworkSpec, hookimpl, option
 from fs_kernel.errors import ConfigError, FacesError, PluginError
-from fs_kernel.plugins import Plugins, load
+from fs_kernel.loading import load
+from fs_kernel.plugins import Plugins
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 
 
