@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,9 @@ MAX_HEADER = 4 * 2**20
 #: Largest edge of a stored mask in pixels.
 MAX_MASK_EDGE = 2048
 _MAX_NESTING = 12
+# CPython before 3.11.8 counts the depth of every tree being built in one place (gh-106905): two
+# threads that parse at once can fail with SystemError.
+_PARSING = threading.Lock()
 
 _STRINGS = re.compile(r"""b?(?:'(?:\\.|[^'\\])*+(?:'|$)|"(?:\\.|[^"\\])*+(?:"|$))""", re.DOTALL)
 #: What no literal of numbers, brackets, True, False and None contains outside its strings.
@@ -220,7 +224,8 @@ def _literal(text: bytes) -> Any:
         bare = _STRINGS.sub("", source)
         if _FOREIGN.search(bare) or _nesting(bare) > _MAX_NESTING:
             raise HeaderError("its face header is no plain literal")
-        return ast.literal_eval(source)
+        with _PARSING:
+            return ast.literal_eval(source)
     except HeaderError:
         raise
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

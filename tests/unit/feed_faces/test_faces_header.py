@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import sys
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -197,3 +200,21 @@ def test_a_compressed_header_is_refused():
     with pytest.raises(HeaderError, match="compressed"):
         find_header((b"faceswap\0\1\0\0\0x",))
     assert find_header((b"Title\0\0\0\0\0x",)) is None
+
+
+def test_threads_parse_headers_at_once_whatever_the_collector_does():
+    def wander(_phase: str, _info: dict) -> None:
+        sum(range(200))
+
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    gc.callbacks.append(wander)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            headers = list(pool.map(parse_header, [GOOD] * 100))
+    finally:
+        gc.callbacks.remove(wander)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
+    assert {header.original_filename for header in headers} == {"a.png"}
