@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import discovery, graph, network, plugins, precision
+from fs_kernel import discovery, graph, network, plugins, precision, provenance
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.config import Config, Layer, read_toml, resolve
-from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
+from fs_kernel.errors import (
+    ConfigError,
+    FacesError,
+    ModelFolderError,
+    PluginError,
+    UsageError,
+)
 from fs_kernel.loading import Chosen, load
 from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.state import ModelState
@@ -25,6 +31,8 @@ from fs_kernel.types import Network, Side
 if TYPE_CHECKING:
     import torch
 
+#: How a user names a plugin of a kind; others by their option in [training].
+_GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
 #: Model files of other programs, which ``fs import`` adopts.
 _FOREIGN = ("*.h5", "*.keras", "*_SAEHD_*.dat")
 
@@ -58,7 +66,11 @@ class Request:
 
 @attrs.define
 class Assembled:
-    """The parts of a run before training starts; ``state`` is None for a new model."""
+    """The parts of a run before training starts; ``state`` is None for a new model.
+
+    ``remembered`` is what the folder knew of its plugins, ``unnamed`` the local files and
+    references that only its options name.
+    """
 
     request: Request
     checkpoints: Checkpoints
@@ -68,6 +80,16 @@ class Assembled:
     config: Config
     before: Config
     warnings: list[str]
+    remembered: provenance.Facts
+    unnamed: frozenset[str]
+
+    def change(self, section: str, option: str, value: Any) -> None:
+        """Give one option another value, unchecked."""
+        self.reset(self.config.changed(section, option, value))
+
+    def reset(self, config: Config) -> None:
+        """Put another configuration in place of this one."""
+        self.config = self.plugins.config = config
 
 
 def assemble(
@@ -116,8 +138,10 @@ def _choose(
     kinds: tuple[str, ...] | None,
     warnings: list[str],
 ) -> list[Chosen]:
-    config, _ = resolve({"training": TrainingOptions}, [_names_only(layer) for layer in layers])
+    names = [_names_only(layer) for layer in layers]
+    config, _ = resolve({"training": TrainingOptions}, names)
     training, folder = config["training"], str(request.model_dir)
+    unnamed = provenance.unnamed(names)
     model = request.model
     if model is None:
         model = _remembered(state, request.model_dir) if state else "original"
@@ -127,8 +151,18 @@ def _choose(
         ("feeds", request.objects.get("feeds", training.feed)),
         ("executors", request.objects.get("executors", training.executor)),
     ]
-    chosen = [load(*item) for item in wanted if kinds is None or item[0] in kinds]
-    if state is not None and chosen[0].name != state.model:
+
+    def take(kind: str, reference: Any) -> Chosen:
+        if reference not in unnamed:
+            return load(kind, reference)
+        before = state.plugins if state else {}
+        give = _GIVE.get(kind, f"--set training.{kind[:-1]}={{}}")
+        raise provenance.not_named(kind, reference, before, request.model_dir, give)
+
+    chosen = [take(*item) for item in wanted if kinds is None or item[0] in kinds]
+    if state is not None and _is_copy_of_its_file(chosen[0], state):
+        chosen[0].name = state.model
+    if state is not None and not _is_its_model(chosen[0], state):
         raise ModelFolderError(
             f"{request.model_dir} holds a '{state.model}' model, not '{chosen[0].name}'; "
             "leave -t out, or choose another folder"
@@ -139,7 +173,7 @@ def _choose(
         listed = training.addons if request.addons is None else request.addons
         for addon in (item for item in listed if item not in request.without):
             try:
-                chosen.append(load("addons", addon))
+                chosen.append(take("addons", addon))
             except PluginError as error:
                 if named or (discovery.installed("addons") and not _missing(addon)):
                     raise
@@ -156,11 +190,26 @@ def _names_only(layer: Layer) -> Layer:
 
 def _remembered(state: ModelState, folder: Path) -> str:
     """The name of the model plugin; a local file is never run because a model folder says so."""
-    if state.plugins.get("models", {}).get("distribution") is None:
+    was = state.plugins.get("models", {})
+    if was.get("distribution") is None:
+        if "reference" in was:
+            give = _GIVE["models"]
+            raise provenance.not_named("models", state.model, state.plugins, folder, give)
         raise PluginError(
             f"{folder} was made with a local plugin, '{state.model}'; name it with -t", state.model
         )
     return state.model
+
+
+def _is_copy_of_its_file(item: Chosen, state: ModelState) -> bool:
+    was = state.plugins.get("models", {})
+    return item.source is not None and item.source.sha256 == was.get("sha256")
+
+
+def _is_its_model(item: Chosen, state: ModelState) -> bool:
+    """Whether a model plugin is the one of a folder, or the package made of its local file."""
+    was_file = "reference" in state.plugins.get("models", {})
+    return item.name == state.model or (was_file and item.found is not None)
 
 
 def _missing(addon: Any) -> bool:
@@ -179,12 +228,39 @@ def _resolve(
     facade = plugins.Plugins(chosen)
     classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
     ignored = {f"{f.kind.removesuffix('s')}.{f.name}" for f in discovery.installed()}
-    before, _ = resolve(classes, [layer for layer in layers if layer.kind == "model"], ignored)
+    remembered = dict(state.plugins) if state else {}
+    layers = [_migrated(layer, facade, remembered) for layer in layers]
     config, lines = resolve(classes, layers, ignored)
+    try:
+        before, _ = resolve(classes, [layer for layer in layers if layer.kind == "model"], ignored)
+    except ConfigError:
+        before = config
     facade.config = config
+    lines += provenance.changes(remembered, chosen, request.model_dir)
     return Assembled(
-        request, checkpoints, generation, state, facade, config, before, [*warnings, *lines]
+        request,
+        checkpoints,
+        generation,
+        state,
+        facade,
+        config,
+        before,
+        [*warnings, *lines],
+        remembered,
+        provenance.unnamed(layers, classes.values()),
     )
+
+
+def _migrated(layer: Layer, facade: plugins.Plugins, remembered: provenance.Facts) -> Layer:
+    """The model folder's options as the plugins of today know them."""
+    values = dict(layer.values)
+    for item in facade.chosen if layer.kind == "model" else ():
+        was = remembered.get(provenance.key(item))
+        if was is not None and provenance.upgraded(was, item):
+            for section in (name for name in item.sections if name in values):
+                version = was.get("version") or ""
+                values[section] = facade.migrate_options(item, section, values[section], version)
+    return attrs.evolve(layer, values=values)
 
 
 def settle_seed(config: Config) -> int:
@@ -206,10 +282,10 @@ def make_network(
             built = network.build(parts.plugins)
             built.mixed_layers = precision.following_layers(built)
         else:
-            built = _adapt(parts, read_graph(parts))
+            built = _adapt(parts, _rebuild(parts))
     if parts.generation is not None:
-        _require_fingerprint(parts, built)
         tensors = parts.checkpoints.read_weights(parts.generation)
+        _require_fingerprint(parts, built, tensors)
         network.assign(built, tensors, f"generation {parts.generation}")
     precision.apply(built, number_format, device.type)
     return built
@@ -232,14 +308,31 @@ def read_graph(parts: Assembled) -> Network:
     return graph.from_json(data, parts.plugins.custom_objects(), source)
 
 
-def _require_fingerprint(parts: Assembled, built: Network) -> None:
+def _rebuild(parts: Assembled) -> Network:
+    item = parts.plugins.of_kind("models")
+    try:
+        return read_graph(parts)
+    except ModelFolderError as error:
+        if not provenance.has_changed(parts.remembered.get(provenance.key(item)), item):
+            raise
+        fitted = provenance.what_fitted(parts.remembered, item, parts.request.model_dir)
+        raise ModelFolderError(f"{error}; {fitted}") from error
+
+
+def _require_fingerprint(
+    parts: Assembled, built: Network, tensors: Mapping[str, torch.Tensor]
+) -> None:
     assert parts.state is not None
     if network.fingerprint(built) == parts.state.fingerprint:
         return
-    was = parts.state.plugins.get("models", {})
+    if not (lines := network.differences(built, tensors)):
+        return
+    item = parts.plugins.of_kind("models")
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    fitted = provenance.what_fitted(parts.remembered, item, parts.request.model_dir)
     raise ModelFolderError(
-        f"the network that '{parts.state.model}' builds now has other weights than generation "
-        f"{parts.generation}; it was made with {was.get('distribution')} {was.get('version')}"
+        f"generation {parts.generation} does not fit {item}, which builds another network now: "
+        f"{', '.join(lines[:3])}{more}; {fitted}"
     )
 
 

@@ -58,17 +58,24 @@ class Content:
     training: Any
     state: dict[str, Any]
     config: str
+    loss: float | None = None
+    snapshot: bool = False
 
 
 @attrs.frozen
 class Generation:
-    """A generation on disk."""
+    """A generation on disk.
+
+    ``loss`` is the mean summed loss of the steps before it; a ``snapshot`` is kept for good.
+    """
 
     name: str
     path: Path
     step: int
     bytes: int
     current: bool
+    loss: float | None = None
+    snapshot: bool = False
 
 
 class Checkpoints:
@@ -108,12 +115,20 @@ class Checkpoints:
         """By the time in the manifest; those without a readable one last."""
         return sorted(self._names(), key=lambda name: (self._written(name), name), reverse=True)
 
-    def _written(self, name: str) -> float:
+    def _manifest(self, name: str) -> dict[str, Any]:
         try:
-            seconds = float(store.read_json(self._folder / name / "manifest.json")["time"])
-        except (OSError, ModelFolderError, KeyError, TypeError, ValueError, OverflowError):
-            return 0.0
-        return seconds if math.isfinite(seconds) else 0.0
+            manifest = store.read_json(self._folder / name / "manifest.json")
+        except (OSError, ModelFolderError):
+            return {}
+        return manifest if isinstance(manifest, dict) else {}
+
+    def _written(self, name: str) -> float:
+        return _finite(self._manifest(name).get("time")) or 0.0
+
+    @staticmethod
+    def step_of(name: str) -> int:
+        """The step that a generation of this name holds."""
+        return int(name[:9])
 
     def generations(self) -> list[Generation]:
         """What is on disk, newest first. Nothing is verified."""
@@ -126,7 +141,11 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._folder / name):
                 size += entry.stat().st_size
-        return Generation(name, self._folder / name, int(name[:9]), size, current)
+        manifest = self._manifest(name)
+        loss, snapshot = _finite(manifest.get("loss")), manifest.get("snapshot") is True
+        return Generation(
+            name, self._folder / name, self.step_of(name), size, current, loss, snapshot
+        )
 
     def problem(self, name: str) -> str | None:
         """What is wrong with a generation, in one line, or None if every checksum fits."""
@@ -212,13 +231,16 @@ class Checkpoints:
 
     # --- writing ---
 
-    def write(self, content: Content, keep: int, max_bytes: int = 0) -> Generation:
+    def write(
+        self, content: Content, keep: int, max_bytes: int = 0, keep_best: int = 0
+    ) -> Generation:
         """Write a generation, make it the one that counts, and drop the oldest.
 
         Args:
             content: what to write.
-            keep: generations to keep, this one included.
+            keep: generations to keep, this one included. Snapshots stay and do not count.
             max_bytes: what they and the next one may take on disk together; 0 for no bound.
+            keep_best: how many more to keep, of those with the lowest loss.
 
         Raises:
             OSError: the disk is full or failed; what was there before is untouched.
@@ -239,8 +261,18 @@ class Checkpoints:
                 shutil.rmtree(self._folder / name, ignore_errors=True)
             raise
         made = self._generation(name)
-        self._drop_old(keep, (max_bytes or math.inf) - 2 * made.bytes)
+        self._drop_old(keep, keep_best, (max_bytes or math.inf) - 2 * made.bytes)
         return made
+
+    def mark_snapshot(self, name: str) -> None:
+        """Keep a generation for good.
+
+        Raises:
+            OSError: the disk is full or failed; nothing has changed.
+        """
+        path = self._folder / name / "manifest.json"
+        manifest = {**store.read_json(path), "snapshot": True}
+        store.replace_bytes(path, store.to_json_bytes(manifest))
 
     def point_to(self, name: str) -> None:
         """Make a generation the one that counts."""
@@ -269,7 +301,14 @@ class Checkpoints:
             files[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
         # Clocks jump back; the order of generations must not.
         now = max([time.time(), *(self._written(name) + 0.001 for name in self._names())])
-        manifest = {"format": FORMAT, "step": content.step, "time": now, "files": files}
+        manifest = {
+            "format": FORMAT,
+            "step": content.step,
+            "time": now,
+            "loss": content.loss,
+            "snapshot": content.snapshot,
+            "files": files,
+        }
         store.write_chunks(folder / "manifest.json", [store.to_json_bytes(manifest)])
         store.flush_folder(folder)
         if problem := _problem(folder, f"step {content.step}"):
@@ -281,19 +320,37 @@ class Checkpoints:
         for path in self.model_dir.glob(f".{POINTER}.*"):
             path.unlink(missing_ok=True)
 
-    def _drop_old(self, keep: int, room: float) -> None:
+    def _drop_old(self, keep: int, keep_best: int, room: float) -> None:
+        """Drop what is neither among the newest, nor the best, nor a snapshot; or has no room."""
         others = [made for made in self.generations() if not made.current]
         if len(others) >= keep:
             # A damaged one is no backup, however new it is.
             others.sort(key=lambda made: self.problem(made.name) is not None)
-        for count, made in enumerate(others, 2):
-            room -= made.bytes
-            if count > keep or room < 0:
-                # Under this name a half-removed generation is none, and the next save clears it.
-                gone = self._folder / f"{_TEMPORARY}{made.name}"
-                with contextlib.suppress(OSError):
-                    made.path.rename(gone)
-                    shutil.rmtree(gone, ignore_errors=True)
+        kept = {made.name for made in others[: keep - 1]}
+        rated = sorted((m for m in others if m.loss is not None), key=lambda m: m.loss or 0.0)
+        kept |= {made.name for made in rated[:keep_best]}
+        for made in sorted(others, key=lambda made: not made.snapshot):
+            if made.snapshot or (made.name in kept and made.bytes <= room):
+                room -= made.bytes
+            else:
+                self.drop(made)
+
+    def drop(self, made: Generation) -> None:
+        """Remove a generation, as far as the disk lets us."""
+        # Under this name a half-removed generation is none, and the next save clears it.
+        gone = self._folder / f"{_TEMPORARY}{made.name}"
+        with contextlib.suppress(OSError):
+            made.path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _finite(value: Any) -> float | None:
+    """A manifest's number; None if it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _problem(path: Path, label: str) -> str | None:

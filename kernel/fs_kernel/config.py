@@ -46,6 +46,12 @@ class Config(Mapping[str, Any]):
         """Only the named sections."""
         return Config({name: self._sections[name] for name in sections}, self.origins)
 
+    def changed(self, section: str, option: str, value: Any) -> Config:
+        """A copy in which one option has another value, unchecked."""
+        values = attrs.evolve(self._sections[section], **{option: value})
+        origins = {**self.origins, f"{section}.{option}": "changed while training"}
+        return Config({**self._sections, section: values}, origins)
+
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Every option with its value, as TOML and JSON can hold it."""
         return {
@@ -59,8 +65,9 @@ class Layer:
     """One source of values: ``values[section][option]``, and the words to blame it with.
 
     ``kind`` "model" marks the model folder's own values: they are taken as they are, and their
-    fixed options win; "file" values that contradict a fixed option are passed over with a warning;
-    "set" values that do are an error.
+    fixed options win; what the plugins of today do not know or take any more is passed over with a
+    warning, but for fixed options that nobody sets anew. "file" values that contradict a fixed
+    option are passed over with a warning; "set" values that do are an error.
     """
 
     name: str
@@ -141,6 +148,7 @@ def resolve(
     problems: list[str] = []
     warnings: list[str] = []
     of_model: dict[str, Any] = {}
+    unfit: dict[str, str] = {}
     for layer in layers:
         for section, entries in layer.values.items():
             if section not in classes:
@@ -153,16 +161,28 @@ def resolve(
             for key, value in entries.items():
                 name = f"{section}.{key}"
                 if key not in known:
-                    if layer.kind != "model":
+                    if layer.kind == "model":
+                        warnings.append(f"{layer.name}: {name} = {value!r} is no option any more")
+                    else:
                         near = nearest_name(key, known)
                         problems.append(f"{layer.name}: there is no option {name}{near}")
                     continue
                 annotation, info = known[key]
+                if layer.kind == "model":
+                    # Ranges bind users, not what a program set while training.
+                    info = attrs.evolve(info, minimum=None, maximum=None)
                 try:
                     checked = check(value, annotation, info)
                 except Exception as error:
-                    problems.append(f"{layer.name}: {name}: {error}")
+                    line = f"{layer.name}: {name}: {error}"
+                    if layer.kind != "model":
+                        problems.append(line)
+                    elif info.fixed:
+                        unfit[name] = f"{line}; set it anew with --set"
+                    else:
+                        warnings.append(f"{line}; the default is used")
                     continue
+                unfit.pop(name, None)
                 if layer.kind == "model" and info.fixed:
                     of_model[name] = checked
                 elif info.fixed and name in of_model and checked != of_model[name]:
@@ -176,6 +196,7 @@ def resolve(
                     continue
                 values[section][key] = checked
                 origins[name] = layer.name
+    problems += unfit.values()
     made: dict[str, Any] = {}
     for section, cls in classes.items():
         try:

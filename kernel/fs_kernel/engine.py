@@ -24,21 +24,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
-from fs_kernel import assembly, backend, events, randomness, resume, startup
-from fs_kernel.errors import FsError, ModelFolderError, TrainingError
+from fs_kernel import assembly, events, network, startup, tree
+from fs_kernel.changes import Changes, find_option, sections_of
+from fs_kernel.config import Config
+from fs_kernel.errors import BadStepError, FsError, ModelFolderError
 from fs_kernel.inference import Swapper, Swappers
-from fs_kernel.ledger import Ledger
+from fs_kernel.loading import Chosen
 from fs_kernel.observers import Observers
 from fs_kernel.preview import make_preview
 from fs_kernel.saver import Written, make_saver
-from fs_kernel.types import Batch, Finished, Metrics, Saved, Side
-from fs_kernel.view import RunView
+from fs_kernel.stepper import Stepper
+from fs_kernel.types import BadStep, Finished, Metrics, Saved, Side
+from fs_kernel.values import plain
+from fs_kernel.view import RunView, Trial
 
 
 class TrainingRun:
@@ -57,42 +60,46 @@ class TrainingRun:
 
     def __init__(self, parts: assembly.Assembled) -> None:
         self.session = session = startup.start(parts)
-        self._plugins, self.config, self.device = parts.plugins, parts.config, session.device
+        self._plugins, self.device = parts.plugins, session.device
         self.network, self.state, self.info = session.network, session.state, session.info
         self.warnings = session.warnings
         self.addons = [item.name for item in parts.plugins.chosen if item.kind == "addons"]
+        self._watching: list[tuple[Chosen, RunView]] = []
         self._wants: dict[str, Any] = {}
+        self._changes = Changes(parts)
         self._observers = Observers(self.warn)
-        self._finished = False
-        self._preview_count = self._preview_step = 0
+        self._finished = self._on_trial = False
+        self._preview_count = self._preview_step = self._snapshot_step = self._rollbacks = 0
         self._began = self._tried_at = self._read_at = time.monotonic()
         self._average: float | None = None
         self._final = False
         self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last = True
         try:
-            with self._memory():
-                self._start_trainer()
+            self._start_trainer()
             self._start_watchers()
-            with self._feed("start"):
-                session.feed.start(self._sampler, self.step + 1)
+            self._change_options(begun=False)
+            self._stepper.start_feed()
         except BaseException:
             self._observers.close()
             session.feed.close()
             session.lock.release()
             raise
 
+    @property
+    def config(self) -> Config:
+        """Every option of the run, as it is now."""
+        return self.session.parts.config
+
     # --- before the first step ---
 
     def _start_trainer(self) -> None:
-        session, size = self.session, self.config["training"].batch_size
-        randomness.seed_everything(session.seed)
-        self._trainer = self._plugins.start_trainer(RunView(self, self._plugins.view("trainers")))
-        sizes, lag = session.feed.sizes, session.feed.lag
-        self._sampler = self._plugins.get_sampler(sizes, size, session.seed, lag)
-        self.warnings += resume.restore(session, self._trainer, self._sampler)
-        self._ledger = Ledger(size * len(self.network.sides))
-        self._saver = make_saver(session)
+        view = RunView(self, self._plugins.view("trainers"))
+        self._stepper = Stepper(
+            self.session, view, lambda batch: self._observers.tell("on_first_batch", batch)
+        )
+        self.warnings += self._stepper.warnings
+        self._saver = make_saver(self.session)
         precision = self.config["training"].precision
         self._swappers = Swappers(self._plugins, self.network, self.device, precision)
 
@@ -108,11 +115,13 @@ class TrainingRun:
                 view = RunView(self, self._plugins.view("addons", item.name))
                 for observer in self._plugins.make_observers(item, view):
                     self._observers.add(item.name, observer)
-                self._plugins.before_training(item, view)
+                self._watching.append((item, view))
         self._event("started", target=self.info.target_steps, session=self.info.session)
         self._observers.tell("on_start", self.info)
         for line in self.warnings:
             self.warn(line)
+        for item, view in self._watching:
+            self._plugins.before_training(item, view)
 
     # --- steps ---
 
@@ -124,7 +133,12 @@ class TrainingRun:
     def __iter__(self) -> Iterator[Metrics]:
         """Train step by step until the target or a stop request, yielding each step's metrics."""
         while not self._stop_reason():
-            yield self.advance()
+            try:
+                metrics = self.advance()
+            except BadStepError as error:
+                self._recover(error)
+                continue
+            yield metrics
             if not self._finished:
                 self._attend()
 
@@ -146,15 +160,19 @@ class TrainingRun:
             FsError: training could not go on; the last good checkpoint is intact.
         """
         deadline = None if max_seconds is None else self._began + max_seconds
-        interval = self.config["training"].metrics_interval
         try:
-            while not (reason := self._stop_reason(deadline)):
-                self._step()
-                elapsed = time.monotonic() - self._read_at
-                if interval.due(self.step - self._read_step, elapsed):
-                    self._read()
-                self._attend()
-            return self._finish(reason)
+            while True:
+                try:
+                    while not (reason := self._stop_reason(deadline)):
+                        self._step()
+                        elapsed = time.monotonic() - self._read_at
+                        interval = self.config["training"].metrics_interval
+                        if interval.due(self.step - self._read_step, elapsed):
+                            self._read()
+                        self._attend()
+                    return self._finish(reason)
+                except BadStepError as error:
+                    self._recover(error)
         except BaseException as error:
             self._fail(error)
             raise
@@ -167,51 +185,84 @@ class TrainingRun:
         return "time" if deadline is not None and time.monotonic() >= deadline else None
 
     def _step(self) -> None:
-        start = time.perf_counter()
-        with self._memory():
-            with self._feed("next"):
-                batch = self._to_device(self.session.feed.next())
-            result = self._plugins.train_batch(self._trainer, batch, self.network.sides)
-        self.state.count_step()
-        self._ledger.add(self.step, result, time.perf_counter() - start)
-        if result.sample_loss is not None:
-            losses = {side: t.cpu().numpy() for side, t in result.sample_loss.items()}
-            self._sampler.update(self.step, batch.meta.indices, losses)
+        self._change_options()
+        self._stepper.step()
+
+    def try_step(self) -> Metrics:
+        """One step of a trial: nobody is told."""
+        self._step()
+        metrics = self._stepper.read()
+        assert metrics is not None
+        return metrics
+
+    def _change_options(self, begun: bool = True) -> None:
+        made = self._changes.apply(self.step + 1)
+        for name, value in made:
+            self._event("option", name=name, value=plain(value))
+            if not self._on_trial:
+                line = f"from step {self.step + 1} on: {name} = {plain(value)}"
+                self._observers.tell("on_note", line)
+        self.state.target_iterations = self.config["training"].iterations
+        self._stepper.change_options(sections_of(made), begun)
 
     @contextlib.contextmanager
-    def _memory(self) -> Iterator[None]:
+    def trial(self) -> Iterator[Trial]:
+        """See `fs_kernel.types.Run.trial`."""
+        content = self._stepper.capture(True, tree.cpu_copy)
+        before, self._on_trial = self.session.parts.config, True
+        changes, self._changes = self._changes, Changes(self.session.parts)
+        self._stepper.start_feed()
         try:
-            yield
-        except Exception as error:
-            if not backend.is_out_of_memory(error):
-                raise
-            size = self.config["training"].batch_size
-            raise TrainingError(
-                f"step {self.step + 1}: out of memory at batch size {size}; try -b {size // 2 or 1}"
+            yield Trial(self)
+        finally:
+            self._changes, self._on_trial = changes, False
+            self.session.parts.reset(before)
+            self._stepper.change_options(before, begun=False)
+            skeleton, tensors = content.training
+            training = tree.unpack(skeleton, tensors, "the trial")
+            self._stepper.go_back(content.step, content.weights, training, "the trial")
+
+    # --- a step that cannot be kept ---
+
+    def _judge(self, metrics: Metrics) -> None:
+        for item, view in self._watching:
+            if line := self._plugins.judge_metrics(item, view, metrics):
+                raise BadStepError(metrics.step, f"step {metrics.step}: {line}")
+
+    def _recover(self, error: BadStepError) -> None:
+        """Go back to the last good checkpoint if an add-on says so; else raise."""
+        weights = network.weights(self.network).items()
+        bad = (name for name, w in weights if not bool(w._value.isfinite().all()))
+        line = "; ".join([str(error), *(f"the first bad weight is {n}" for n in [*bad][:1])])
+        kept = self.session.parts.checkpoints.current_name() is not None
+        report = BadStep(error.step, line, self._saved_step if kept else None, self._rollbacks)
+        votes = [self._plugins.on_bad_step(i, v, report) for i, v in self._watching] if kept else []
+        if not any(votes):
+            raise BadStepError(
+                error.step,
+                f"{line}; nothing was saved since. "
+                "Resume from the last checkpoint with a lower learning rate",
             ) from error
-
-    def _feed(self, what: str) -> AbstractContextManager[None]:
-        return self._plugins.blaming(self._plugins.of_kind("feeds"), what)
-
-    def _to_device(self, batch: Batch) -> Batch:
-        if self.device.type == "cpu":
-            return batch
-
-        def move(node: Any) -> Any:
-            if isinstance(node, Mapping):
-                return {key: move(value) for key, value in node.items()}
-            if isinstance(node, list | tuple):
-                return [move(item) for item in node]
-            return node if node is None else node.to(self.device, non_blocking=True)
-
-        meta = attrs.evolve(batch.meta, masks=move(batch.meta.masks))
-        targets = move(batch.targets)
-        return attrs.evolve(batch, inputs=move(batch.inputs), targets=targets, meta=meta)
+        self._saver.take(wait=True)
+        checkpoints = self.session.parts.checkpoints
+        name = checkpoints.choose(self.warn)
+        step, training = checkpoints.step_of(name), checkpoints.read_training(name)
+        weights_then = checkpoints.read_weights(name)
+        for line_ in self._stepper.go_back(step, weights_then, training, f"generation {name}"):
+            self.warn(line_)
+        self._changes.go_back(step)
+        self._saved_step = self._tried_step = self._read_step = step
+        self._saved_last, self._rollbacks = True, self._rollbacks + 1
+        self._event("rolled_back", reason=line, bad_step=error.step, generation=name)
+        self.warn(f"{line}; went back to step {step}")
+        self._change_options(begun=False)
+        self._stepper.start_feed()
 
     def _read(self) -> Metrics | None:
-        metrics = self._ledger.read()
+        metrics = self._stepper.read()
         if metrics is not None:
             self._read_step, self._read_at = self.step, time.monotonic()
+            self._judge(metrics)
             facts = attrs.asdict(metrics)
             facts.pop("step")
             self._event("metrics", **facts)
@@ -224,11 +275,18 @@ class TrainingRun:
         self._settle(self._saver.take())
         interval = self.config["save"].interval
         due = interval.due(self.step - self._tried_step, time.monotonic() - self._tried_at)
-        if (due or "save" in self._wants) and not self._saver.busy and not self._stop_reason():
+        snapshot = "snapshot" in self._wants or self._snapshot_due()
+        wanted = due or snapshot or "save" in self._wants
+        if wanted and not self._saver.busy and not self._stop_reason():
             self._wants.pop("save", None)
-            self._begin_save()
+            self._wants.pop("snapshot", None)
+            self._begin_save(snapshot=snapshot)
         if (count := self._wants.pop("preview", None)) is not None:
             self._preview(count)
+
+    def _snapshot_due(self) -> bool:
+        every = self.config["save"].snapshot_interval
+        return every > 0 and self.step % every == 0 and self.step != self._snapshot_step
 
     # --- requests, from any thread ---
 
@@ -240,6 +298,22 @@ class TrainingRun:
         """Save after the current step."""
         self._wants["save"] = True
 
+    def request_snapshot(self) -> None:
+        """Save after the current step, and keep that generation for good."""
+        self._wants["snapshot"] = True
+
+    def get_option(self, name: str) -> Any:
+        """See `fs_kernel.types.Run.get_option`."""
+        section, _, key = name.rpartition(".")
+        find_option(self.config, name)
+        return getattr(self.config[section], key)
+
+    def set_option(
+        self, name: str, value: Any, *, at_step: int | None = None, bounded: bool = True
+    ) -> None:
+        """See `fs_kernel.types.Run.set_option`."""
+        self._changes.request(name, value, at_step, bounded)
+
     def request_preview(self, count: int = 14) -> None:
         """Make a preview of ``count`` faces per side after the current step."""
         self._wants["preview"] = self._preview_count = max(count, self._wants.get("preview", 0))
@@ -249,8 +323,14 @@ class TrainingRun:
         self._event("warning", message=line)
         self._observers.tell("on_warning", line)
 
+    def note(self, line: str) -> None:
+        """Tell everybody who watches what happened."""
+        self._event("note", message=line)
+        self._observers.tell("on_note", line)
+
     def _event(self, event: str, **facts: Any) -> None:
-        self._events.write(event, self.step, **facts)
+        if not self._on_trial:
+            self._events.write(event, self.step, **facts)
 
     # --- saving, previewing ---
 
@@ -270,21 +350,23 @@ class TrainingRun:
         assert saved is not None
         return saved
 
-    def _begin_save(self, final: bool = False) -> None:
+    def _begin_save(self, final: bool = False, snapshot: bool = False) -> None:
         self._read()
         self._tried_step, self._tried_at = self.step, time.monotonic()
-        self._average, self._final = self._ledger.take_average(), final
+        self._average, self._final = self._stepper.take_average(), final
         if self._average is not None:
             self.state.average_loss = self._average
         policy = self.config["save"].optimizer
         with_trainer = policy == "always" or (policy == "exit" and final)
-        with self._memory():
-            self._saver.begin(
-                lambda copy: resume.capture(
-                    self.session, self._trainer, self._sampler, with_trainer, copy
-                )
-            )
-        self._ledger.resume_clock()
+        if snapshot:
+            self._snapshot_step = self.step
+        self._saver.begin(
+            lambda copy: attrs.evolve(
+                self._stepper.capture(with_trainer, copy), loss=self._average, snapshot=snapshot
+            ),
+            self.config["save"],
+        )
+        self._stepper.resume_clock()
 
     def _settle(self, written: Written | None, must: bool = False) -> Saved | None:
         """Tell how a save ended; one that failed ends the run only if it ``must`` be."""
@@ -306,7 +388,13 @@ class TrainingRun:
             raise written.error
         made = written.generation
         saved = Saved(
-            made.step, made.name, made.bytes, written.seconds, written.pause, self._average
+            made.step,
+            made.name,
+            made.bytes,
+            written.seconds,
+            written.pause,
+            made.loss,
+            made.snapshot,
         )
         self._saved_step, self._saved_last = made.step, self._final
         facts = attrs.asdict(saved)
@@ -321,12 +409,10 @@ class TrainingRun:
     def _preview(self, count: int) -> None:
         self._read()
         self._preview_step = self.step
-        with self._feed("preview"):
-            faces = self.session.feed.preview(count)
-        preview = make_preview(self, faces, self.step)
+        preview = make_preview(self, self._stepper.preview(count), self.step)
         self._event("preview")
         self._observers.tell("on_preview", preview)
-        self._ledger.resume_clock()
+        self._stepper.resume_clock()
 
     # --- the end ---
 
@@ -360,8 +446,7 @@ class TrainingRun:
             self._observers.tell("on_finish", outcome)
             self._observers.close()
             try:
-                with self._feed("close"):
-                    self.session.feed.close()
+                self._stepper.close()
             except FsError as problem:
                 self.warn(str(problem))
         return outcome

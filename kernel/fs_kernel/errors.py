@@ -65,3 +65,16 @@ class TrainingError(FsError):
     """Training cannot go on: not-a-number, out of memory (exit code 6)."""
 
     exit_code = 6
+
+
+class BadStepError(TrainingError):
+    """A step whose result cannot be kept; an add-on may decide to go back and on.
+
+    Args:
+        step: which one.
+        message: the line for the user.
+    """
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
     from fs_kernel.config import Config
     from fs_kernel.types import (
+        BadStep,
         Batch,
         Face,
         FaceIterator,
         Feed,
         FeedSpec,
         Forward,
+        Metrics,
         Network,
         NetworkSpec,
         Observer,
@@ -65,6 +67,25 @@ class CommonHooks:
             defaults. A plugin's own section is ``<kind>.<name>`` ("model.original"); two plugins
             that name one section must return the same class. Every hook's ``config`` holds these
             sections and no others.
+        """
+
+    @hookspec(firstresult=True)
+    def migrate_options(
+        self, section: str, values: dict[str, Any], version: str
+    ) -> dict[str, Any] | None:
+        """Bring options that an older version of the plugin stored up to this one.
+
+        Called before the options are checked, for each section of `config_defaults` that a model
+        folder holds, if the folder was last used with another version of the plugin.
+
+        Args:
+            section: name of the section.
+            values: its options as they are stored.
+            version: the version of the plugin that stored them; "" for a local file.
+
+        Returns:
+            The options as this version knows them; None for no change. What is no option of this
+            version any more is dropped with a warning.
         """
 
 
@@ -143,7 +164,13 @@ class TrainerHooks:
 
     @hookspec(firstresult=True)
     def get_sampler(
-        self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int
+        self,
+        sizes: Mapping[Side, int],
+        batch_size: int,
+        seed: int,
+        lag: int,
+        facts: Mapping[Side, Mapping[str, np.ndarray]],
+        config: Config,
     ) -> Sampler:
         """The order in which faces are seen.
 
@@ -152,6 +179,8 @@ class TrainerHooks:
             batch_size: faces per side per step.
             seed: key of all draws.
             lag: how many steps ahead the feed draws; see `fs_kernel.types.Sampler.draw`.
+            facts: what the feed knows of each face; see `fs_kernel.types.FeedExtras.facts`.
+            config: the plugin's sections.
         """
 
     @hookspec(firstresult=True)
@@ -193,6 +222,28 @@ class TrainerHooks:
         Args:
             state: from `start_trainer`, in this session.
             tree: `trainer_state`'s result, with lists for tuples and its tensors on the CPU.
+        """
+
+    @hookspec(firstresult=True)
+    def change_options(self, state: Any, config: Config) -> None:
+        """Take over options marked ``live`` that changed. Called between steps.
+
+        Args:
+            state: from `start_trainer`.
+            config: the plugin's sections as they are now.
+        """
+
+    @hookspec(firstresult=True)
+    def averaged_weights(self, tree: Tree) -> dict[str, torch.Tensor] | None:
+        """The running average of the weights that a checkpoint's trainer state holds.
+
+        Called for ``fs swap --average``, without a run.
+
+        Args:
+            tree: `trainer_state`'s result, with its tensors on the CPU.
+
+        Returns:
+            Averages by the weight's lasting name; None if none are kept.
         """
 
 
@@ -279,7 +330,28 @@ class AddonHooks:
 
     @hookspec
     def before_training(self, run: Run) -> None:
-        """Last call before the first step, in the main thread."""
+        """Last call before the first step, in the main thread. ``run.trial`` may be used here."""
+
+    @hookspec
+    def judge_metrics(self, run: Run, metrics: Metrics) -> str | None:
+        """Whether what was just read back is bad, although every number is finite.
+
+        Called in the main thread with each reading, and before anything is saved.
+
+        Returns:
+            One line that says what is bad, or None.
+        """
+
+    @hookspec
+    def on_bad_step(self, run: Run, report: BadStep) -> bool | None:
+        """Training went wrong: not-a-number, or a line from `judge_metrics`.
+
+        Nothing of the bad steps has been saved. Options set here with ``run.set_option`` hold from
+        the step after the roll-back on.
+
+        Returns:
+            True to go back to the last good checkpoint and train on; otherwise the run stops.
+        """
 
 
 #: Kind of plugin -> (its hooks, the ones it must have).

@@ -7,7 +7,7 @@ import statistics
 import time
 
 from fs_kernel import backend
-from fs_kernel.errors import TrainingError
+from fs_kernel.errors import BadStepError
 from fs_kernel.types import Metrics, StepResult
 
 
@@ -37,7 +37,7 @@ class Ledger:
             The last step's losses and the speed since the last call; None if nothing is pending.
 
         Raises:
-            TrainingError: a loss is not a finite number, naming step, side and part.
+            BadStepError: a loss is not a finite number, naming step, side and part.
         """
         if not self._pending:
             return None
@@ -50,7 +50,7 @@ class Ledger:
         rows = [values[i : i + len(sides)] for i in range(0, len(totals), len(sides))]
         for (number, result), row in zip(self._pending, rows, strict=True):
             if not all(math.isfinite(value) for value in row):
-                raise TrainingError(_describe(number, result))
+                raise BadStepError(number, _describe(number, result))
         rest = iter(values[len(totals) :])
         by_side: dict[str, dict[str, float]] = {}
         for loss in last.losses:
@@ -93,7 +93,4 @@ def _describe(step: int, result: StepResult) -> str:
     ]
     totals = [loss for loss in result.losses if not math.isfinite(float(loss.total))]
     bad = bad or [f"{loss.side} total = {float(loss.total)}" for loss in totals]
-    return (
-        f"step {step}: the loss is no finite number ({', '.join(bad)}); nothing was saved since. "
-        "Resume from the last checkpoint with a lower optimizer.learning_rate"
-    )
+    return f"step {step}: the loss is no finite number ({', '.join(bad)})"

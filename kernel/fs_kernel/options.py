@@ -17,6 +17,7 @@ class TrainingOptions:
         "Steps the model shall have in all, over every session.",
         minimum=1,
         maximum=999_999_999,
+        live=True,
     )
     seed: int | None = option(
         None,
@@ -36,7 +37,9 @@ class TrainingOptions:
     addons: list[str] = option(["console", "preview"], "Add-on plugins that watch the run.")
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
     metrics_interval: Interval = option(
-        Interval(steps=1), "How often losses are read back and reported: steps or a time."
+        Interval(steps=1),
+        "How often losses are read back and reported: steps or a time.",
+        live=True,
     )
 
 
@@ -45,13 +48,33 @@ class SaveOptions:
     """When and what to save."""
 
     interval: Interval = option(
-        Interval(steps=250), "How often to save: steps (250, '250it') or a time ('10min')."
+        Interval(steps=250),
+        "How often to save: steps (250, '250it') or a time ('10min').",
+        live=True,
     )
-    keep: int = option(2, "Generations to keep in the model folder.", minimum=1, maximum=100)
+    keep: int = option(
+        2, "Generations to keep in the model folder.", minimum=1, maximum=100, live=True
+    )
+    keep_best: int = option(
+        0,
+        "How many more to keep: those with the lowest mean loss over their save interval.",
+        minimum=0,
+        maximum=100,
+        live=True,
+    )
+    snapshot_interval: int = option(
+        0,
+        "Steps between generations that are kept for good; 0 for none. They hold exactly the step "
+        "in their name.",
+        minimum=0,
+        maximum=10_000_000,
+        live=True,
+    )
     max_disk: Size = option(
         Size(),
         "What all generations may take on disk, the one being written included: '20GB', or 0 for "
-        "no bound. Older ones are dropped to fit.",
+        "no bound. Older ones are dropped to fit, snapshots never.",
+        live=True,
     )
     optimizer: str = option(
         "always",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from fs_kernel.types import (
+        BadStep,
         Batch,
         BatchLoss,
         Face,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Feed,
         FeedSpec,
         Forward,
+        Metrics,
         Observer,
         Run,
         Sampler,
@@ -162,6 +164,16 @@ class Plugins:
                 sections[section], owner[section] = cls, item
         return sections
 
+    def migrate_options(
+        self, item: Chosen, section: str, values: Mapping[str, Any], version: str
+    ) -> dict[str, Any]:
+        arguments = {"section": section, "values": dict(values), "version": version}
+        result = self._call(item, "migrate_options", **arguments)
+        if result is not None and not isinstance(result, dict):
+            got = type(result).__name__
+            raise PluginError(f"{item} returned {got} from migrate_options, not dict", item.name)
+        return dict(values) if result is None else result
+
     # --- model ---
 
     def network_spec(self) -> NetworkSpec:
@@ -205,12 +217,24 @@ class Plugins:
         return frozenset(self._call(item, "batch_needs", config=self.view("trainers")) or ())
 
     def get_sampler(
-        self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int
+        self,
+        sizes: Mapping[Side, int],
+        batch_size: int,
+        seed: int,
+        lag: int,
+        facts: Mapping[Side, Mapping[str, np.ndarray]],
     ) -> Sampler:
-        item = self.of_kind("trainers")
-        arguments = {"sizes": sizes, "batch_size": batch_size, "seed": seed, "lag": lag}
-        wanted = "draw update state_dict load_state_dict"
-        return self._demand(wanted, item, "get_sampler", **arguments)
+        return self._demand(
+            "draw update state_dict load_state_dict",
+            self.of_kind("trainers"),
+            "get_sampler",
+            sizes=sizes,
+            batch_size=batch_size,
+            seed=seed,
+            lag=lag,
+            facts=facts,
+            config=self.view("trainers"),
+        )
 
     def start_trainer(self, run: Run) -> Any:
         return self._call(self.of_kind("trainers"), "start_trainer", run=run)
@@ -237,6 +261,13 @@ class Plugins:
 
     def restore_trainer(self, state: Any, tree: Tree) -> None:
         self._call(self.of_kind("trainers"), "restore_trainer", state=state, tree=tree)
+
+    def change_options(self, state: Any) -> None:
+        item, config = self.of_kind("trainers"), self.view("trainers")
+        self._call(item, "change_options", state=state, config=config)
+
+    def averaged_weights(self, tree: Tree) -> dict[str, torch.Tensor] | None:
+        return self._call(self.of_kind("trainers"), "averaged_weights", tree=tree)
 
     # --- feed ---
 
@@ -298,6 +329,12 @@ class Plugins:
 
     def before_training(self, item: Chosen, run: Run) -> None:
         self._call(item, "before_training", run=run)
+
+    def judge_metrics(self, item: Chosen, run: Run, metrics: Metrics) -> str | None:
+        return self._call(item, "judge_metrics", run=run, metrics=metrics)
+
+    def on_bad_step(self, item: Chosen, run: Run, report: BadStep) -> bool:
+        return bool(self._call(item, "on_bad_step", run=run, report=report))
 
 
 def _weighted(loss: BatchLoss) -> list[Any]:

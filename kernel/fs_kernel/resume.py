@@ -52,20 +52,25 @@ def capture(
     )
 
 
-def restore(session: Started, trainer: Any, sampler: Sampler) -> list[str]:
-    """Put back what `capture` took, but for the weights, which the network was built with.
+def restore(
+    session: Started, trainer: Any, sampler: Sampler, training: Any, source: str
+) -> list[str]:
+    """Put back what `capture` took, but for the weights.
+
+    Args:
+        session: the session.
+        trainer: the trainer's state.
+        sampler: the order of faces.
+        training: the tree that was captured.
+        source: what to call it in errors.
 
     Returns:
         Lines for the user.
     """
-    parts = session.parts
-    if parts.generation is None:
-        return []
     lines = []
-    training = parts.checkpoints.read_training(parts.generation)
     try:
         if (state := training.get("trainer")) is not None:
-            parts.plugins.restore_trainer(trainer, state)
+            session.parts.plugins.restore_trainer(trainer, state)
         else:
             lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
         sampler.load_state_dict(training["sampler"])
@@ -75,7 +80,5 @@ def restore(session: Started, trainer: Any, sampler: Sampler) -> list[str]:
         randomness.restore(training["random"], session.device)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelFolderError(
-            f"generation {parts.generation}: its training state does not fit ({reason})"
-        ) from error
+        raise ModelFolderError(f"{source}: its training state does not fit ({reason})") from error
     return lines

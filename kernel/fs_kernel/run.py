@@ -79,7 +79,11 @@ def open_run(
 
 
 def open_model(
-    model_dir: str | Path, model: Any = None, *, set: Mapping[str, Any] | None = None
+    model_dir: str | Path,
+    model: Any = None,
+    *,
+    set: Mapping[str, Any] | None = None,
+    average: bool = False,
 ) -> TrainedModel:
     """Open a trained model for use. Its folder is only read.
 
@@ -87,11 +91,12 @@ def open_model(
         model_dir: the model folder.
         model: path or object of the model plugin, if it is not an installed one.
         set: option values, as in `open_run`.
+        average: use the running average of the weights that the trainer kept.
 
     Raises:
         FsError: of the kind that fits what is wrong.
     """
-    return TrainedModel(model_dir, _by_section(set or {}), model)
+    return TrainedModel(model_dir, _by_section(set or {}), model, average=average)
 
 
 def _by_section(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

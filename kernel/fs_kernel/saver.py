@@ -13,7 +13,8 @@ import attrs
 
 from fs_kernel import backend
 from fs_kernel.checkpoint import Checkpoints, Content, Generation
-from fs_kernel.errors import TrainingError
+from fs_kernel.errors import BadStepError
+from fs_kernel.options import SaveOptions
 from fs_kernel.startup import Started
 
 if TYPE_CHECKING:
@@ -75,15 +76,11 @@ class Saver:
 
     Args:
         checkpoints: where to.
-        keep: generations to keep.
-        max_bytes: of all generations; 0 for no bound.
         staging: the buffer contents are captured into.
     """
 
-    def __init__(
-        self, checkpoints: Checkpoints, keep: int, max_bytes: int, staging: Staging
-    ) -> None:
-        self._checkpoints, self._bounds, self._staging = checkpoints, (keep, max_bytes), staging
+    def __init__(self, checkpoints: Checkpoints, staging: Staging) -> None:
+        self._checkpoints, self._staging = checkpoints, staging
         self._thread: threading.Thread | None = None
         self._written: Written | None = None
 
@@ -92,26 +89,31 @@ class Saver:
         """Whether a save is being written, or its result has not been taken yet."""
         return self._thread is not None
 
-    def begin(self, capture: Callable[[Callable[[Any], Any]], Content]) -> None:
+    def begin(
+        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
+    ) -> None:
         """Capture a content into the staging buffer and start to write it.
 
         Args:
             capture: makes the content with the given function for copying tensors.
+            options: what to keep of the generations before.
         """
         start = time.perf_counter()
         self._staging.begin()
         content = capture(self._staging.copy)
         pause = time.perf_counter() - start
         self._thread = threading.Thread(
-            target=self._write, args=(content, pause, start), name="fs-saver"
+            target=self._write, args=(content, options, pause, start), name="fs-saver"
         )
         self._thread.start()
 
-    def _write(self, content: Content, pause: float, start: float) -> None:
+    def _write(self, content: Content, options: SaveOptions, pause: float, start: float) -> None:
         generation, failure = None, None
         try:
             _require_finite(content)
-            generation = self._checkpoints.write(content, *self._bounds)
+            generation = self._checkpoints.write(
+                content, options.keep, options.max_disk.bytes, options.keep_best
+            )
         except BaseException as error:
             failure = error
             if backend.is_out_of_memory(error):
@@ -136,9 +138,8 @@ class Saver:
 def _require_finite(content: Content) -> None:
     for name, tensor in content.weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise TrainingError(
-                f"step {content.step}: the weight {name} is no finite number any more; nothing was "
-                "saved since. Resume from the last checkpoint with a lower optimizer.learning_rate"
+            raise BadStepError(
+                content.step, f"step {content.step}: the weight {name} is no finite number any more"
             )
 
 
@@ -148,4 +149,4 @@ def make_saver(session: Started) -> Saver:
     copies = 1 if options.optimizer == "never" else 3
     size = session.info.parameters * 4 * copies + 2**20
     staging = Staging(size, pinned=session.device.type == "cuda")
-    return Saver(session.parts.checkpoints, options.keep, options.max_disk.bytes, staging)
+    return Saver(session.parts.checkpoints, staging)

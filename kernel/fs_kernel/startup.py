@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import assembly, backend, network, store
+from fs_kernel import assembly, backend, network, provenance, store
+from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.graph import to_json
+from fs_kernel.loading import load
 from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState, Session
 from fs_kernel.types import Feed, FeedSpec, Forward, Network, RunInfo, Side
@@ -43,6 +45,33 @@ class Started:
     state: ModelState
     info: RunInfo
     warnings: list[str]
+
+    def find(self, kind: str, name: str, options: Config) -> Any:
+        """A loss or an optimiser by name, file or reference; the model remembers which.
+
+        Args:
+            kind: "losses" or "optimizers".
+            name: as `fs_kernel.loading.load` takes it.
+            options: of the plugin that asks.
+
+        Raises:
+            PluginError: there is none, or only the model folder names the local file it is in.
+        """
+        folder, remembered = self.info.model_dir, self.parts.remembered
+        if name in self.parts.unnamed:
+            named_by = (
+                f"{section}.{option}"
+                for section, values in options.as_dict().items()
+                for option, value in values.items()
+                if value == name
+            )
+            give = f"--set {next(named_by, kind)}={{}}"
+            raise provenance.not_named(kind, name, remembered, folder, give)
+        item = load(kind, name)
+        self.state.plugins[provenance.key(item)] = provenance.facts_of(item)
+        provenance.keep_source(item, folder)
+        self.warnings += provenance.changes(remembered, [item], folder)
+        return item.plugin
 
 
 def start(parts: assembly.Assembled) -> Started:
@@ -69,6 +98,8 @@ def start(parts: assembly.Assembled) -> Started:
         lock = FolderLock(info.model_dir)
         undo.callback(lock.release)
         parts.checkpoints.require_unchanged()
+        for item in parts.plugins.chosen:
+            provenance.keep_source(item, info.model_dir)
         undo.pop_all()
     return Started(parts, device, seed, built, graph, lock, feed, forward, state, info, warnings)
 
@@ -112,7 +143,9 @@ def _begin(
     )
     state.target_iterations = training.iterations
     state.folders = {side: str(path) for side, path in folders.items()}
-    state.plugins = {i.kind: i.identity() for i in parts.plugins.chosen if i.kind != "addons"}
+    state.model = parts.plugins.of_kind("models").name
+    state.fingerprint = network.fingerprint(built)
+    state.plugins = {provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen}
     state.begin(Session(time.time(), state.iterations, training.batch_size, seed))
     return state
 
@@ -162,7 +195,11 @@ def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
             f"{size / 1e9:.3g} GB and another one while it is written; "
             f"it takes {2 * size / 1e9:.3g} GB"
         )
-    return int(min((save.keep + 1) * size, limit))
+    steps = max(
+        0, parts.config["training"].iterations - (parts.state.iterations if parts.state else 0)
+    )
+    snapshots = steps // save.snapshot_interval if save.snapshot_interval else 0
+    return int(min((save.keep + save.keep_best + snapshots + 1) * size, limit))
 
 
 def require_space(parts: assembly.Assembled, info: RunInfo) -> None:

@@ -73,6 +73,12 @@ class ModelState:
         self.iterations += 1
         self.sessions[-1].steps += 1
 
+    def go_back(self, step: int) -> None:
+        """Forget the steps after ``step``."""
+        session = self.sessions[-1]
+        session.steps = max(0, step - session.first_step)
+        self.iterations = step
+
     @property
     def complete(self) -> bool:
         return self.iterations >= self.target_iterations

@@ -15,6 +15,7 @@ from fs_kernel.assembly import Assembled, Request, assemble, make_network
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ModelFolderError, UsageError
 from fs_kernel.inference import Swapper, Swappers
+from fs_kernel.network import assign
 from fs_kernel.types import Face, Network, Side
 
 
@@ -38,6 +39,10 @@ class TrainedModel:
         values: changed options, ``{section: {option: value}}``.
         model: the model plugin, if it is not the installed one the folder names.
         objects: plugin objects by kind, as in `fs_kernel.assembly.Request`.
+        average: use the running average of the weights that the trainer kept.
+
+    Raises:
+        FsError: of the kind that fits what is wrong.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class TrainedModel:
         values: Mapping[str, Mapping[str, Any]] | None = None,
         model: Any = None,
         objects: Mapping[str, Any] | None = None,
+        average: bool = False,
     ) -> None:
         chosen = {section: dict(options) for section, options in (values or {}).items()}
         folder = Path(model_dir)
@@ -53,10 +59,15 @@ class TrainedModel:
             raise ModelFolderError(f"{folder} holds no model")
         request = Request(folder, model, values=chosen, objects=dict(objects or {}))
 
+        kinds = ("models", "feeds", "executors", *(("trainers",) if average else ()))
+
         def read() -> tuple[Assembled, Any, Network]:
-            parts = assemble(request, ("models", "feeds", "executors"))
+            parts = assemble(request, kinds)
             device = backend.device(parts.config["training"].device)
-            return parts, device, make_network(parts, 0, device)
+            built = make_network(parts, 0, device)
+            if average:
+                _assign_average(parts, built)
+            return parts, device, built
 
         self._parts, self.device, self.network = Checkpoints(folder).steadily(read)
         self.warnings = self._parts.warnings
@@ -109,6 +120,21 @@ class TrainedModel:
                 self._parts.plugins.write_face(face, pictures[i], mask, order, output)
             except OSError as error:
                 raise ModelFolderError(f"cannot write in {output}: {error.strerror}") from None
+
+
+def _assign_average(parts: Assembled, built: Network) -> None:
+    assert parts.generation is not None
+    training = parts.checkpoints.read_training(parts.generation)
+    found = None
+    if (state := training.get("trainer")) is not None:
+        found = parts.plugins.averaged_weights(state)
+    if found is None:
+        raise ModelFolderError(
+            f"{parts.request.model_dir}: generation {parts.generation} holds no average of the "
+            "weights; train with one (see: fs config show), or leave --average out"
+        )
+    held = parts.checkpoints.read_weights(parts.generation)
+    assign(built, {**held, **found}, f"the average in generation {parts.generation}")
 
 
 def collected_warnings(call: Callable[[], Any], tell: Callable[[str], None]) -> Any:

@@ -12,6 +12,7 @@ of a model, whatever the session.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -250,7 +251,10 @@ class Feed(Protocol):
         """How many steps are drawn ahead."""
 
     def start(self, sampler: Sampler, step: int) -> None:
-        """Begin to prepare batches; the first `next` gives the batch of ``step``."""
+        """Begin to prepare batches; the first `next` gives the batch of ``step``.
+
+        May be called again: what was prepared is dropped, and batches begin at ``step`` anew.
+        """
 
     def next(self) -> Batch:
         """The next batch, on the CPU."""
@@ -260,6 +264,20 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Stop workers and let go of files. May be called twice."""
+
+
+class FeedExtras(Protocol):
+    """What a `Feed` may have besides; the kernel looks for each."""
+
+    @property
+    def facts(self) -> Mapping[Side, Mapping[str, np.ndarray]]:
+        """What is known of each face, for samplers: per side ``{name: (faces,)}``.
+
+        "yaw" is the head's turn in degrees.
+        """
+
+    def change_options(self, config: Config) -> None:
+        """Take over options marked ``live`` that changed; ``Feed.start`` follows."""
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -375,6 +393,7 @@ class Saved:
         seconds: from its beginning until it counts.
         pause_seconds: how long training stood still for it.
         average_loss: mean summed loss since the save before, if steps were done.
+        snapshot: whether it is kept for good.
     """
 
     step: int
@@ -383,6 +402,24 @@ class Saved:
     seconds: float
     pause_seconds: float
     average_loss: float | None
+    snapshot: bool = False
+
+
+@attrs.frozen
+class BadStep:
+    """A step that cannot be kept.
+
+    Attributes:
+        step: the bad step.
+        reason: one line that names the loss and the first bad weight.
+        checkpoint_step: the step of the last good checkpoint; None if there is none.
+        rollbacks: how often this session went back already.
+    """
+
+    step: int
+    reason: str
+    checkpoint_step: int | None
+    rollbacks: int
 
 
 @attrs.frozen
@@ -395,14 +432,27 @@ class Finished:
     error: str | None = None
 
 
+class Trial(Protocol):
+    """Inside ``with run.trial() as trial``."""
+
+    def step(self) -> Metrics:
+        """One step, read back.
+
+        Raises:
+            TrainingError: a loss is no finite number.
+        """
+
+
 class Run(Protocol):
     """What trainers and add-ons hold of a run. The engine itself stays out of their reach."""
 
     info: RunInfo
     network: Network
-    #: The sections this plugin declared in ``config_defaults``, nothing else.
-    config: Config
     device: torch.device
+
+    @property
+    def config(self) -> Config:
+        """The sections this plugin declared in ``config_defaults``, as they are now."""
 
     @property
     def step(self) -> int:
@@ -419,11 +469,50 @@ class Run(Protocol):
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
         """The object installed under ``fs_kernel.<kind>`` with this name."""
 
+    def get_option(self, name: str) -> Any:
+        """The value of an option of any section of the run, as it is now.
+
+        Args:
+            name: "section.option".
+
+        Raises:
+            ConfigError: there is no such option.
+        """
+
+    def set_option(
+        self, name: str, value: Any, *, at_step: int | None = None, bounded: bool = True
+    ) -> None:
+        """Change an option marked ``live`` while the run goes on. Safe from any thread.
+
+        Args:
+            name: "section.option", of any section of the run.
+            value: as a user would write it.
+            at_step: the first step done with it; None for the next one.
+            bounded: whether the option's range holds, which binds users but no program.
+
+        Raises:
+            ConfigError: there is no such option, it is not live, or the value does not fit.
+        """
+
+    def trial(self) -> AbstractContextManager[Trial]:
+        """Steps that leave no trace: at the end weights, trainer, sampler, feed, options and
+        randomness are what they were. Only in ``before_training``.
+        """
+
+    def warn(self, line: str) -> None:
+        """Tell everybody who watches what is wrong. Safe from any thread."""
+
+    def note(self, line: str) -> None:
+        """Tell everybody who watches what happened. Safe from any thread."""
+
     def request_stop(self) -> None:
         """Finish the step, save, end. Safe from any thread."""
 
     def request_save(self) -> None:
         """Save after the current step. Safe from any thread."""
+
+    def request_snapshot(self) -> None:
+        """Save after the current step, and keep that generation for good. Any thread."""
 
     def request_preview(self, count: int = 14) -> None:
         """Make a preview of ``count`` faces per side after the current step. Any thread."""
@@ -436,10 +525,12 @@ class Observer(Protocol):
     """
 
     def on_start(self, info: RunInfo) -> None: ...
+    def on_first_batch(self, batch: Batch) -> None: ...
     def on_metrics(self, metrics: Metrics) -> None: ...
     def on_preview(self, preview: Preview) -> None: ...
     def on_checkpoint(self, saved: Saved) -> None: ...
     def on_warning(self, message: str) -> None: ...
+    def on_note(self, message: str) -> None: ...
     def on_finish(self, outcome: Finished) -> None: ...
 
 

@@ -27,6 +27,7 @@ class OptionInfo:
     maximum: float | None = None
     choices: tuple[Any, ...] | None = None
     fixed: bool = False
+    live: bool = False
 
 
 def option(
@@ -37,6 +38,7 @@ def option(
     maximum: float | None = None,
     choices: Iterable[Any] | None = None,
     fixed: bool = False,
+    live: bool = False,
 ) -> Any:
     """A field of an option class.
 
@@ -47,8 +49,9 @@ def option(
         maximum: largest value a user may write, inclusive.
         choices: the only values a user may write.
         fixed: the value belongs to the model: set when its folder is made, never changed after.
+        live: it may be changed while a run goes on.
     """
-    info = OptionInfo(help, minimum, maximum, tuple(choices) if choices else None, fixed)
+    info = OptionInfo(help, minimum, maximum, tuple(choices) if choices else None, fixed, live)
     extra: dict[str, Any]
     if isinstance(default, list):
         extra = {"factory": lambda: list(default)}

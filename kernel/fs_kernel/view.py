@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_kernel import network
-from fs_kernel.loading import load
-from fs_kernel.types import Side
+from fs_kernel.types import Metrics, Side
 
 if TYPE_CHECKING:
     import torch
@@ -16,18 +15,38 @@ if TYPE_CHECKING:
     from fs_kernel.engine import TrainingRun
 
 
+class Trial:
+    """See `fs_kernel.types.Trial`."""
+
+    def __init__(self, owner: TrainingRun) -> None:
+        self._owner = owner
+
+    def step(self) -> Metrics:
+        return self._owner.try_step()
+
+
 class RunView:
     """One plugin's `fs_kernel.types.Run`: its own options, the run's facts, a few requests."""
 
     def __init__(self, owner: TrainingRun, config: Config) -> None:
         self._owner = owner
-        self.config = config
+        self._sections = tuple(config)
         self.info = owner.info
         self.network = owner.network
         self.device = owner.device
         self.request_stop = owner.request_stop
         self.request_save = owner.request_save
+        self.request_snapshot = owner.request_snapshot
+        self.get_option = owner.get_option
+        self.set_option = owner.set_option
+        self.warn = owner.warn
+        self.note = owner.note
+        self.trial = owner.trial
         self.request_preview = owner.request_preview
+
+    @property
+    def config(self) -> Config:
+        return self._owner.config.view(self._sections)
 
     @property
     def step(self) -> int:
@@ -40,4 +59,4 @@ class RunView:
         return network.parameters(self.network)
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
-        return load(kind, name).plugin
+        return self._owner.session.find(kind, name, self.config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +77,17 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
     """The generations on disk, newest first, with their sizes."""
     found = _open(model_dir).generations()
     if as_json:
-        keys = ("name", "step", "bytes", "current")
+        keys = ("name", "step", "bytes", "loss", "current", "snapshot")
         click.echo(json.dumps([{key: getattr(g, key) for key in keys} for g in found], indent=1))
         return
     for item in found:
         mark = "*" if item.current else " "
-        click.echo(f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 2**20:10.1f} MiB")
+        loss = "" if item.loss is None else f"loss {item.loss:.5f}"
+        click.echo(
+            f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 2**20:10.1f} MiB  {loss:14}"
+            + ("snapshot" if item.snapshot else "")
+        )
+    click.echo(f"{len(found)} generations, {sum(g.bytes for g in found) / 2**20:.1f} MiB")
 
 
 @model.command()
@@ -118,10 +125,55 @@ def restore(model_dir: Path, generation: str | None) -> None:
         )
     if problem := opened.problem(generation):
         raise ModelFolderError(problem)
-    lock = FolderLock(model_dir)
-    opened.point_to(generation)
-    lock.release()
+    with _locked(model_dir):
+        opened.point_to(generation)
     say(f"{model_dir} is now at generation {generation}; {current} is kept")
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.argument("generation", required=False)
+def snapshot(model_dir: Path, generation: str | None) -> None:
+    """Keep GENERATION, or the current one, for good.
+
+    In a running session: fs ctl MODEL_DIR snapshot.
+    """
+    opened = _open(model_dir)
+    name = generation or opened.choose(say)
+    if name not in (names := [g.name for g in opened.generations()]):
+        raise ModelFolderError(f"there is no generation {name} (there are: {', '.join(names)})")
+    if problem := opened.problem(name):
+        raise ModelFolderError(problem)
+    with _locked(model_dir):
+        opened.mark_snapshot(name)
+    say(f"generation {name} is kept for good")
+
+
+@model.command()
+@click.argument("model_dir", type=PATH)
+@click.option("--keep", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--snapshots", is_flag=True, help="Drop snapshots too.")
+def gc(model_dir: Path, keep: int, snapshots: bool) -> None:
+    """Drop all generations but the current, the newest, and snapshots."""
+    opened = _open(model_dir)
+    current = opened.choose(say)
+    found = [g for g in opened.generations() if snapshots or not g.snapshot or g.name == current]
+    found.sort(key=lambda made: made.name != current)
+    with _locked(model_dir):
+        for made in found[keep:]:
+            opened.drop(made)
+    say(f"{max(0, len(found) - keep)} generations dropped")
+
+
+@contextlib.contextmanager
+def _locked(model_dir: Path) -> Iterator[None]:
+    lock = FolderLock(model_dir)
+    try:
+        yield
+    except OSError as error:
+        raise ModelFolderError(f"cannot write in {model_dir}: {error.strerror}") from error
+    finally:
+        lock.release()
 
 
 @model.command()

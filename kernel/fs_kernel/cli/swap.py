@@ -20,6 +20,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--direction", default="a2b", show_default=True, help="a2b puts B's face on A.")
 @click.option("-t", "--model", help="Model plugin, where it is a local file.")
 @click.option("-b", "--batch-size", default=16, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--average", is_flag=True, help="With the running average of the weights.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
 @click.option("--json", "as_json", is_flag=True, help="Print facts as JSON on stdout.")
 def swap(
@@ -29,6 +30,7 @@ def swap(
     direction: str,
     model: str | None,
     batch_size: int,
+    average: bool,
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -40,7 +42,7 @@ def swap(
     from fs_kernel.swap import TrainedModel, collected_warnings, parse_direction
 
     parse_direction(direction)
-    trained = TrainedModel(model_dir, assignments(settings), model)
+    trained = TrainedModel(model_dir, assignments(settings), model, average=average)
     for line in trained.warnings:
         say(line)
     start = time.perf_counter()

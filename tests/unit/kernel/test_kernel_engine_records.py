@@ -35,21 +35,18 @@ def test_events_follow_their_schema(tmp_path, events):
     train(tmp_path, 4, every=2, set={"training.metrics_interval": 2})
     found = events(tmp_path)
     assert all({"v", "event", "time", "step"} <= set(e) and e["v"] == 1 for e in found)
-    assert [e["event"] for e in found] == [
-        "started",
-        "metrics",
-        "saved",
-        "metrics",
-        "saved",
-        "finished",
-    ]
+    # A save ends when it ends: only what happens in the training thread has an order.
+    others = [e for e in found if e["event"] != "saved"]
+    assert [e["event"] for e in others] == ["started", "metrics", "metrics", "finished"]
+    saved = [e for e in found if e["event"] == "saved"]
+    assert [e["step"] for e in saved] == [2, 4]
     assert (found[0]["target"], found[0]["session"], found[0]["step"]) == (4, 1, 0)
     metrics = found[1]
     assert set(metrics["losses"]) == {"a", "b"}
     assert set(metrics["parts"]["a"]) == {"face_16/mse"}
     assert metrics["images_per_second"] > 0
-    assert found[2]["generation"] == "000000002"
-    assert found[2]["bytes"] > 100_000
+    assert saved[0]["generation"] == "000000002"
+    assert saved[0]["bytes"] > 100_000
     assert (found[-1]["reason"], found[-1]["error"]) == ("target", None)
 
 

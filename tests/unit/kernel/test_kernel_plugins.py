@@ -250,7 +250,7 @@ def test_what_cannot_be_done_without_a_hook_is_said(tmp_path):
         ("models", TinyModel, "network_spec", lambda p: p.network_spec()),
         ("models", TinyModel, "build_model", lambda p: p.build_model({})),
         ("trainers", PlainTrainer, "train_batch", lambda p: p.train_batch(None, None, "ab")),
-        ("trainers", PlainTrainer, "get_sampler", lambda p: p.get_sampler({}, 1, 1, 1)),
+        ("trainers", PlainTrainer, "get_sampler", lambda p: p.get_sampler({}, 1, 1, 1, {})),
         ("feeds", ArrayFeed, "open_feed", lambda p: p.open_feed({}, None)),
         ("executors", PlainExecutor, "make_forward", lambda p: p.make_forward(0, 0, "fp32")),
     ],

@@ -12,6 +12,7 @@ from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, TrainingError
 from fs_kernel.hookspecs import hookimpl
+from fs_kernel.options import SaveOptions
 from fs_kernel.saver import Saver, Staging
 from fs_kernel.testing import PlainTrainer
 from generations import content, loaded, names
@@ -182,12 +183,12 @@ def saved_by(run_saver, step, trained=None):
     made = content(step)
     if trained is not None:
         made.weights["a/kernel"] = trained
-    run_saver.begin(lambda copy: made)
+    run_saver.begin(lambda copy: made, SaveOptions())
     return run_saver.take(wait=True)
 
 
 def test_a_failure_is_handed_over_and_the_next_save_works(tmp_path, monkeypatch):
-    made = Saver(Checkpoints(tmp_path), 2, 0, Staging(64, pinned=False))
+    made = Saver(Checkpoints(tmp_path), Staging(64, pinned=False))
     assert saved_by(made, 1).generation.step == 1
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -204,7 +205,7 @@ def test_a_failure_is_handed_over_and_the_next_save_works(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_no_numbers_are_never_written(tmp_path, value):
-    made = Saver(Checkpoints(tmp_path), 2, 0, Staging(64, pinned=False))
+    made = Saver(Checkpoints(tmp_path), Staging(64, pinned=False))
     saved_by(made, 1)
     failed = saved_by(made, 2, torch.tensor([1.0, value]))
     assert isinstance(failed.error, TrainingError)

@@ -1,0 +1,104 @@
+"""Options that change while a run goes on: asked for from any thread, applied between steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from fs_kernel.assembly import Assembled
+from fs_kernel.config import Config
+from fs_kernel.errors import ConfigError
+from fs_kernel.values import OptionInfo, check, nearest_name, options_of
+
+
+@attrs.define
+class _Change:
+    name: str
+    value: Any
+    at_step: int
+    previous: Any = None
+    applied: bool = False
+
+
+class Changes:
+    """The changes asked for in a session.
+
+    Args:
+        parts: the run whose options change.
+    """
+
+    def __init__(self, parts: Assembled) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._changes: list[_Change] = []
+
+    def request(self, name: str, value: Any, at_step: int | None, bounded: bool) -> None:
+        """Ask for a change; see `fs_kernel.types.Run.set_option`.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        section, _, key = name.rpartition(".")
+        annotation, info = find_option(self._parts.config, name)
+        if not info.live:
+            raise ConfigError(f"{name} cannot change while training; stop, and resume with --set")
+        if not bounded:
+            info = attrs.evolve(info, minimum=None, maximum=None)
+        try:
+            checked = check(value, annotation, info)
+            attrs.evolve(self._parts.config[section], **{key: checked})
+        except (ConfigError, ValueError) as error:
+            raise ConfigError(f"{name}: {error}") from None
+        with self._lock:
+            self._changes.append(_Change(name, checked, at_step or 0))
+
+    def apply(self, step: int) -> list[tuple[str, Any]]:
+        """Make the changes that are due before ``step``, in order of their steps.
+
+        Returns:
+            Name and new value of every option that is now another.
+        """
+        made = []
+        with self._lock:
+            waiting = (c for c in self._changes if not c.applied and c.at_step <= step)
+            for change in sorted(waiting, key=lambda change: change.at_step):
+                section, _, key = change.name.rpartition(".")
+                change.previous = getattr(self._parts.config[section], key)
+                change.applied = True
+                if change.previous != change.value:
+                    self._parts.change(section, key, change.value)
+                    made.append((change.name, change.value))
+        return made
+
+    def go_back(self, step: int) -> None:
+        """Undo the changes that were made for steps after ``step``; they will be made again."""
+        with self._lock:
+            for change in reversed(self._changes):
+                if change.applied and change.at_step > step + 1:
+                    section, _, key = change.name.rpartition(".")
+                    self._parts.change(section, key, change.previous)
+                    change.applied = False
+
+
+def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:
+    """Type and facts of the option called "section.option".
+
+    Raises:
+        ConfigError: there is none.
+    """
+    section, _, key = name.rpartition(".")
+    if section not in config:
+        near = nearest_name(section, config)
+        raise ConfigError(f"{name}: this run has no section [{section}]{near}")
+    known = options_of(type(config[section]))
+    if key not in known:
+        raise ConfigError(f"there is no option {name}{nearest_name(key, known)}")
+    return known[key]
+
+
+def sections_of(changes: Iterable[tuple[str, Any]]) -> set[str]:
+    """The sections of the options in `Changes.apply`'s result."""
+    return {name.rpartition(".")[0] for name, _ in changes}
