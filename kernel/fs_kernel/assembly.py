@@ -23,6 +23,7 @@ from fs_kernel.errors import (
     PluginError,
     UsageError,
 )
+from fs_kernel.foreign import refuse_foreign
 from fs_kernel.loading import Chosen, load
 from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.state import ModelState
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 #: How a user names a plugin of a kind; others by their option in [training].
 _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
-#: Model files of other programs, which ``fs import`` adopts.
-_FOREIGN = ("*.h5", "*.keras", "*_SAEHD_*.dat")
 
 
 @attrs.define
@@ -51,6 +50,7 @@ class Request:
         load_weights: a model folder whose weights start a new model.
         addons: add-ons by name, path or object, in place of ``training.addons``.
         without: add-ons to leave out, whatever the options say.
+        scratch: where to write instead of the model folder, which is then only read.
     """
 
     model_dir: Path
@@ -62,6 +62,7 @@ class Request:
     load_weights: Path | None = None
     addons: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
+    scratch: Path | None = None
 
 
 @attrs.define
@@ -83,9 +84,9 @@ class Assembled:
     remembered: provenance.Facts
     unnamed: frozenset[str]
 
-    def change(self, section: str, option: str, value: Any) -> None:
-        """Give one option another value, unchecked."""
-        self.reset(self.config.changed(section, option, value))
+    def change(self, section: str, option: str, value: Any, step: int) -> None:
+        """Give one option another value from ``step`` on, unchecked."""
+        self.reset(self.config.changed(section, option, value, f"changed at step {step}"))
 
     def reset(self, config: Config) -> None:
         """Put another configuration in place of this one."""
@@ -114,21 +115,12 @@ def assemble(
         values = read_toml(checkpoints.config_path(generation))
         layers.append(Layer(str(request.model_dir), values, "model"))
     elif look:
-        _refuse_foreign(request.model_dir)
+        refuse_foreign(request.model_dir)
     if request.config_file is not None:
         layers.append(Layer(str(request.config_file), read_toml(request.config_file), "file"))
     layers.append(Layer("--set", request.values, "set"))
     chosen = _choose(request, state, layers, kinds, warnings)
     return _resolve(request, checkpoints, generation, state, chosen, layers, warnings)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    for pattern in _FOREIGN if folder.is_dir() else ():
-        if found := next(folder.glob(pattern), None):
-            raise ModelFolderError(
-                f"{folder} holds another program's model ({found.name}); adopt it with: "
-                f"fs import {folder} {folder}-fs"
-            )
 
 
 def _choose(

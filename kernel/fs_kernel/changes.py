@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -69,7 +68,7 @@ class Changes:
                 change.previous = getattr(self._parts.config[section], key)
                 change.applied = True
                 if change.previous != change.value:
-                    self._parts.change(section, key, change.value)
+                    self._parts.change(section, key, change.value, step)
                     made.append((change.name, change.value))
         return made
 
@@ -79,7 +78,7 @@ class Changes:
             for change in reversed(self._changes):
                 if change.applied and change.at_step > step + 1:
                     section, _, key = change.name.rpartition(".")
-                    self._parts.change(section, key, change.previous)
+                    self._parts.change(section, key, change.previous, step)
                     change.applied = False
 
 
@@ -97,8 +96,3 @@ def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:
     if key not in known:
         raise ConfigError(f"there is no option {name}{nearest_name(key, known)}")
     return known[key]
-
-
-def sections_of(changes: Iterable[tuple[str, Any]]) -> set[str]:
-    """The sections of the options in `Changes.apply`'s result."""
-    return {name.rpartition(".")[0] for name, _ in changes}

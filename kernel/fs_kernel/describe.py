@@ -25,6 +25,7 @@ def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
         "maximum": info.maximum,
         "choices": list(info.choices) if info.choices else None,
         "fixed": info.fixed,
+        "live": info.live,
     }
 
 
@@ -34,7 +35,8 @@ def _line(facts: dict[str, Any], value: Any) -> str:
         limits = " | ".join(map(str, facts["choices"]))
     elif facts["minimum"] is not None:
         limits = f"{facts['minimum']:g} .. {facts['maximum']:g}"
-    notes = "; ".join(filter(None, [limits, "fixed" if facts["fixed"] else ""]))
+    when = "fixed" if facts["fixed"] else "live" if facts["live"] else ""
+    notes = "; ".join(filter(None, [limits, when]))
     return f"{facts['name']} = {json.dumps(value)}" + (f"   [{notes}]" if notes else "")
 
 
@@ -56,6 +58,35 @@ def show_config(config: Config, as_json: bool) -> None:
         for facts in options:
             origin = "" if facts["origin"] == "default" else f"   ({facts['origin']})"
             click.echo(f"  {_line(facts, facts['value'])}{origin}\n      {facts['help']}")
+
+
+def show_rehearsal(facts: dict[str, Any], as_json: bool) -> None:
+    """Print what `fs_kernel.rehearsal.rehearse` found."""
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    run, used, there = facts["run"], facts["memory_bytes"], facts["memory_total"]
+    for line in facts["warnings"]:
+        click.echo(f"note: {line}")
+    faces = ", ".join(f"{side} {count}" for side, count in run["face_counts"].items())
+    losses = ", ".join(f"{side} {loss:.4f}" for side, loss in facts["losses"].items())
+    memory = "" if used is None else f"{used / 1e9:.2f} GB at most in this rehearsal"
+    memory += "" if there is None else f" of {there / 1e9:.2f} GB"
+    rows = {
+        "model": f"{run['network_name']}, {run['parameters']:,} parameters",
+        "device": f"{run['device']} ({run['precision']})",
+        "faces": f"{faces}; batch {run['batch_size']} per side",
+        "steps": f"{facts['steps']} to do, from {run['start_step']} to {run['target_steps']}",
+        "first step": f"{facts['step_seconds']:.2f} s, loss {losses}",
+        "memory": memory,
+        "disk": f"about {facts['disk_bytes'] / 1e9:.2f} GB, {facts['disk_free'] / 1e9:.1f} GB free",
+    }
+    for key, text in rows.items():
+        click.echo(f"{key:11} {text}")
+    for name, option in facts["options"].items():
+        origin = "" if option["origin"] == "default" else f"   ({option['origin']})"
+        click.echo(f"{name} = {json.dumps(option['value'])}{origin}")
+    click.echo("nothing was written")
 
 
 def show_plugin(name: str, as_json: bool) -> None:

@@ -29,8 +29,8 @@ from typing import Any
 
 import attrs
 
-from fs_kernel import assembly, events, network, startup, tree
-from fs_kernel.changes import Changes, find_option, sections_of
+from fs_kernel import assembly, events, network, startup
+from fs_kernel.changes import find_option
 from fs_kernel.config import Config
 from fs_kernel.errors import BadStepError, FsError, ModelFolderError
 from fs_kernel.inference import Swapper, Swappers
@@ -66,9 +66,8 @@ class TrainingRun:
         self.addons = [item.name for item in parts.plugins.chosen if item.kind == "addons"]
         self._watching: list[tuple[Chosen, RunView]] = []
         self._wants: dict[str, Any] = {}
-        self._changes = Changes(parts)
         self._observers = Observers(self.warn)
-        self._finished = self._on_trial = False
+        self._finished = False
         self._preview_count = self._preview_step = self._snapshot_step = self._rollbacks = 0
         self._began = self._tried_at = self._read_at = time.monotonic()
         self._average: float | None = None
@@ -188,39 +187,28 @@ class TrainingRun:
         self._change_options()
         self._stepper.step()
 
+    def _change_options(self, begun: bool = True) -> None:
+        for name, value in self._stepper.change_options(begun):
+            self._event("option", name=name, value=plain(value))
+        self.state.target_iterations = self.config["training"].iterations
+
     def try_step(self) -> Metrics:
-        """One step of a trial: nobody is told."""
-        self._step()
+        """One step that nobody is told of; only in a trial or a rehearsal."""
+        self._stepper.change_options()
+        self._stepper.step()
         metrics = self._stepper.read()
         assert metrics is not None
         return metrics
 
-    def _change_options(self, begun: bool = True) -> None:
-        made = self._changes.apply(self.step + 1)
-        for name, value in made:
-            self._event("option", name=name, value=plain(value))
-            if not self._on_trial:
-                line = f"from step {self.step + 1} on: {name} = {plain(value)}"
-                self._observers.tell("on_note", line)
-        self.state.target_iterations = self.config["training"].iterations
-        self._stepper.change_options(sections_of(made), begun)
+    def time_step(self, size: int) -> float:
+        """Seconds of a step with another batch size; only in a rehearsal."""
+        return self._stepper.time_step(size)
 
     @contextlib.contextmanager
     def trial(self) -> Iterator[Trial]:
         """See `fs_kernel.types.Run.trial`."""
-        content = self._stepper.capture(True, tree.cpu_copy)
-        before, self._on_trial = self.session.parts.config, True
-        changes, self._changes = self._changes, Changes(self.session.parts)
-        self._stepper.start_feed()
-        try:
+        with self._stepper.trial():
             yield Trial(self)
-        finally:
-            self._changes, self._on_trial = changes, False
-            self.session.parts.reset(before)
-            self._stepper.change_options(before, begun=False)
-            skeleton, tensors = content.training
-            training = tree.unpack(skeleton, tensors, "the trial")
-            self._stepper.go_back(content.step, content.weights, training, "the trial")
 
     # --- a step that cannot be kept ---
 
@@ -231,6 +219,8 @@ class TrainingRun:
 
     def _recover(self, error: BadStepError) -> None:
         """Go back to the last good checkpoint if an add-on says so; else raise."""
+        with contextlib.suppress(BadStepError):
+            self._settle(self._saver.take(wait=True))
         weights = network.weights(self.network).items()
         bad = (name for name, w in weights if not bool(w._value.isfinite().all()))
         line = "; ".join([str(error), *(f"the first bad weight is {n}" for n in [*bad][:1])])
@@ -243,18 +233,13 @@ class TrainingRun:
                 f"{line}; nothing was saved since. "
                 "Resume from the last checkpoint with a lower learning rate",
             ) from error
-        self._saver.take(wait=True)
-        checkpoints = self.session.parts.checkpoints
-        name = checkpoints.choose(self.warn)
-        step, training = checkpoints.step_of(name), checkpoints.read_training(name)
-        weights_then = checkpoints.read_weights(name)
-        for line_ in self._stepper.go_back(step, weights_then, training, f"generation {name}"):
-            self.warn(line_)
-        self._changes.go_back(step)
-        self._saved_step = self._tried_step = self._read_step = step
+        name = self.session.parts.checkpoints.choose(self.warn)
+        for note in self._stepper.return_to(name):
+            self.warn(note)
+        self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last, self._rollbacks = True, self._rollbacks + 1
         self._event("rolled_back", reason=line, bad_step=error.step, generation=name)
-        self.warn(f"{line}; went back to step {step}")
+        self.warn(f"{line}; went back to step {self.step}")
         self._change_options(begun=False)
         self._stepper.start_feed()
 
@@ -312,7 +297,7 @@ class TrainingRun:
         self, name: str, value: Any, *, at_step: int | None = None, bounded: bool = True
     ) -> None:
         """See `fs_kernel.types.Run.set_option`."""
-        self._changes.request(name, value, at_step, bounded)
+        self._stepper.changes.request(name, value, at_step, bounded)
 
     def request_preview(self, count: int = 14) -> None:
         """Make a preview of ``count`` faces per side after the current step."""
@@ -329,8 +314,7 @@ class TrainingRun:
         self._observers.tell("on_note", line)
 
     def _event(self, event: str, **facts: Any) -> None:
-        if not self._on_trial:
-            self._events.write(event, self.step, **facts)
+        self._events.write(event, self.step, **facts)
 
     # --- saving, previewing ---
 

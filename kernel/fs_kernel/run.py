@@ -8,6 +8,7 @@ from typing import Any
 
 from fs_kernel.assembly import Request, assemble
 from fs_kernel.engine import TrainingRun
+from fs_kernel.rehearsal import settle_batch_size
 from fs_kernel.swap import TrainedModel
 
 __all__ = ["TrainedModel", "TrainingRun", "open_model", "open_run"]
@@ -61,21 +62,31 @@ def open_run(
             objects[kind] = given
     sides = {side: Path(path) for side, path in (("a", a), ("b", b)) if path is not None}
     sides |= {side: Path(path) for side, path in (folders or {}).items()}
-    return TrainingRun(
-        assemble(
-            Request(
-                model_dir=Path(model_dir),
-                model=model,
-                folders=sides,
-                config_file=None if config is None else Path(config),
-                values=values,
-                objects=objects,
-                load_weights=None if load_weights is None else Path(load_weights),
-                addons=addons,
-                without=("console",) if addons is None else (),
-            )
+    return begin(
+        Request(
+            model_dir=Path(model_dir),
+            model=model,
+            folders=sides,
+            config_file=None if config is None else Path(config),
+            values=values,
+            objects=objects,
+            load_weights=None if load_weights is None else Path(load_weights),
+            addons=addons,
+            without=("console",) if addons is None else (),
         )
     )
+
+
+def begin(request: Request) -> TrainingRun:
+    """The run that was asked for, ready to train.
+
+    Raises:
+        FsError: of the kind that fits what is wrong.
+    """
+    found = settle_batch_size(request)
+    parts = assemble(request)
+    parts.warnings += [] if found is None else [found]
+    return TrainingRun(parts)
 
 
 def open_model(

@@ -94,7 +94,8 @@ def start(parts: assembly.Assembled) -> Started:
         forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
         state = _begin(parts, built, folders, seed)
         info = _info(parts, built, feed, state, str(device), seed)
-        require_space(parts, info)
+        if parts.request.scratch is None:
+            require_space(parts, info)
         lock = FolderLock(info.model_dir)
         undo.callback(lock.release)
         parts.checkpoints.require_unchanged()
@@ -160,7 +161,7 @@ def _info(
 ) -> RunInfo:
     training = parts.config["training"]
     return RunInfo(
-        model_dir=parts.request.model_dir,
+        model_dir=parts.request.scratch or parts.request.model_dir,
         model=state.model,
         network_name=state.network_name,
         trainer=state.plugins["trainers"]["name"],

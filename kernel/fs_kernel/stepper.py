@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 
-from fs_kernel import backend, network, randomness, resume
+from fs_kernel import backend, memory, network, randomness, resume, tree
+from fs_kernel.changes import Changes
 from fs_kernel.checkpoint import Content
 from fs_kernel.errors import TrainingError
 from fs_kernel.ledger import Ledger
 from fs_kernel.startup import Started
 from fs_kernel.types import Batch, Metrics, PreviewFaces, Run
 
+if TYPE_CHECKING:
+    import torch
+
 
 class Stepper:
     """The moving parts of a session.
+
+    Attributes:
+        changes: the changes of options asked for.
 
     Args:
         session: a session that is ready to train.
@@ -31,6 +39,8 @@ class Stepper:
         self._session, self._run, self._plugins = session, run, session.parts.plugins
         self._tell_first: Callable[[Batch], None] | None = on_first_batch
         self._batch_size = session.info.batch_size
+        self._sample: Batch | None = None
+        self.changes = Changes(session.parts)
         with self._memory():
             self._begin()
         self.warnings = self._restore()
@@ -81,6 +91,25 @@ class Stepper:
             losses = {side: t.cpu().numpy() for side, t in result.sample_loss.items()}
             self._sampler.update(step, batch.meta.indices, losses)
 
+    def time_step(self, size: int) -> float:
+        """Seconds of one step of another batch size, after one to warm up; weights change.
+
+        Args:
+            size: faces per side; the feed's own batch is repeated to make them.
+        """
+        with self._memory():
+            if self._sample is None:
+                with self._feed("next"):
+                    self._sample = self._session.feed.next()
+            batch = self._to_device(_of_size(self._sample, size))
+            for _ in range(2):
+                start = time.perf_counter()
+                result = self._plugins.train_batch(
+                    self._trainer, batch, self._session.network.sides
+                )
+                sum(float(loss.total) for loss in result.losses)
+            return time.perf_counter() - start
+
     def read(self) -> Metrics | None:
         """Read the losses of the steps since the last call; None if there were none.
 
@@ -97,45 +126,75 @@ class Stepper:
         """Leave the time since the last read out of the speed."""
         self._ledger.resume_clock()
 
-    def change_options(self, sections: Iterable[str], begun: bool) -> None:
-        """Hand changed sections to the trainer and the feed they belong to.
+    def change_options(self, begun: bool = True) -> list[tuple[str, Any]]:
+        """Make the changes of options that are due before the next step.
 
         Args:
-            sections: names of sections; of other plugins' too.
             begun: whether the feed is at work and must begin anew.
+
+        Returns:
+            Name and new value of what changed.
         """
-        changed, feed = set(sections), self._session.feed
-        if changed & set(self._plugins.of_kind("trainers").sections):
+        made = self.changes.apply(self._session.state.iterations + 1)
+        self._pass_on({name.rpartition(".")[0] for name, _ in made}, begun)
+        return made
+
+    def _pass_on(self, sections: set[str], begun: bool) -> None:
+        """Hand changed sections to the trainer and the feed they belong to."""
+        if sections & set(self._plugins.of_kind("trainers").sections):
             self._plugins.change_options(self._trainer)
-        if changed & set(self._plugins.of_kind("feeds").sections):
+        if sections & set(self._plugins.of_kind("feeds").sections):
             with self._feed("change_options"):
-                if (change := getattr(feed, "change_options", None)) is not None:
+                change = getattr(self._session.feed, "change_options", None)
+                if change is not None:
                     change(self._plugins.view("feeds"))
             if begun:
                 self.start_feed()
 
-    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
-        """A copy of everything that a step changes; see `fs_kernel.resume.capture`."""
-        with self._memory():
-            return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[None]:
+        """Whatever is done inside leaves no trace. The feed must be started afterwards."""
+        parts, label = self._session.parts, "the trial"
+        content, config = self.capture(True, tree.cpu_copy), parts.config
+        changes, self.changes = self.changes, Changes(parts)
+        self.start_feed()
+        try:
+            yield
+        finally:
+            self.changes = changes
+            parts.reset(config)
+            self._pass_on(set(config), begun=False)
+            skeleton, tensors = content.training
+            training = tree.unpack(skeleton, tensors, label)
+            self._become(content.step, content.weights, training, label)
 
-    def go_back(
+    def return_to(self, name: str) -> list[str]:
+        """Become what generation ``name`` holds; the feed must be started afterwards.
+
+        Returns:
+            Lines for the user.
+        """
+        checkpoints = self._session.parts.checkpoints
+        step = checkpoints.step_of(name)
+        weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
+        lines = self._become(step, weights, training, f"generation {name}")
+        self.changes.go_back(step)
+        return lines
+
+    def _become(
         self, step: int, weights: Mapping[str, Any], training: Any, source: str
     ) -> list[str]:
-        """Become what a capture or a checkpoint holds; the feed must be started afterwards.
-
-        Args:
-            step: how many steps were done then.
-            weights: by name.
-            training: the tree of trainer, sampler and random states.
-            source: what to call it in errors.
-        """
         session = self._session
         network.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
             self._begin()
         return resume.restore(session, self._trainer, self._sampler, training, source)
+
+    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
+        """A copy of everything that a step changes; see `fs_kernel.resume.capture`."""
+        with self._memory():
+            return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)
 
     def preview(self, count: int) -> PreviewFaces:
         """A fixed choice of faces to look at."""
@@ -154,10 +213,12 @@ class Stepper:
         except Exception as error:
             if not backend.is_out_of_memory(error):
                 raise
-            size = self._batch_size
+            size, device = self._batch_size, self._session.device
+            precision = self._session.parts.config["training"].precision
+            advice = memory.advice(self._session.info.parameters, size, precision, device)
             raise TrainingError(
                 f"step {self._session.state.iterations + 1}: out of memory at batch size {size}; "
-                f"try -b {size // 2 or 1}"
+                f"{advice}"
             ) from error
 
     def _feed(self, what: str) -> AbstractContextManager[None]:
@@ -168,13 +229,31 @@ class Stepper:
         if device.type == "cpu":
             return batch
 
-        def move(node: Any) -> Any:
-            if isinstance(node, Mapping):
-                return {key: move(value) for key, value in node.items()}
-            if isinstance(node, list | tuple):
-                return [move(item) for item in node]
-            return node if node is None else node.to(device, non_blocking=True)
+        return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
-        meta = attrs.evolve(batch.meta, masks=move(batch.meta.masks))
-        targets = move(batch.targets)
-        return attrs.evolve(batch, inputs=move(batch.inputs), targets=targets, meta=meta)
+
+def _mapped(batch: Batch, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """The batch with ``function`` of every tensor."""
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: walk(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [walk(item) for item in node]
+        return node if node is None else function(node)
+
+    meta = attrs.evolve(batch.meta, masks=walk(batch.meta.masks))
+    targets = walk(batch.targets)
+    return attrs.evolve(batch, inputs=walk(batch.inputs), targets=targets, meta=meta)
+
+
+def _of_size(batch: Batch, size: int) -> Batch:
+    """The first ``size`` faces per side of a batch that is repeated as often as need be."""
+
+    def repeat(tensor: torch.Tensor) -> torch.Tensor:
+        times = -(-size // len(tensor))
+        return tensor.repeat(times, *(1 for _ in tensor.shape[1:]))[:size]
+
+    indices = {side: np.resize(rows, size) for side, rows in batch.meta.indices.items()}
+    made = _mapped(batch, repeat)
+    return attrs.evolve(made, meta=attrs.evolve(made.meta, indices=indices))

@@ -21,7 +21,7 @@ PATH = click.Path(path_type=Path)
 @click.option("-m", "--model-dir", type=PATH, required=True, help="The model's folder.")
 @click.option("-t", "--model", help="Model plugin for a new model (default: original).")
 @click.option("--trainer", help="Trainer plugin.")
-@click.option("-b", "--batch-size", type=int, help="Faces per side per step.")
+@click.option("-b", "--batch-size", metavar="N|auto", help="Faces per side per step.")
 @click.option("-i", "--iterations", type=int, help="Steps the model shall have in all.")
 @click.option("--max-time", metavar="TIME", help="Stop, saved, after this long: 3h50m, 90s.")
 @click.option("--seed", type=int, help="Key of all randomness.")
@@ -29,6 +29,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--freeze-weights", is_flag=True, help="Freeze what the model plugin names.")
 @click.option("-c", "--config", type=PATH, metavar="FILE", help="Options as TOML.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("--dry-run", is_flag=True, help="Check everything, train one step, keep nothing.")
+@click.option("--json", is_flag=True, help="With --dry-run: as JSON.")
 @click.option("--exit-on-preempt", type=int, metavar="CODE", help="Exit code after a signal.")
 def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: Any) -> int:
     """Train a model, or resume the one the folder holds.
@@ -38,10 +40,15 @@ def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: 
     """
     limit = parse_duration(given["max_time"]) if given["max_time"] else None
     request = _request(model_dir, model, settings, given)
-    from fs_kernel.assembly import assemble
-    from fs_kernel.engine import TrainingRun
+    if given["dry_run"]:
+        from fs_kernel import describe, rehearsal
 
-    training = TrainingRun(assemble(request))
+        rehearsal.settle_batch_size(request)
+        describe.show_rehearsal(rehearsal.rehearse(request), given["json"])
+        return 0
+    from fs_kernel.run import begin
+
+    training = begin(request)
     if "console" not in training.addons:
         for line in training.warnings:
             say(line)
@@ -69,6 +76,8 @@ def _request(
     for option in ("trainer", "batch_size", "iterations", "seed"):
         if given[option] is not None:
             training[option] = given[option]
+    size = str(training.get("batch_size"))
+    training |= {"batch_size": int(size)} if size.isdecimal() else {}
     if given["freeze_weights"]:
         training["freeze_weights"] = True
     folders = {side.lower(): Path(folder) for side, folder in given["faces"]}

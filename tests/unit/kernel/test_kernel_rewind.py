@@ -131,9 +131,13 @@ def test_a_trial_leaves_no_trace(tmp_path):
 
 def test_a_trial_that_fails_leaves_no_trace_either(tmp_path):
     def explore(run):
-        with pytest.raises(ZeroDivisionError), run.trial() as trial:
-            trial.step()
-            _ = 1 / 0
+        def fail():
+            with run.trial() as trial:
+                trial.step()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
 
     with tiny_run(tmp_path, addons=[Addon(explore)]) as run:
         assert run.step == 0

@@ -1,0 +1,149 @@
+"""A dry run checks everything and leaves nothing; a batch size is found once and kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fs_kernel import hookimpl, memory
+from fs_kernel.assembly import Request
+from fs_kernel.errors import ConfigError, FacesError, TrainingError
+from fs_kernel.rehearsal import find_batch_size, rehearse, settle_batch_size
+from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel, tiny_run
+
+
+def request(tmp_path, **values):
+    for side in "ab":
+        (tmp_path / side).mkdir(exist_ok=True)
+    training = {"device": "cpu", "seed": 1, "batch_size": 4, **values}
+    return Request(
+        tmp_path / "model",
+        TinyModel(),
+        {side: tmp_path / side for side in "ab"},
+        values={"training": training},
+        objects={
+            "trainers": PlainTrainer(),
+            "feeds": ArrayFeed(),
+            "executors": PlainExecutor(),
+        },
+        addons=(),
+    )
+
+
+def everything_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_dry_run_says_what_will_happen_and_writes_nothing(tmp_path):
+    facts = rehearse(request(tmp_path, iterations=7))
+    assert everything_in(tmp_path) == ["a", "b"]
+    assert facts["steps"] == 7
+    assert facts["run"]["model_dir"] == str(tmp_path / "model")
+    assert facts["losses"].keys() == {"a", "b"}
+    assert facts["step_seconds"] > 0
+    assert 0 < facts["memory_bytes"] < facts["memory_total"]
+    assert facts["disk_bytes"] == 3 * 3 * 4 * facts["run"]["parameters"]
+    assert facts["options"]["training.iterations"] == {"value": 7, "origin": "--set"}
+    assert facts["options"]["save.keep"] == {"value": 2, "origin": "default"}
+    json.dumps(facts)
+
+
+def test_a_dry_run_of_a_trained_model_may_go_on_beside_its_run(tmp_path):
+    with tiny_run(tmp_path, set={"training.iterations": 2}) as run:
+        run.train()
+    before = everything_in(tmp_path)
+    with tiny_run(tmp_path, set={"training.iterations": 9}) as busy:
+        facts = rehearse(request(tmp_path, iterations=5))
+        busy.close(save=False)
+    assert (facts["run"]["start_step"], facts["steps"]) == (2, 3)
+    assert [n for n in everything_in(tmp_path) if "checkpoints" in n] == [
+        n for n in before if "checkpoints" in n
+    ]
+
+
+def test_a_dry_run_fails_as_the_run_would(tmp_path):
+    with pytest.raises(ConfigError, match="iterations"):
+        rehearse(request(tmp_path, iterations=0))
+    wanted = request(tmp_path)
+    wanted.folders["a"] = tmp_path / "nowhere"
+    with pytest.raises(FacesError):
+        rehearse(wanted)
+    assert everything_in(tmp_path) == ["a", "b"]
+
+
+def test_auto_becomes_a_number_once_and_stays(tmp_path):
+    wanted = request(tmp_path, batch_size="auto")
+    line = settle_batch_size(wanted)
+    size = wanted.values["training"]["batch_size"]
+    assert size in (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    assert line.startswith(f"batch size {size} per side, ")
+    assert everything_in(tmp_path) == ["a", "b"]
+    with tiny_run(tmp_path, set={"training.batch_size": 8, "training.iterations": 1}) as run:
+        run.train()
+    again = request(tmp_path, batch_size="auto")
+    assert settle_batch_size(again) is None
+    assert "batch_size" not in again.values["training"]
+
+
+class Costly:
+    """A run whose steps take as long as a function of their batch size says."""
+
+    def __init__(self, tiny, seconds):
+        self.device, self.network, self._seconds = tiny.device, tiny.network, seconds
+
+    def time_step(self, size):
+        return self._seconds(size)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        (lambda size: 1.0, 256),
+        (lambda size: 1.0 * size, 1),
+        (lambda size: max(1.0, size / 8), 8),
+        (lambda size: 20.0 + size / 100, 1),
+    ],
+)
+def test_the_batch_grows_while_it_pays(tmp_path, seconds, found):
+    with tiny_run(tmp_path) as tiny:
+        assert find_batch_size(Costly(tiny, seconds))[0] == found
+        tiny.close(save=False)
+
+
+def test_the_batch_stops_where_memory_does(tmp_path):
+    def seconds(size):
+        if size > limit:
+            raise TrainingError("out of memory") from MemoryError()
+        return 1.0
+
+    with tiny_run(tmp_path) as tiny:
+        limit = 32
+        assert find_batch_size(Costly(tiny, seconds))[0] == 32
+        limit = 0
+        with pytest.raises(TrainingError, match="not even one face"):
+            find_batch_size(Costly(tiny, seconds))
+        tiny.close(save=False)
+
+
+def test_a_failing_trainer_is_not_taken_for_a_lack_of_memory(tmp_path):
+    class Broken(PlainTrainer):
+        @hookimpl
+        def train_batch(self, state, batch):
+            raise ValueError("broken")
+
+    wanted = request(tmp_path, batch_size="auto")
+    wanted.objects["trainers"] = Broken()
+    with pytest.raises(Exception, match="broken"):
+        settle_batch_size(wanted)
+
+
+def test_advice_names_what_saves_most(tmp_path, monkeypatch):
+    with tiny_run(tmp_path) as tiny:
+        device = tiny.device
+        tiny.close(save=False)
+    monkeypatch.setattr(memory, "total", lambda _: 8_000_000_000)
+    few = memory.advice(1_000_000, 16, "fp32", device)
+    assert few == "try -b 8, which frees about 4 GB"
+    many = memory.advice(400_000_000, 16, "fp32", device)
+    assert many.startswith("weights, gradients and moments alone take about 6.4 of 8 GB")
+    assert "a smaller network" in memory.advice(1_000_000, 1, "fp32", device)
