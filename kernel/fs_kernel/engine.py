@@ -256,7 +256,6 @@ class TrainingRun:
 
     def _attend(self) -> None:
         """Between steps: save and preview when it is time or somebody asked."""
-        self.session.lock.beat()
         self._settle(self._saver.take())
         interval = self.config["save"].interval
         due = interval.due(self.step - self._tried_step, time.monotonic() - self._tried_at)

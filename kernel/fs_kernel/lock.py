@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,10 @@ class FolderLock:
             raise ModelFolderError(
                 f"{folder} is in use by {who}; stop that run first (fs swap and fs model may read)"
             )
-        self._write({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()})
-        self._beaten = time.monotonic()
+        self._note = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        self._write(self._note)
+        self._guard, self._released = threading.Lock(), threading.Event()
+        threading.Thread(target=self._live, name="fs-lock", daemon=True).start()
 
     def _owner(self) -> dict[str, Any]:
         self._stream.seek(0)
@@ -66,20 +69,42 @@ class FolderLock:
             self._stream.write(json.dumps(owner))
             self._stream.flush()
 
+    def _live(self) -> None:
+        while not self._released.wait(_BEAT_SECONDS):
+            self.beat()
+
     def beat(self) -> None:
-        """Leave a sign of life, now and then."""
-        now = time.monotonic()
-        if now - self._beaten >= _BEAT_SECONDS:
-            self._beaten = now
-            with contextlib.suppress(OSError):
-                os.utime(self._stream.fileno() if os.utime in os.supports_fd else self._path)
+        """Leave a sign of life, in a new file if somebody removed the old one.
+
+        A thread does so all the time the lock is held: a step may take minutes.
+        """
+        with self._guard, contextlib.suppress(OSError):
+            if self._released.is_set():
+                return
+            if not self._in_place():
+                stream = self._path.open("a+", encoding="utf-8")
+                if not _try_lock(stream):
+                    stream.close()
+                    return
+                self._stream.close()
+                self._stream = stream
+                self._write(self._note)
+            os.utime(self._stream.fileno() if os.utime in os.supports_fd else self._path)
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno()))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let go. Twice is fine."""
-        if not self._stream.closed:
-            self._write({})
-            with contextlib.suppress(OSError):
-                self._stream.close()
+        with self._guard:
+            self._released.set()
+            if not self._stream.closed:
+                self._write({})
+                with contextlib.suppress(OSError):
+                    self._stream.close()
 
 
 def _try_lock(stream: Any) -> bool:
