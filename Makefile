@@ -31,9 +31,14 @@ bench: $(VENV)/.installed
 torture: $(VENV)/.installed
 	$(BIN)/python tests/torture/torture.py $(ARGS)
 
-# A hundred thousand broken and hostile inputs.
+# A hundred thousand broken and hostile inputs, then as many that look for new paths in the code
+# (atheris has wheels for Linux and macOS only, so nothing else needs it).
 fuzz: $(VENV)/.installed
 	FS_FUZZ=11000 $(BIN)/python -m pytest tests/torture/test_fuzz.py $(ARGS)
+	$(BIN)/python -m pip install -q -c constraints.txt atheris
+	for target in png header config state manifest weights skeleton network; do \
+	  $(BIN)/python tests/torture/guided.py $$target -runs=12500 -timeout=10 -rss_limit_mb=4096 || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) demo
