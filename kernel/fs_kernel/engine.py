@@ -79,7 +79,9 @@ class TrainingRun:
             self._start_watchers()
             self._change_options(begun=False)
             self._stepper.start_feed()
-        except BaseException:
+        except BaseException as error:
+            seconds = time.monotonic() - self._began
+            self._observers.tell("on_finish", Finished("failed", self.step, seconds, str(error)))
             self._observers.close()
             session.feed.close()
             session.lock.release()
@@ -190,6 +192,8 @@ class TrainingRun:
     def _change_options(self, begun: bool = True) -> None:
         for name, value in self._stepper.change_options(begun):
             self._event("option", name=name, value=plain(value))
+            line = f"from step {self.step + 1} on: {name} = {plain(value)}"
+            self._observers.tell("on_note", line)
         self.state.target_iterations = self.config["training"].iterations
 
     def try_step(self) -> Metrics:
@@ -259,12 +263,12 @@ class TrainingRun:
         self._settle(self._saver.take())
         interval = self.config["save"].interval
         due = interval.due(self.step - self._tried_step, time.monotonic() - self._tried_at)
-        snapshot = "snapshot" in self._wants or self._snapshot_due()
-        wanted = due or snapshot or "save" in self._wants
+        if self._snapshot_due() and self._saver.busy:
+            self._settle(self._saver.take(wait=True))
+        wanted = due or self._snapshot_due() or self._wants.keys() & {"save", "snapshot"}
         if wanted and not self._saver.busy and not self._stop_reason():
             self._wants.pop("save", None)
-            self._wants.pop("snapshot", None)
-            self._begin_save(snapshot=snapshot)
+            self._begin_save()
         if (count := self._wants.pop("preview", None)) is not None:
             self._preview(count)
 
@@ -333,8 +337,9 @@ class TrainingRun:
         assert saved is not None
         return saved
 
-    def _begin_save(self, final: bool = False, snapshot: bool = False) -> None:
+    def _begin_save(self, final: bool = False) -> None:
         self._read()
+        snapshot = self._snapshot_due() or bool(self._wants.pop("snapshot", None))
         self._tried_step, self._tried_at = self.step, time.monotonic()
         self._average, self._final = self._stepper.take_average(), final
         if self._average is not None:
