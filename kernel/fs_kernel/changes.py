@@ -72,14 +72,21 @@ class Changes:
                     made.append((change.name, change.value))
         return made
 
-    def go_back(self, step: int) -> None:
-        """Undo the changes that were made for steps after ``step``; they will be made again."""
+    def go_back(self, step: int) -> list[str]:
+        """Undo the changes that were made for steps after ``step``; they will be made again.
+
+        Returns:
+            The names of their options.
+        """
+        undone = []
         with self._lock:
             for change in reversed(self._changes):
                 if change.applied and change.at_step > step + 1:
                     section, _, key = change.name.rpartition(".")
                     self._parts.change(section, key, change.previous, step)
                     change.applied = False
+                    undone.append(change.name)
+        return undone
 
 
 def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:

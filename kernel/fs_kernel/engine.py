@@ -2,7 +2,7 @@
 
 ::
 
-    assemble            plugins are loaded            config_defaults
+    assemble            plugins are loaded            config_defaults, migrate_options
     network             new                           network_spec, build_model
                         or from the checkpoint        custom_objects, adapt_model
                         frozen, weights loaded        freeze_layers, load_layers
@@ -12,7 +12,9 @@
     feed starts         order of faces                get_sampler
     add-ons             who watches                   make_observers, before_training
     every step          one batch                     train_batch
-                        losses read back              -> on_metrics
+                        live options change           change_options
+                        losses read back              judge_metrics -> on_metrics
+                        one is bad                    on_bad_step
                         now and then a save           trainer_state -> on_checkpoint
                         on request a preview          build_inference -> on_preview
     end                 last save                     trainer_state -> on_finish
@@ -190,10 +192,13 @@ class TrainingRun:
         self._stepper.step()
 
     def _change_options(self, begun: bool = True) -> None:
-        for name, value in self._stepper.change_options(begun):
+        made, refused = self._stepper.change_options(begun)
+        for name, value in made:
             self._event("option", name=name, value=plain(value))
             line = f"from step {self.step + 1} on: {name} = {plain(value)}"
             self._observers.tell("on_note", line)
+        if refused is not None:
+            self.warn(refused)
         self.state.target_iterations = self.config["training"].iterations
 
     def try_step(self) -> Metrics:

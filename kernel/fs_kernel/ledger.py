@@ -45,7 +45,7 @@ class Ledger:
         step, last = self._pending[-1]
         sides = [loss.side for loss in last.losses]
         totals = torch.stack([t.total for _, r in self._pending for t in r.losses])
-        parts = [part.weighted for loss in last.losses for part in loss.parts]
+        parts = [x for loss in last.losses for p in loss.parts for x in (p.weighted, p.unweighted)]
         values = torch.stack([*totals.unbind(), *parts]).tolist()
         rows = [values[i : i + len(sides)] for i in range(0, len(totals), len(sides))]
         for (number, result), row in zip(self._pending, rows, strict=True):
@@ -53,12 +53,17 @@ class Ledger:
                 raise BadStepError(number, _describe(number, result))
         rest = iter(values[len(totals) :])
         by_side: dict[str, dict[str, float]] = {}
+        unweighted: dict[str, dict[str, float]] = {}
         for loss in last.losses:
-            values_of = by_side.setdefault(loss.side, {})
+            values_of, bare = (
+                by_side.setdefault(loss.side, {}),
+                unweighted.setdefault(loss.side, {}),
+            )
             for part in loss.parts:
                 # One function may be chosen twice; what it adds to the total is then the sum.
                 name = f"{part.output}/{part.function}"
                 values_of[name] = values_of.get(name, 0.0) + next(rest)
+                bare[name] = next(rest)
         now = time.perf_counter()
         metrics = Metrics(
             step=step,
@@ -67,6 +72,7 @@ class Ledger:
             learning_rate=None if last.learning_rate is None else float(last.learning_rate),
             images_per_second=len(rows) * self._images / max(now - self._since, 1e-9),
             step_seconds=statistics.median(self._durations),
+            unweighted=unweighted,
         )
         self._sum += sum(map(sum, rows))
         self._count += len(rows)

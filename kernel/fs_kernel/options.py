@@ -31,10 +31,16 @@ class TrainingOptions:
         "Number format of the layers; weights are float32 always. fp16 needs a GPU.",
         choices=("fp32", "fp16", "bf16"),
     )
-    trainer: str = option("original", "Trainer plugin: how a batch trains the network.")
-    feed: str = option("faces", "Feed plugin: where faces come from.")
-    executor: str = option("keras", "Executor plugin: what runs the forward pass.")
-    addons: list[str] = option(["console", "preview"], "Add-on plugins that watch the run.")
+    trainer: str = option(
+        "original", "Trainer plugin: how a batch trains the network.", plugin="trainers"
+    )
+    feed: str = option("faces", "Feed plugin: where faces come from.", plugin="feeds")
+    executor: str = option(
+        "keras", "Executor plugin: what runs the forward pass.", plugin="executors"
+    )
+    addons: list[str] = option(
+        ["console", "preview"], "Add-on plugins that watch the run.", plugin="addons"
+    )
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
     metrics_interval: Interval = option(
         Interval(steps=1),
@@ -65,7 +71,7 @@ class SaveOptions:
     snapshot_interval: int = option(
         0,
         "Steps between generations that are kept for good; 0 for none. They hold exactly the step "
-        "in their name.",
+        "in their name; their disk is not in the figure told at the start.",
         minimum=0,
         maximum=10_000_000,
         live=True,

@@ -196,11 +196,7 @@ def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
             f"{size / 1e9:.3g} GB and another one while it is written; "
             f"it takes {2 * size / 1e9:.3g} GB"
         )
-    steps = max(
-        0, parts.config["training"].iterations - (parts.state.iterations if parts.state else 0)
-    )
-    snapshots = steps // save.snapshot_interval if save.snapshot_interval else 0
-    return int(min((save.keep + save.keep_best + snapshots + 1) * size, limit))
+    return int(min((save.keep + save.keep_best + 1) * size, limit))
 
 
 def require_space(parts: assembly.Assembled, info: RunInfo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,16 @@ import numpy as np
 from fs_kernel import backend, memory, network, randomness, resume, tree
 from fs_kernel.changes import Changes
 from fs_kernel.checkpoint import Content
-from fs_kernel.errors import TrainingError
+from fs_kernel.errors import FsError, TrainingError
 from fs_kernel.ledger import Ledger
 from fs_kernel.startup import Started
-from fs_kernel.types import Batch, Metrics, PreviewFaces, Run
+from fs_kernel.types import Batch, Metrics, PreviewFaces, Run, Side
 
 if TYPE_CHECKING:
     import torch
+
+#: Steps between a face's loss and its reading, so that reading does not hold up the device.
+_DELAY = 4
 
 
 class Stepper:
@@ -52,8 +56,9 @@ class Stepper:
         self._trainer = self._plugins.start_trainer(self._run)
         facts = getattr(feed, "facts", {})
         self._sampler = self._plugins.get_sampler(
-            feed.sizes, self._batch_size, session.seed, feed.lag, facts
+            feed.sizes, self._batch_size, session.seed, feed.lag + _DELAY, facts
         )
+        self._unheard: deque[tuple[int, Any, Mapping[Side, torch.Tensor]]] = deque()
         self._ledger = Ledger(self._batch_size * len(session.network.sides))
 
     def _restore(self) -> list[str]:
@@ -88,8 +93,15 @@ class Stepper:
         step = session.state.iterations
         self._ledger.add(step, result, time.perf_counter() - start)
         if result.sample_loss is not None:
-            losses = {side: t.cpu().numpy() for side, t in result.sample_loss.items()}
-            self._sampler.update(step, batch.meta.indices, losses)
+            self._unheard.append((step, batch.meta.indices, result.sample_loss))
+        self._tell_sampler(_DELAY)
+
+    def _tell_sampler(self, delay: int) -> None:
+        """Pass on the losses of single faces, but for those of the last ``delay`` steps."""
+        while len(self._unheard) > delay:
+            step, indices, tensors = self._unheard.popleft()
+            losses = {side: tensor.cpu().numpy() for side, tensor in tensors.items()}
+            self._sampler.update(step, indices, losses)
 
     def time_step(self, size: int) -> float:
         """Seconds of one step of another batch size, after one to warm up; weights change.
@@ -126,18 +138,27 @@ class Stepper:
         """Leave the time since the last read out of the speed."""
         self._ledger.resume_clock()
 
-    def change_options(self, begun: bool = True) -> list[tuple[str, Any]]:
+    def change_options(self, begun: bool = True) -> tuple[list[tuple[str, Any]], str | None]:
         """Make the changes of options that are due before the next step.
 
         Args:
             begun: whether the feed is at work and must begin anew.
 
         Returns:
-            Name and new value of what changed.
+            Name and new value of what changed; and, if a plugin cannot do with them so that
+            nothing changed, the line that says why.
         """
+        parts = self._session.parts
+        before = parts.config
         made = self.changes.apply(self._session.state.iterations + 1)
-        self._pass_on({name.rpartition(".")[0] for name, _ in made}, begun)
-        return made
+        sections = {name.rpartition(".")[0] for name, _ in made}
+        try:
+            self._pass_on(sections, begun)
+        except FsError as error:
+            parts.reset(before)
+            self._pass_on(sections, begun)
+            return [], f"{', '.join(name for name, _ in made)} cannot change: {error}"
+        return made, None
 
     def _pass_on(self, sections: set[str], begun: bool) -> None:
         """Hand changed sections to the trainer and the feed they belong to."""
@@ -177,8 +198,9 @@ class Stepper:
         checkpoints = self._session.parts.checkpoints
         step = checkpoints.step_of(name)
         weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
+        undone = self.changes.go_back(step)
         lines = self._become(step, weights, training, f"generation {name}")
-        self.changes.go_back(step)
+        self._pass_on({option.rpartition(".")[0] for option in undone}, begun=False)
         return lines
 
     def _become(
@@ -193,6 +215,7 @@ class Stepper:
 
     def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
         """A copy of everything that a step changes; see `fs_kernel.resume.capture`."""
+        self._tell_sampler(0)
         with self._memory():
             return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)
 

@@ -369,6 +369,7 @@ class Metrics:
         step: the last step covered.
         losses: per side, the total of that step.
         parts: per side, ``{"face_64/ssim": weighted value}`` of that step.
+        unweighted: the same without the losses' weights.
         learning_rate: the rate in use, if the trainer says.
         images_per_second: over the steps since the last report, all sides together.
         step_seconds: median duration of those steps.
@@ -380,6 +381,7 @@ class Metrics:
     learning_rate: float | None
     images_per_second: float
     step_seconds: float
+    unweighted: Mapping[Side, Mapping[str, float]] = attrs.field(factory=dict)
 
 
 @attrs.frozen

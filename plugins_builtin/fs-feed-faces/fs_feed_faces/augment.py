@@ -65,6 +65,11 @@ def move(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     ).reshape(picture.shape)
 
 
+def mirrored(matrix: np.ndarray, size: int) -> np.ndarray:
+    """The matrix of a movement ``(2, 3)`` that ends with mirroring left to right."""
+    return np.stack([np.array([0, 0, size - 1]) - matrix[0], matrix[1]])
+
+
 def draw_flip(options: AugmentationOptions, random: np.random.Generator) -> bool:
     """Whether to mirror a face left to right."""
     return bool(random.uniform(0, 100) < options.flip_chance)
@@ -91,5 +96,5 @@ def draw_warp(size: int, random: np.random.Generator) -> tuple[np.ndarray, np.nd
 
 
 def warp(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """A picture ``(h, h, 3)`` through `draw_warp`'s maps; black beyond its border."""
+    """A picture ``(h, h, 3)`` through the maps of a warp; black beyond its border."""
     return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

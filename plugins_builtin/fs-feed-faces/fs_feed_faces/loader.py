@@ -13,12 +13,14 @@ import attrs
 import cv2
 import numpy as np
 import torch
+from fs_kernel.config import Config
 from fs_kernel.errors import UsageError
 from fs_kernel.randomness import generator
 from fs_kernel.types import Batch, BatchMeta, FeedSpec, PreviewFaces, Sampler, Side
 
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.options import FaceOptions, LoaderOptions
+from fs_feed_faces.landmark_warp import find_matches
+from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
 from fs_feed_faces.side import SideArrays, SideFeed
 
 
@@ -65,9 +67,18 @@ class FacesFeed:
         self.warnings = tuple(line for plan in plans.values() for line in plan.faces.warnings)
         self.fingerprint = "-".join(plan.faces.fingerprint for plan in plans.values())
         self.lag = loader.pre_fetch
+        self.facts = {
+            side: {"yaw": np.array([file.yaw for file in plan.faces.files])}
+            for side, plan in plans.items()
+        }
+        for feed in self._sides.values():
+            self._match(feed.options)
 
     def start(self, sampler: Sampler, step: int) -> None:
-        """Begin to prepare batches; the first `next` gives the batch of ``step``."""
+        """Begin to prepare batches; the first `next` gives the batch of ``step``.
+
+        May be called again: what was prepared is dropped.
+        """
         self.close()
         self._sampler = sampler
         if self._workers:
@@ -120,6 +131,27 @@ class FacesFeed:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
             cv2.setNumThreads(self._cv2_threads)
+
+    def change_options(self, config: Config) -> None:
+        """Take over section ``[augmentation]``; `start` must follow.
+
+        Raises:
+            FacesError: faces lack the landmarks that are needed now; nothing is changed.
+        """
+        options = config["augmentation"]
+        self.close()
+        self._match(options)
+        for feed in self._sides.values():
+            feed.options = options
+
+    def _match(self, options: AugmentationOptions) -> None:
+        """Find who looks alike, if that is asked for and not yet known."""
+        known = all(feed.matches is not None for feed in self._sides.values())
+        if known or not (options.warp and options.warp_to_landmarks):
+            return
+        points = {side: feed.landmarks() for side, feed in self._sides.items()}
+        for side, matches in find_matches(points).items():
+            self._sides[side].matches = matches
 
     def _look(self, feed: SideFeed, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The network's views, their surroundings with the face mask, and the views' box there."""

@@ -81,33 +81,54 @@ class FaceOptions:
 class AugmentationOptions:
     """Section ``[augmentation]``: how a face is varied each time it is shown."""
 
-    color: bool = option(True, "Vary lightness, colour and local contrast.")
-    flip: bool = option(True, "Mirror faces left to right by chance.")
-    warp: bool = option(True, "Distort the network's input at random, so that it must restore it.")
+    color: bool = option(True, "Vary lightness, colour and local contrast.", live=True)
+    flip: bool = option(True, "Mirror faces left to right by chance.", live=True)
+    warp: bool = option(True, "Distort the network's input, so that it must restore it.", live=True)
+    warp_to_landmarks: bool = option(
+        False,
+        "Let warp bring the landmarks of a face near those of a similar face of another side, "
+        "instead of distorting at random. Needs faces with 68 landmarks.",
+        live=True,
+    )
     zoom_amount: int = option(
-        5, "Largest zoom in or out, in percent of the picture.", minimum=0, maximum=25
+        5, "Largest zoom in or out, in percent of the picture.", minimum=0, maximum=25, live=True
     )
     rotation_range: int = option(
-        10, "Largest rotation to either side, in degrees.", minimum=0, maximum=25
+        10, "Largest rotation to either side, in degrees.", minimum=0, maximum=25, live=True
     )
     shift_range: int = option(
-        5, "Largest shift along each axis, in percent of the picture.", minimum=0, maximum=25
+        5,
+        "Largest shift along each axis, in percent of the picture.",
+        minimum=0,
+        maximum=25,
+        live=True,
     )
-    flip_chance: int = option(50, "Chance of mirroring, in percent.", minimum=0, maximum=75)
+    flip_chance: int = option(
+        50, "Chance of mirroring, in percent.", minimum=0, maximum=75, live=True
+    )
     color_lightness: int = option(
-        30, "Largest change of lightness, in percent.", minimum=0, maximum=75
+        30, "Largest change of lightness, in percent.", minimum=0, maximum=75, live=True
     )
     color_ab: int = option(
-        8, "Largest change of the two colour channels of Lab, in percent.", minimum=0, maximum=50
+        8,
+        "Largest change of the two colour channels of Lab, in percent.",
+        minimum=0,
+        maximum=50,
+        live=True,
     )
     color_clahe_chance: int = option(
-        50, "Chance of evening out the local contrast, in percent.", minimum=0, maximum=75
+        50,
+        "Chance of evening out the local contrast, in percent.",
+        minimum=0,
+        maximum=75,
+        live=True,
     )
     color_clahe_max_size: int = option(
         4,
         "Finest grid of the local contrast, in steps above the coarsest.",
         minimum=1,
         maximum=8,
+        live=True,
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from fs_kernel.errors import ConfigError, FacesError
 from fs_kernel.types import FeedSpec, Output, Side
 
-from fs_feed_faces import augment
+from fs_feed_faces import augment, landmark_warp
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.geometry import resize
+from fs_feed_faces.geometry import resize, transform
+from fs_feed_faces.landmark_warp import Matches, landmark_shares
 from fs_feed_faces.options import AugmentationOptions, FaceOptions
 from fs_feed_faces.pictures import UnreadableError
 from fs_feed_faces.source import FaceSet
@@ -125,6 +126,10 @@ class SideFeed:
         face: section ``[face]``.
         augmentation: section ``[augmentation]``.
         cache_bytes: memory for cut-out faces.
+
+    Attributes:
+        options: section ``[augmentation]``; may be replaced while nothing is being filled.
+        matches: who looks alike, for ``options.warp_to_landmarks``.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class SideFeed:
     ) -> None:
         self.plan = plan
         self.options = augmentation
+        self.matches: Matches | None = None
         self._cropper = Cropper(face, plan.working_size, plan.masks)
         self._cache: dict[int, np.ndarray] = {}
         self._room = cache_bytes // (plan.working_size**2 * (3 + len(plan.masks)))
@@ -150,12 +156,9 @@ class SideFeed:
             FacesError: no face of the side can be read any more.
         """
         arrays.indices[row], stack = self.find(int(arrays.indices[row]), self._stack)
-        image, masks = self._vary(stack, random_for)
-        shown = image
-        if self.options.warp:
-            size = self.plan.working_size
-            shown = augment.warp(image, augment.draw_warp(size, random_for("warp")))
-        self._put(arrays.inputs[row], shown)
+        image, masks, movement = self._vary(stack, random_for)
+        maps = self._maps(int(arrays.indices[row]), movement, random_for)
+        self._put(arrays.inputs[row], image if maps is None else augment.warp(image, maps))
         for target in arrays.targets.values():
             self._put(target[row], image)
         for (name, _), target in arrays.masks.items():
@@ -208,7 +211,14 @@ class SideFeed:
                 path = self.plan.faces.files[index].path
                 self._unsaid.append(f"{path}: {reason}; another face takes its place")
 
-    def _vary(self, stack: np.ndarray, random_for: RandomFor) -> tuple[np.ndarray, np.ndarray]:
+    def landmarks(self) -> np.ndarray:
+        """Of all faces; see `fs_feed_faces.landmark_warp.landmark_shares`."""
+        return landmark_shares(self.plan.faces, self._cropper)
+
+    def _vary(
+        self, stack: np.ndarray, random_for: RandomFor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The picture and its masks recoloured and moved, and the matrix of the movement."""
         image, masks = np.ascontiguousarray(stack[..., :3]), stack[..., 3:]
         if self.options.color:
             image = augment.vary_color(image, self.options, random_for("color"))
@@ -218,7 +228,22 @@ class SideFeed:
             masks = augment.move(np.ascontiguousarray(masks), matrix)
         if self.options.flip and augment.draw_flip(self.options, random_for("flip")):
             image, masks = cv2.flip(image, 1), masks[:, ::-1]
-        return image, masks
+            matrix = augment.mirrored(matrix, stack.shape[0])
+        return image, masks, matrix
+
+    def _maps(
+        self, index: int, movement: np.ndarray, random_for: RandomFor
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The warp of a face that was moved; None for none."""
+        size = self.plan.working_size
+        if not self.options.warp:
+            return None
+        if not self.options.warp_to_landmarks:
+            return augment.draw_warp(size, random_for("warp"))
+        assert self.matches is not None
+        drawn = self.matches.draw(index, size, random_for("landmarks"))
+        source, target = (transform(points, movement) for points in drawn)
+        return landmark_warp.maps(size, source, target)
 
     def _put(self, target: np.ndarray, picture: np.ndarray) -> None:
         """Write a uint8 picture into its place as float32 0..1, in the network's colour order."""

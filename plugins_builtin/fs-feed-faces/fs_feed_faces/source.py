@@ -17,6 +17,7 @@ from fs_feed_faces.geometry import Alignment, align
 from fs_feed_faces.options import DRAWN_MASKS, FaceOptions
 from fs_feed_faces.pictures import UnreadableError, decode, list_pictures, read_bytes
 from fs_feed_faces.png_header import HeaderError, StoredMask, find_header, parse_header
+from fs_feed_faces.progress import told
 
 #: Fewest faces a side can be trained with.
 FEWEST = 25
@@ -50,6 +51,12 @@ class FaceFile:
     def plain(self) -> bool:
         """Whether it is a picture without a face header."""
         return self.alignment is None
+
+    @property
+    def yaw(self) -> float:
+        """Degrees the face is turned (`Alignment.yaw`); not-a-number where it is not known."""
+        posed = self.alignment is not None and len(self.alignment.landmarks) > 4
+        return self.alignment.yaw if posed else float("nan")
 
     def has_mask(self, name: str) -> bool:
         """Whether it can give this face mask; all of a plain picture counts as face."""
@@ -102,7 +109,9 @@ def scan(folder: Path, mask_type: str) -> Scan:
     files: list[FaceFile] = []
     broken: list[tuple[str, str]] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for path, result in zip(paths, pool.map(partial(_try, mask_type), paths), strict=True):
+        results = pool.map(partial(_try, mask_type), paths)
+        line = f"{folder}: looked at {{}} of {{}} pictures"
+        for path, result in zip(paths, told(results, len(paths), line), strict=True):
             if isinstance(result, FaceFile):
                 files.append(result)
             else:

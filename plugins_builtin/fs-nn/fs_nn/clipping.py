@@ -11,7 +11,6 @@ from functools import partial
 from typing import TypeAlias
 
 import torch
-from fs_kernel.errors import ConfigError
 from fs_kernel.types import Tree
 from torch import Tensor
 
@@ -23,21 +22,12 @@ _FIRST_ROOM = 1024
 
 
 def build_clip(options: OptimizerOptions, device: torch.device) -> Clip | None:
-    """What ``optimizer.gradient_clipping`` asks for; None for none.
-
-    Raises:
-        ConfigError: the limit would leave nothing of any gradient.
-    """
+    """What ``optimizer.gradient_clipping`` asks for; None for none."""
     kind, limit = options.gradient_clipping, options.clipping_value
     if kind == "none":
         return None
     if kind == "autoclip":
         return AutoClip(round(limit * 10), options.autoclip_history, device)
-    if limit == 0:
-        raise ConfigError(
-            f"optimizer.clipping_value = 0 with gradient_clipping = {kind} would leave no gradient;"
-            " raise it, or set gradient_clipping = none"
-        )
     kinds = {"value": clip_values, "norm": clip_each_norm, "global_norm": clip_global_norm}
     return partial(kinds[kind], limit=limit)
 
@@ -122,7 +112,8 @@ class AutoClip:
 
 def global_norm(gradients: list[Tensor]) -> Tensor:
     """The norm of all gradients as one vector, a scalar on their device."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
 
 
 def _factor(norm: Tensor, limit: float | Tensor) -> Tensor:

@@ -20,13 +20,13 @@ weight 1. Outputs of several sizes count the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 import torch
 from fs_kernel.errors import PluginError
-from fs_kernel.types import Batch, BatchLoss, ColorOrder, LossPart, Network, Output, Run, Side
+from fs_kernel.types import Batch, BatchLoss, ColorOrder, LossPart, Network, Run, Side
 from torch import Tensor, nn
 
 from fs_nn.options import LossOptions
@@ -95,44 +95,49 @@ class LossCollator:
         Returns:
             The side's total, a scalar with its graph, and the same in detail, detached.
         """
+        totals, report = self.of_pictures(side, predictions, batch)
+        return totals.mean(), report
+
+    def of_pictures(
+        self, side: Side, predictions: Sequence[Tensor], batch: Batch
+    ) -> tuple[Tensor, BatchLoss]:
+        """As a call, but with a total per picture: ``(n,)`` with its graph, whose mean counts."""
         masks = batch.meta.masks.get(side, {})
-        parts: list[LossPart] = []
+        values: list[tuple[str, str, float, Tensor]] = []
         outputs = self._network.outputs_of(side)
         for (index, output), target in zip(outputs, batch.targets[side], strict=True):
             if output.kind == "aux" or target is None:
                 continue
             pair = _channels_first(predictions[index]), _channels_first(target)
             if output.kind == "mask":
-                parts.append(self._of_mask(output, *pair))
+                each = _per_picture(self._mask_loss(*pair))
+                values.append((self._mask_name, f"mask_{output.size}", 1.0, each))
             else:
-                parts.extend(self._of_face(output, *pair, _of_size(masks, output.size)))
-        total = torch.stack([part.weighted for part in parts]).sum()
-        detached = tuple(
-            attrs.evolve(p, weighted=p.weighted.detach(), unweighted=p.unweighted.detach())
-            for p in parts
-        )
-        return total, BatchLoss(side, total.detach(), detached)
-
-    def _of_mask(self, output: Output, prediction: Tensor, target: Tensor) -> LossPart:
-        value = self._mask_loss(prediction, target).mean()
-        return LossPart(self._mask_name, f"mask_{output.size}", value, value)
+                of_face = self._of_face(*pair, _of_size(masks, output.size))
+                values += [
+                    (term.name, f"face_{output.size}", term.weight, each) for term, each in of_face
+                ]
+        totals = torch.stack([each * weight for _, _, weight, each in values]).sum(dim=0)
+        parts = []
+        for name, where, weight, each in values:
+            mean = each.detach().mean()
+            parts.append(LossPart(name, where, mean * weight, mean))
+        return totals, BatchLoss(side, totals.detach().mean(), tuple(parts))
 
     def _of_face(
-        self, output: Output, prediction: Tensor, target: Tensor, masks: Mapping[str, Tensor]
-    ) -> list[LossPart]:
+        self, prediction: Tensor, target: Tensor, masks: Mapping[str, Tensor]
+    ) -> Iterator[tuple[Term, Tensor]]:
+        """Each loss of one output, per picture ``(n,)``, without its weight."""
         areas = [(masks[name], k) for name, k in self._multipliers.items() if name in masks]
         face = masks.get("face") if self._penalized else None
-        parts = []
         for term in self._terms:
             pair = (prediction, target)
             if term.flip_colors:
                 pair = (prediction.flip(1), target.flip(1))
             if term.masks_input:
-                value = _on_masked_pictures(term.function, *pair, face, areas)
+                yield term, _on_masked_pictures(term.function, *pair, face, areas)
             else:
-                value = _on_masked_map(term.function, *pair, face, areas, self._normalize)
-            parts.append(LossPart(term.name, f"face_{output.size}", value * term.weight, value))
-        return parts
+                yield term, _on_masked_map(term.function, *pair, face, areas, self._normalize)
 
 
 def build_collator(run: Run, options: LossOptions) -> LossCollator:
@@ -177,14 +182,14 @@ def _term(
     color_order: ColorOrder,
     device: torch.device,
 ) -> Term:
-    values = torch.linspace(0.1, 0.9, 3 * size * size, device=device).reshape(1, 3, size, size)
+    values = torch.linspace(0.1, 0.9, 6 * size * size, device=device).reshape(2, 3, size, size)
     with torch.no_grad():
         shape = tuple(loss(values, values.flip(3)).shape)
-    spatial = shape in ((1, 3, size, size), (1, 1, size, size))
+    spatial = shape in ((2, 3, size, size), (2, 1, size, size))
     masks_input = getattr(loss, "masks_input", False)
-    if not spatial and shape != (1,) and not (masks_input and shape[:1] == (1,)):
+    if not spatial and shape != (2,) and not (masks_input and shape[:1] == (2,)):
         raise PluginError(
-            f"loss '{name}' gave a result of shape {shape} for one picture of {size} pixels; "
+            f"loss '{name}' gave a result of shape {shape} for two pictures of {size} pixels; "
             "it must give a map of that size or one number per picture",
             name,
         )
@@ -206,9 +211,8 @@ def _on_masked_map(
     for area, factor in areas:
         values = values + values * area * factor
     if face is None or not normalize:
-        return values.mean()
-    covered = face.mean(dim=(1, 2, 3)).clamp(min=1 / face[0].numel())
-    return (values.mean(dim=(1, 2, 3)) / covered).mean()
+        return _per_picture(values)
+    return _per_picture(values) / _per_picture(face).clamp(min=1 / face[0].numel())
 
 
 def _on_masked_pictures(
@@ -219,10 +223,14 @@ def _on_masked_pictures(
     areas: Sequence[tuple[Tensor, int]],
 ) -> Tensor:
     whole = (prediction, target) if face is None else (prediction * face, target * face)
-    value = loss(*whole).mean()
+    value = _per_picture(loss(*whole))
     for area, factor in areas:
-        value = value + loss(prediction * area, target * area).mean() * factor
+        value = value + _per_picture(loss(prediction * area, target * area)) * factor
     return value
+
+
+def _per_picture(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(dim=1) if values.ndim > 1 else values
 
 
 def _channels_first(pictures: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ class WeightAverage:
 
     Args:
         parameters: the weights by their lasting names.
-        decay: share of the old average kept per update, 0..1.
+        decay: share of the old average kept per update, 0..1; may be changed at any time.
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], decay: float) -> None:
         self._parameters = dict(parameters)
-        self._decay = decay
+        self.decay = decay
         self._updates = 0
         self._averages = {name: p.detach().clone() for name, p in parameters.items()}
 
@@ -32,7 +32,7 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the weights as they are."""
         self._updates += 1
-        kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        kept = min(self.decay, (1 + self._updates) / (10 + self._updates))
         weights = [parameter.detach() for parameter in self._parameters.values()]
         torch._foreach_lerp_(list(self._averages.values()), weights, 1 - kept)
 

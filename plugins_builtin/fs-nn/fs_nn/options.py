@@ -1,13 +1,15 @@
 """The option classes that several plugins share, one per section.
 
-A model returns `NetworkOptions` from ``config_defaults``, a trainer `LossOptions` and
-`OptimizerOptions`. Names, defaults and ranges are the ones users of this field know.
+A model returns `NetworkOptions` from ``config_defaults``, a trainer `LossOptions`,
+`OptimizerOptions` and, as its own section, `SamplerOptions`. Names, defaults and ranges are the
+ones users of this field know.
 """
 
 from __future__ import annotations
 
 import attrs
 from fs_kernel import option
+from fs_kernel.errors import ConfigError
 
 
 @attrs.frozen
@@ -46,26 +48,41 @@ class LossOptions:
     Any installed loss can stand in a slot, by its name.
     """
 
-    loss_function: str = option("ssim", "The main loss. Its weight is always 100 percent.")
-    loss_function_2: str = option("mse", "A second loss, or none.")
+    loss_function: str = option(
+        "ssim", "The main loss. Its weight is always 100 percent.", plugin="losses"
+    )
+    loss_function_2: str = option("mse", "A second loss, or none.", plugin="losses")
     loss_weight_2: int = option(
-        100, "Weight of the second loss, in percent of the main one.", minimum=0, maximum=400
+        100,
+        "Weight of the second loss, in percent of the main one.",
+        minimum=0,
+        maximum=400,
+        live=True,
     )
-    loss_function_3: str = option("none", "A third loss, or none.")
+    loss_function_3: str = option("none", "A third loss, or none.", plugin="losses")
     loss_weight_3: int = option(
-        0, "Weight of the third loss, in percent of the main one.", minimum=0, maximum=400
+        0,
+        "Weight of the third loss, in percent of the main one.",
+        minimum=0,
+        maximum=400,
+        live=True,
     )
-    loss_function_4: str = option("none", "A fourth loss, or none.")
+    loss_function_4: str = option("none", "A fourth loss, or none.", plugin="losses")
     loss_weight_4: int = option(
-        0, "Weight of the fourth loss, in percent of the main one.", minimum=0, maximum=400
+        0,
+        "Weight of the fourth loss, in percent of the main one.",
+        minimum=0,
+        maximum=400,
+        live=True,
     )
-    mask_loss_function: str = option("mse", "The loss of a learnt mask.")
+    mask_loss_function: str = option("mse", "The loss of a learnt mask.", plugin="losses")
     eye_multiplier: int = option(
         3,
         "How much more the eyes count: k adds k times their loss, so they count k + 1 times. "
         "1 means no more than the rest. Needs penalized_mask_loss and faces with landmarks.",
         minimum=1,
         maximum=40,
+        live=True,
     )
     mouth_multiplier: int = option(
         2,
@@ -73,6 +90,7 @@ class LossOptions:
         "1 means no more than the rest. Needs penalized_mask_loss and faces with landmarks.",
         minimum=1,
         maximum=40,
+        live=True,
     )
     penalized_mask_loss: bool = option(
         True,
@@ -84,6 +102,7 @@ class LossOptions:
         "Divide the loss of each picture by the share of it that the face mask covers, so that "
         "small faces count as much as large ones. Losses grow by that. Needs penalized_mask_loss; "
         "losses that give one number per picture, and ffl, stay as they are.",
+        live=True,
     )
     lpips_weights: str = option(
         "",
@@ -126,29 +145,50 @@ class LossOptions:
 
     @property
     def masks(self) -> set[str]:
-        """Names of the masks these options need in a batch."""
-        return {"face", *self.multipliers} if self.penalized_mask_loss else set()
+        """Names of the masks these options need in a batch.
+
+        Eyes and mouth are among them even while their multipliers are 1, because those may be
+        raised while a run goes on.
+        """
+        return {"face", "eye", "mouth"} if self.penalized_mask_loss else set()
+
+
+@attrs.frozen
+class SamplerOptions:
+    """Section of a trainer that offers the samplers of `fs_nn.sampling`."""
+
+    sampler: str = option(
+        "uniform",
+        "How often each face is seen. uniform: all alike. yaw: every direction the head turns to "
+        "as often as any other; needs faces with landmarks. loss: the larger a face's loss, the "
+        "oftener.",
+        choices=("uniform", "yaw", "loss"),
+    )
 
 
 @attrs.frozen
 class OptimizerOptions:
     """Section ``optimizer``: how a loss changes the weights."""
 
-    optimizer: str = option("adam", "Which optimiser, by its name.", fixed=True)
+    optimizer: str = option(
+        "adam", "Which optimiser, by its name.", fixed=True, plugin="optimizers"
+    )
     learning_rate: float = option(
-        5e-5, "Size of a step. Lower it when the loss jumps.", minimum=1e-6, maximum=1e-4
+        5e-5, "Size of a step. Lower it when the loss jumps.", minimum=1e-6, maximum=1e-4, live=True
     )
     epsilon_exponent: int = option(
         -7,
         "Exponent n of the optimiser's epsilon, 10^n. Raise it if the loss becomes not-a-number.",
         minimum=-20,
         maximum=0,
+        live=True,
     )
     weight_decay: float = option(
         0.0,
         "Pull of weights towards zero. Biases and other vectors are left alone.",
         minimum=0.0,
         maximum=1.0,
+        live=True,
     )
     gradient_clipping: str = option(
         "none",
@@ -156,6 +196,7 @@ class OptimizerOptions:
         "gradient to a norm of clipping_value. global_norm: all gradients together to that norm. "
         "autoclip: all together to a percentile of the norms seen so far.",
         choices=("none", "value", "norm", "global_norm", "autoclip"),
+        live=True,
     )
     clipping_value: float = option(
         1.0,
@@ -163,12 +204,14 @@ class OptimizerOptions:
         "10th, 10.0 not at all.",
         minimum=0.0,
         maximum=10.0,
+        live=True,
     )
     autoclip_history: int = option(
         10000,
         "How many steps autoclip looks back; 0 is all of them.",
         minimum=0,
         maximum=100000,
+        live=True,
     )
     gradient_accumulation: int = option(
         1,
@@ -176,6 +219,7 @@ class OptimizerOptions:
         "that many times larger, without its memory.",
         minimum=1,
         maximum=100,
+        live=True,
     )
     warmup_steps: int = option(
         0,
@@ -183,6 +227,7 @@ class OptimizerOptions:
         "linearly to its full value; 0 is off.",
         minimum=0,
         maximum=100000,
+        live=True,
     )
     ema_decay: float = option(
         0.0,
@@ -191,6 +236,7 @@ class OptimizerOptions:
         "copy of the weights.",
         minimum=0.0,
         maximum=0.99999,
+        live=True,
     )
     ada_beta_1: float = option(
         0.9, "Decay of the running mean of gradients.", minimum=0.0, maximum=1.0, fixed=True
@@ -208,3 +254,10 @@ class OptimizerOptions:
         "Let adam, adamw or adabelief use the largest squared gradient seen (AMSGrad).",
         fixed=True,
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.clipping_value == 0 and self.gradient_clipping not in ("none", "autoclip"):
+            raise ConfigError(
+                f"clipping_value = 0 with gradient_clipping = {self.gradient_clipping} would leave "
+                "no gradient; raise it, or set gradient_clipping = none"
+            )

@@ -11,65 +11,15 @@ import numpy as np
 import pytest
 import torch
 from face_files import fill, make_spec, plain_picture
+from feed_batches import PLAIN, InOrder, batches, flat, make_config, same
 from fs_feed_faces import augment, open_feed
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
+from fs_feed_faces.options import AugmentationOptions, FaceOptions
 from fs_feed_faces.side import SideArrays, SideFeed, SidePlan
 from fs_feed_faces.source import open_faces, scan
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError, FacesError, UsageError
 from fs_kernel.randomness import generator
 from fs_kernel.types import FeedSpec
-
-PLAIN = AugmentationOptions(
-    color=False, flip=False, warp=False, zoom_amount=0, rotation_range=0, shift_range=0
-)
-
-
-class InOrder:
-    """Faces in turn; remembers what was drawn."""
-
-    def __init__(self, sizes, batch):
-        self.sizes, self.batch, self.drawn = sizes, batch, []
-
-    def draw(self, step):
-        self.drawn.append(step)
-        places = np.arange(self.batch) + (step - 1) * self.batch
-        return {side: places % size for side, size in self.sizes.items()}
-
-
-def make_config(workers=0, *, face=None, augmentation=None, cache=64, pre_fetch=2) -> Config:
-    return Config(
-        {
-            "face": face or FaceOptions(),
-            "augmentation": augmentation or AugmentationOptions(),
-            "loader": LoaderOptions(num_processes=workers, pre_fetch=pre_fetch, cache=cache),
-        }
-    )
-
-
-def batches(folders, spec: FeedSpec, config: Config, count=3, first=1) -> list:
-    feed = open_feed(folders, spec, config)
-    feed.start(InOrder(feed.sizes, spec.batch_size), first)
-    try:
-        return [feed.next() for _ in range(count)]
-    finally:
-        feed.close()
-
-
-def flat(batch) -> list[torch.Tensor]:
-    """Every tensor of a batch, in a fixed order."""
-    found = [torch.from_numpy(batch.meta.indices[side]) for side in batch.inputs]
-    for side in batch.inputs:
-        found += [batch.inputs[side], *(t for t in batch.targets[side] if t is not None)]
-        for by_size in batch.meta.masks[side].values():
-            found += by_size.values()
-    return found
-
-
-def same(first, second) -> bool:
-    one, other = flat(first), flat(second)
-    return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
 def test_shapes_types_and_ranges(two_sides):

@@ -10,6 +10,7 @@ import torch
 from fs_kernel import hookimpl
 from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ConfigError, TrainingError
+from fs_kernel.options import KERNEL_SECTIONS
 from fs_kernel.testing import PlainTrainer, tiny_run
 from runs import open_tiny
 
@@ -98,6 +99,30 @@ def test_ranges_bind_users_but_no_program_and_hold_on_resume(tmp_path):
         run.train()
     with tiny_run(tmp_path, set={"training.iterations": 2}) as run:
         assert run.config["save"].keep == 500
+
+
+class Choosy(PlainTrainer):
+    """Cannot keep more than five generations."""
+
+    @hookimpl
+    def config_defaults(self):
+        return {"save": KERNEL_SECTIONS["save"]}
+
+    @hookimpl
+    def change_options(self, state, config):
+        if config["save"].keep > 5:
+            raise ConfigError("more than five is too much")
+
+
+def test_a_change_that_a_plugin_cannot_do_with_is_put_back(tmp_path):
+    with tiny_run(tmp_path, set={"training.iterations": 4}, trainer=Choosy()) as run:
+        run.set_option("save.keep", 5, at_step=2)
+        run.set_option("save.keep", 6, at_step=3)
+        kept = [run.config["save"].keep for _ in run]
+    assert kept == [2, 5, 5, 5]
+    assert [e["value"] for e in event_lines(tmp_path, "option")] == [5]
+    (warning,) = event_lines(tmp_path, "warning")
+    assert warning["message"] == "save.keep cannot change: more than five is too much"
 
 
 # --- trials ---

@@ -30,9 +30,11 @@ def test_default_losses():
 
 
 def test_masks_follow_the_options():
+    """Those of multipliers that are 1 are there too: they may be raised while training."""
+    for multiplier in (1, 3):
+        options = LossOptions(eye_multiplier=multiplier, mouth_multiplier=multiplier)
+        assert options.masks == {"face", "eye", "mouth"}
     assert LossOptions(penalized_mask_loss=False).masks == set()
-    assert LossOptions(eye_multiplier=1).masks == {"face", "mouth"}
-    assert LossOptions(eye_multiplier=1, mouth_multiplier=1).masks == {"face"}
 
 
 def test_the_main_loss_is_not_switched_off_by_a_name():

@@ -21,7 +21,7 @@ from fs_model_original.network import original
 from fs_nn.blocks import Blocks
 from fs_nn.losses import SSIM, mae, mse
 from fs_nn.optimizers import AdaBelief, adam
-from fs_nn.options import LossOptions, OptimizerOptions
+from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
 
 SMALL = {"convs": (4, 4, 6, 6), "dense": 8, "bottleneck": 6, "shared": 8, "ups": (8, 6, 4)}
 INSTALLED = {
@@ -37,15 +37,23 @@ def small_network(seed=0, **options):
     return attrs.evolve(original(inputs, Blocks(), **SMALL, **options), sides=("a", "b"))
 
 
-def start(network, loss=None, **optimizer):
+def configure(loss=None, sampler="uniform", **optimizer):
+    return Config(
+        {
+            "loss": LossOptions(**loss or {}),
+            "optimizer": OptimizerOptions(**optimizer),
+            "trainer.original": SamplerOptions(sampler=sampler),
+        }
+    )
+
+
+def start(network, loss=None, **options):
     """A trainer's state over a network, through the real forward pass."""
     device = torch.device("cpu")
     run = FakeRun(
         network,
         weights=lambda: named(network),
-        config=Config(
-            {"loss": LossOptions(**loss or {}), "optimizer": OptimizerOptions(**optimizer)}
-        ),
+        config=configure(loss, **options),
         found=INSTALLED,
         runs=fs_executor_keras.make_forward(network, device),
     )
@@ -202,11 +210,179 @@ def test_batches_without_masks_train_too():
 
 
 def test_needs_and_sections():
-    assert plugin.config_defaults() == {"loss": LossOptions, "optimizer": OptimizerOptions}
+    assert plugin.config_defaults() == {
+        "loss": LossOptions,
+        "optimizer": OptimizerOptions,
+        "trainer.original": SamplerOptions,
+    }
     config = Config({"loss": LossOptions(eye_multiplier=1)})
-    assert plugin.batch_needs(config) == {"face", "mouth"}
-    sampler = plugin.get_sampler({"a": 5, "b": 3}, 4, 0)
+    assert plugin.batch_needs(config) == {"face", "eye", "mouth"}
+
+
+@pytest.mark.parametrize("kind", ["uniform", "yaw", "loss"])
+def test_the_sampler_is_the_chosen_one(kind):
+    facts = {side: {"yaw": np.linspace(-40, 40, n)} for side, n in (("a", 5), ("b", 3))}
+    sampler = plugin.get_sampler({"a": 5, "b": 3}, 4, 0, 2, facts, configure(sampler=kind))
+    assert type(sampler).__name__.lower() == f"{kind}sampler"
     assert {side: len(drawn) for side, drawn in sampler.draw(1).items()} == {"a": 4, "b": 4}
+
+
+def test_losses_of_faces_are_told_only_to_a_sampler_that_wants_them():
+    network = small_network()
+    batch = random_batch(network, 3)
+    assert plugin.train_batch(start(network), batch).sample_loss is None
+    result = plugin.train_batch(start(network, sampler="loss"), batch)
+    for loss in result.losses:
+        samples = result.sample_loss[loss.side]
+        assert samples.shape == (3,)
+        assert not samples.requires_grad
+        assert len(set(samples.tolist())) == 3
+        torch.testing.assert_close(samples.mean(), loss.total)
+
+
+# --- options that change while a run goes on ---
+
+
+def change(state, loss=None, **options):
+    """As the engine does: the run's options are others, then the trainer is told."""
+    state.run.config = configure(loss, **options)
+    plugin.change_options(state, state.run.config)
+
+
+ALL = {
+    "learning_rate": 1e-6,
+    "epsilon_exponent": -3,
+    "weight_decay": 0.5,
+    "gradient_clipping": "autoclip",
+    "clipping_value": 5.0,
+    "gradient_accumulation": 2,
+    "ema_decay": 0.5,
+}
+CHANGES = {
+    "learning_rate": ({}, {"learning_rate": 1e-6}),
+    "epsilon": ({}, {"epsilon_exponent": -2}),
+    "decay": ({}, {"weight_decay": 1.0}),
+    "clipping": ({}, {"gradient_clipping": "value", "clipping_value": 0.001}),
+    "history": (
+        {"gradient_clipping": "autoclip"},
+        {"gradient_clipping": "autoclip", "autoclip_history": 2, "clipping_value": 3.0},
+    ),
+    "accumulation": ({"gradient_accumulation": 2}, {"gradient_accumulation": 3}),
+    "warm-up": ({}, {"warmup_steps": 10}),
+    "weights": ({}, {"loss": {"loss_weight_2": 400}}),
+    "multipliers": (
+        {"loss": {"eye_multiplier": 1, "mouth_multiplier": 1}},
+        {"loss": {"eye_multiplier": 9, "mouth_multiplier": 3}},
+    ),
+    "everything on": ({}, ALL),
+    "everything off": (ALL, {}),
+}
+
+
+def keep(state, network):
+    """Weights and trainer as a checkpoint holds them."""
+    packed = tree.pack(plugin.trainer_state(state))
+    return {name: p.detach().clone() for name, p in named(network).items()}, packed
+
+
+def resume(kept, packed, **options):
+    network = small_network(seed=9)
+    with torch.no_grad():
+        for name, parameter in named(network).items():
+            parameter.copy_(kept[name])
+    state = start(network, **options)
+    plugin.restore_trainer(state, tree.unpack(*packed, "test"))
+    return state, network
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_while_training_is_a_stop_and_a_resume_with_it(name):
+    before, after = CHANGES[name]
+    network = small_network(seed=5)
+    state = start(network, **before)
+    steps(state, network, range(3))
+    kept = keep(state, network)
+    resumed, other = resume(*kept, **after)
+
+    change(state, **after)
+    assert steps(state, network, range(3, 6)) == steps(resumed, other, range(3, 6))
+    weights = named(other)
+    assert all(torch.equal(p, weights[n]) for n, p in named(network).items())
+    averages = [plugin.averaged_weights(plugin.trainer_state(s)) for s in (state, resumed)]
+    assert (averages[0] is None) == (averages[1] is None)
+    for weight, average in (averages[0] or {}).items():
+        assert torch.equal(average, averages[1][weight])
+    unchanged, same_options = resume(*kept, **before)
+    steps(unchanged, same_options, range(3, 6))
+    without = named(same_options)
+    assert not all(torch.equal(p, without[n]) for n, p in named(network).items())
+
+
+def test_a_program_may_set_any_rate():
+    """The finder of learning rates begins at 1e-10, far below what a user may write."""
+    network = small_network()
+    state = start(network)
+    steps(state, network, range(1))
+    change(state, learning_rate=1e-10)
+    before = {name: p.detach().clone() for name, p in named(network).items()}
+    result = plugin.train_batch(state, random_batch(network, 2))
+    assert result.learning_rate == 1e-10
+    moved = max((p - before[n]).abs().max().item() for n, p in named(network).items())
+    assert moved < 1e-8
+
+
+def test_the_rate_that_is_told_is_the_one_of_the_warm_up():
+    network = small_network()
+    state = start(network, warmup_steps=4, learning_rate=1e-4, gradient_accumulation=2)
+    told, used = [], []
+    for number in range(12):
+        told.append(plugin.train_batch(state, random_batch(network, 2, number)).learning_rate)
+        used.append(state.optimizer._optimizer.param_groups[0]["lr"])
+    assert told[1::2] == used[1::2] == pytest.approx([2.5e-5, 5e-5, 7.5e-5, 1e-4, 1e-4, 1e-4])
+    assert told[::2] == told[1::2], "while gradients wait, the rate they will be used with"
+
+
+def test_a_multiplier_raised_while_training_counts_at_once():
+    network = small_network()
+    state = start(network, loss={"eye_multiplier": 1, "mouth_multiplier": 1})
+    batch = random_batch(network, 2)
+    low = plugin.train_batch(state, batch).losses[0].total.item()
+    change(state, loss={"eye_multiplier": 40, "mouth_multiplier": 1}, learning_rate=1e-6)
+    assert plugin.train_batch(state, batch).losses[0].total.item() > 1.5 * low
+
+
+def test_a_change_that_cannot_be_made_changes_nothing():
+    network = small_network(seed=5)
+    state = start(network)
+    kept = keep(state, network)
+    expected = steps(*resume(*kept), range(2))
+    with pytest.raises(KeyError):
+        plugin.change_options(
+            state, configure({"loss_function_3": "gone", "loss_weight_3": 9}, learning_rate=1e-6)
+        )
+    assert steps(state, network, range(2)) == expected
+
+
+# --- the average of the weights ---
+
+
+def test_the_average_is_found_in_a_checkpoint():
+    network = small_network()
+    state = start(network, ema_decay=0.9)
+    steps(state, network, range(3))
+    saved = tree.unpack(*tree.pack(plugin.trainer_state(state)), "test")
+    averages = plugin.averaged_weights(saved)
+    weights = named(network)
+    assert averages.keys() == weights.keys()
+    for name, average in averages.items():
+        assert average.shape == weights[name].shape
+        assert not torch.equal(average, weights[name])
+        assert (average - weights[name]).abs().max() < 1e-3
+
+
+def test_without_an_average_there_is_none():
+    network = small_network()
+    assert plugin.averaged_weights(plugin.trainer_state(start(network))) is None
 
 
 def test_importing_the_plugin_is_light():

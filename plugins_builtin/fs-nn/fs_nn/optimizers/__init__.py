@@ -9,7 +9,7 @@ on a GPU those without a fused form update all weights of a group at once, as ou
 import torch
 
 from fs_nn.optimizers.adabelief import AdaBelief
-from fs_nn.optimizers.build import build_optimizer
+from fs_nn.optimizers.build import build_optimizer, change_optimizer
 from fs_nn.optimizers.lion import Lion
 from fs_nn.optimizers.named import NamedOptimizer
 
@@ -32,6 +32,7 @@ __all__ = [
     "adamax",
     "adamw",
     "build_optimizer",
+    "change_optimizer",
     "nadam",
     "rms_prop",
 ]

@@ -57,6 +57,26 @@ def build_optimizer(run: Run, options: OptimizerOptions) -> NamedOptimizer:
     )
 
 
+def change_optimizer(
+    optimizer: NamedOptimizer, options: OptimizerOptions, device: torch.device
+) -> None:
+    """Take over those options that may change while a run goes on.
+
+    Args:
+        optimizer: from `build_optimizer`.
+        options: as they are now.
+        device: of the weights.
+    """
+    settings = {"eps": 10.0**options.epsilon_exponent}
+    optimizer.change(
+        ({**settings, "weight_decay": options.weight_decay}, settings),
+        WarmUp(options.learning_rate, options.warmup_steps),
+        clip=build_clip(options, device),
+        ema_decay=options.ema_decay,
+        accumulation=options.gradient_accumulation,
+    )
+
+
 def _settings(options: OptimizerOptions, device: torch.device) -> dict[str, Any]:
     return {
         "lr": options.learning_rate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,40 @@ class NamedOptimizer:
     def learning_rate(self) -> float:
         """The rate of the next step."""
         return self.schedule.at(self._steps + 1)
+
+    def change(
+        self,
+        settings: Sequence[Mapping[str, float]],
+        schedule: WarmUp,
+        *,
+        clip: Clip | None,
+        ema_decay: float,
+        accumulation: int,
+    ) -> None:
+        """Go on with other options, just as a session resumed with them would.
+
+        Args:
+            settings: per parameter group, what to set of those settings that it has.
+            schedule: gives every step its learning rate.
+            clip: bounds the gradients; a new `AutoClip` takes over the history of the old one.
+            ema_decay: of the average, which begins with the weights as they are; 0 for none.
+            accumulation: gradients waiting for a step of other length are dropped.
+        """
+        for group, values in zip(self._optimizer.param_groups, settings, strict=True):
+            group.update({key: value for key, value in values.items() if key in group})
+        self.schedule = schedule
+        if isinstance(clip, AutoClip) and isinstance(self._clip, AutoClip):
+            clip.restore(self._clip.state())
+        self._clip = clip
+        if not ema_decay:
+            self.average = None
+        elif self.average is None:
+            self.average = WeightAverage(self._parameters, ema_decay)
+        else:
+            self.average.decay = ema_decay
+        if accumulation != self._accumulation:
+            self._accumulation, self._batches = accumulation, 0
+            self._optimizer.zero_grad(set_to_none=True)
 
     def backward(self, total: Tensor) -> None:
         """Add the gradients of one batch's loss, a scalar with its graph."""

@@ -1,0 +1,207 @@
+"""Warping a face so that its landmarks lie where those of another person's face do.
+
+The warped picture's landmarks come to lie on those of a face of another side that looks alike; in
+between, the picture is stretched linearly over a triangulation. What the network is fed is thereby
+one shape for all sides, while the target keeps the shape of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+import cv2
+import numpy as np
+from fs_kernel.errors import FacesError
+from fs_kernel.types import Side
+
+from fs_feed_faces.crops import Cropper
+from fs_feed_faces.geometry import landmarks_in_crop
+from fs_feed_faces.progress import told
+from fs_feed_faces.source import FaceSet
+
+#: How many faces of another side count as alike.
+_ALIKE = 10
+#: Spread of the noise on the landmarks, as a share of the picture's edge.
+_NOISE = 2 / 256
+#: The first of 68 landmarks that is no point of the jaw.
+_INNER = 17
+#: Corners and middles of the edges: points of a picture that stay where they are.
+_ANCHORS = np.array([[x, y] for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)])
+#: Distances that are in memory at once.
+_AT_ONCE = 2**23
+
+
+@attrs.frozen(eq=False)
+class Matches:
+    """The landmarks of one side's faces, and of faces of the other sides that look alike.
+
+    Attributes:
+        points: ``(n, 68, 2)`` in shares of the crop's edge.
+        others: the same of each other side, ``(m, 68, 2)``.
+        nearest: per other side ``(n, k)``, the faces of it that are nearest to each face.
+    """
+
+    points: np.ndarray
+    others: Sequence[np.ndarray]
+    nearest: Sequence[np.ndarray]
+
+    def draw(
+        self, index: int, size: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A face's landmarks, and where they shall go: those of a match, with a little noise.
+
+        Args:
+            index: of the face.
+            size: edge of the picture.
+            random: where the choice comes from; each other side is as likely as any.
+
+        Returns:
+            Twice ``(68, 2)`` in pixels.
+        """
+        side = random.integers(len(self.others))
+        nearest = self.nearest[side][index]
+        match = self.others[side][nearest[random.integers(len(nearest))]]
+        match = match + random.normal(0, _NOISE, match.shape)
+        return self.points[index] * size - 0.5, match * size - 0.5
+
+
+def landmark_shares(faces: FaceSet, cropper: Cropper) -> np.ndarray:
+    """The landmarks of a side's faces, ``(n, 68, 2)`` float32 in shares of the crop's edge.
+
+    Raises:
+        FacesError: a face has no 68 landmarks; it names such files.
+    """
+    lacking = [
+        file.path.name
+        for file in faces.files
+        if file.alignment is None or len(file.alignment.landmarks) != 68
+    ]
+    if lacking:
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        raise FacesError(
+            f"augmentation.warp_to_landmarks needs faces with 68 landmarks; {len(lacking)} of "
+            f"{len(faces.files)} in {faces.folder} have none or others "
+            f"({', '.join(lacking[:5])}{more}); take them out, or set "
+            "augmentation.warp_to_landmarks=false"
+        )
+    shares = np.empty((len(faces.files), 68, 2), np.float32)
+    for share, file in zip(shares, faces.files, strict=True):
+        assert file.alignment is not None
+        share[:] = landmarks_in_crop(file.alignment, file.height, cropper.box(file), 1) + 0.5
+    return shares
+
+
+def find_matches(points: Mapping[Side, np.ndarray]) -> dict[Side, Matches]:
+    """Who looks like whom.
+
+    Args:
+        points: per side ``(n, 68, 2)``; with one side alone its faces match each other.
+    """
+    found = {}
+    for side, own in points.items():
+        others = [points[other] for other in points if other != side] or [own]
+        found[side] = Matches(own, others, [nearest(own, other, _ALIKE) for other in others])
+    return found
+
+
+def nearest(own: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
+    """For each row of ``own`` the ``count`` nearest of ``other`` (all, if there are fewer).
+
+    Args:
+        own: ``(n, 68, 2)``.
+        other: ``(m, 68, 2)``.
+        count: how many.
+
+    Returns:
+        ``(n, min(count, m))`` int32 indices of ``other``, the nearest first.
+    """
+    count = min(count, len(other))
+    middle = other.mean(axis=0)
+    rows, columns = ((points - middle).reshape(len(points), -1) for points in (own, other))
+    squares = (columns**2).sum(axis=1)
+
+    def chunks() -> Iterator[np.ndarray]:
+        step = max(1, _AT_ONCE // len(other))
+        for start in range(0, len(rows), step):
+            # Without the square of the row itself, which changes no order.
+            distances = squares - 2 * rows[start : start + step] @ columns.T
+            least = np.argpartition(distances, count - 1, axis=1)[:, :count]
+            order = np.take_along_axis(distances, least, axis=1).argsort(axis=1)
+            yield from np.take_along_axis(least, order, axis=1).astype(np.int32)
+
+    return np.stack(list(told(chunks(), len(rows), "landmarks: compared {} of {} faces")))
+
+
+def maps(size: int, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of the warped picture comes from, x and y, each ``(size, size)`` float32.
+
+    The picture's corners and the middles of its edges stay where they are. Points that lie outside
+    the picture, and points of the jaw within the rest of the face, as in profile, are left out, in
+    the source or in the target.
+
+    Args:
+        size: edge of the picture.
+        source: ``(68, 2)`` landmarks of the picture in pixels.
+        target: ``(68, 2)`` where they shall be.
+    """
+    kept = _usable(source, size) & _usable(target, size)
+    anchors = _ANCHORS * (size - 1)
+    there = np.concatenate([target[kept], anchors]).astype(np.float32)
+    here = np.concatenate([source[kept], anchors])
+    triangles = triangulate(there, size)
+    corners = np.concatenate([there[triangles], np.ones((*triangles.shape, 1))], axis=2)
+    # Each triangle's affine map; that of pixels in no triangle is the identity.
+    affine = np.linalg.solve(corners, here[triangles]).transpose(2, 1, 0)
+    affine = np.concatenate([affine, np.eye(2, 3)[..., None]], axis=2).astype(np.float32)
+    # Far quicker than indexing.
+    found = np.take(affine, _paint(size, there[triangles]), axis=2, mode="clip")
+    line = np.arange(size, dtype=np.float32)
+    x, y = (np.clip(a * line + b * line[:, None] + c, 0, size - 1) for a, b, c in found)
+    return x, y
+
+
+def triangulate(points: np.ndarray, size: int) -> np.ndarray:
+    """The Delaunay triangles of points of a picture, without such as have hardly an area.
+
+    Args:
+        points: ``(n, 2)`` float32 within the picture; two may coincide.
+        size: edge of the picture.
+
+    Returns:
+        ``(m, 3)`` indices of points, triangles in rising order of their area.
+    """
+    # Points beyond the rectangle stand in for infinity: the further off, the fewer flat triangles
+    # at the border are lost to them.
+    division = cv2.Subdiv2D((-8 * size, -8 * size, 17 * size, 17 * size))
+    division.insert(points.tolist())
+    corners = division.getTriangleList().reshape(-1, 2)
+    known, first = np.unique(_key(points), return_index=True)
+    triangles = first[np.searchsorted(known, _key(corners))].reshape(-1, 3)
+    a, b, c = points.astype(np.float64)[triangles].transpose(1, 2, 0)
+    areas = np.abs((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) / 2
+    order = areas.argsort(kind="stable")
+    return triangles[order[areas[order] > 1e-3]]
+
+
+def _key(points: np.ndarray) -> np.ndarray:
+    """One number per point ``(n, 2)`` float32, the same for the same point."""
+    return np.ascontiguousarray(points + 0.0, np.float32).view(np.int64)[:, 0]
+
+
+def _usable(points: np.ndarray, size: int) -> np.ndarray:
+    inside = ((points > 0) & (points < size - 1)).all(axis=1)
+    hull = cv2.convexHull(points[_INNER:].astype(np.float32))
+    for number, (x, y) in enumerate(points[:_INNER].tolist()):
+        inside[number] &= cv2.pointPolygonTest(hull, (x, y), False) < 0
+    return inside
+
+
+def _paint(size: int, triangles: np.ndarray) -> np.ndarray:
+    """Which triangle each pixel lies in, ``(size, size)`` int32; their count where in none."""
+    numbers = np.full((size, size), len(triangles), np.int32)
+    fixed = np.rint(triangles * 16).astype(np.int32)
+    # A pixel on an edge is painted by both sides; larger triangles come later and win.
+    for number, corners in enumerate(fixed):
+        cv2.fillConvexPoly(numbers, corners, number, cv2.LINE_8, 4)
+    return numbers
