@@ -52,15 +52,16 @@ def rate(metrics: Metrics) -> str:
 
 
 def start(info: RunInfo) -> list[str]:
-    """What is about to be trained, on what, from where to where."""
+    """What is about to be trained, on what, from where to where, and the disk it will take."""
     faces = ", ".join(f"{side} {info.face_counts[side]}" for side in info.sides)
     steps = f"steps {info.start_step} to {info.target_steps}"
     if info.start_step > 0:
         steps = f"resumed: {steps}, session {info.session}"
+    disk = f"; checkpoints will take up to {size(info.disk_bytes)}" if info.disk_bytes else ""
     return [
         f"model {info.model}, {info.parameters:,} parameters, on {info.device} ({info.precision})",
         f"faces {faces}; batch {info.batch_size} per side",
-        f"folder {info.model_dir}",
+        f"folder {info.model_dir}" + disk,
         steps,
     ]
 
@@ -73,7 +74,8 @@ def progress(metrics: Metrics, target: int, remaining: float) -> str:
 
 def saved(save: Saved) -> str:
     """One line about a finished save."""
-    line = f"saved step {save.step}: {size(save.bytes)} in {save.seconds:.1f} s"
+    what = "saved snapshot of" if save.snapshot else "saved"
+    line = f"{what} step {save.step}: {size(save.bytes)} in {save.seconds:.1f} s"
     if save.average_loss is not None:
         line += f", average loss {number(save.average_loss)}"
     return line

@@ -84,6 +84,10 @@ class LiveConsole:
         """Pass a warning on."""
         self._say(f"warning: {message}", style="yellow")
 
+    def on_note(self, message: str) -> None:
+        """Pass on what happened."""
+        self._say(message)
+
     def on_finish(self, outcome: Finished) -> None:
         """Leave the last state of the bar standing and say how it ended."""
         self._live.stop()

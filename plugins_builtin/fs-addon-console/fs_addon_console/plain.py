@@ -57,6 +57,10 @@ class PlainConsole:
         """Pass a warning on."""
         self._write(f"warning: {message}")
 
+    def on_note(self, message: str) -> None:
+        """Pass on what happened."""
+        self._write(message)
+
     def on_finish(self, outcome: Finished) -> None:
         """Write the last losses, unless they were, and how it ended."""
         last = self._metrics

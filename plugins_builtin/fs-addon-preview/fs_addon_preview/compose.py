@@ -7,7 +7,7 @@ is cut into blocks side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 import numpy as np
@@ -76,18 +76,25 @@ class Grid:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the whole sheet."""
+        """Width and height of the whole sheet; even, as films want them."""
         width = self.left(self.blocks - 1, len(self.columns) - 1) + self.cell[0] + MARGIN
-        return width, self.top(self.rows) - GAP + self.header
+        height = self.top(self.rows) - GAP + self.header
+        return width + width % 2, height + height % 2
 
 
-def compose(preview: Preview, title: str, style: Style) -> np.ndarray:
+def compose(
+    preview: Preview,
+    title: str,
+    style: Style,
+    below: Callable[[int], np.ndarray] | None = None,
+) -> np.ndarray:
     """Draw a preview.
 
     Args:
         preview: with any number of sides, each with any number of faces.
         title: words at the top.
         style: how to draw.
+        below: draws what stands between the faces and the last line, given the sheet's width.
 
     Returns:
         ``(height, width, 3)`` uint8 BGR.
@@ -108,7 +115,10 @@ def compose(preview: Preview, title: str, style: Style) -> np.ndarray:
                 picture = draw_cell(cell, grid.cell, style.mask_color, style.mask_opacity)
                 top = grid.top(row)
                 sheet[top : top + grid.cell[1], left : left + grid.cell[0]] = picture
-    return sheet
+    if below is None:
+        return sheet
+    faces, footer = np.split(sheet, [height - grid.header])
+    return np.concatenate([faces, below(width), footer])
 
 
 def plan(preview: Preview, images: int) -> Grid:

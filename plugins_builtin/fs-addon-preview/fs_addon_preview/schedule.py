@@ -12,38 +12,42 @@ class Schedule:
     """When to ask for a preview, after the one of the first step.
 
     With an interval: every so many steps or seconds. Without: at every full minute of the first
-    ten (a missed minute is not made up for), then at every save.
+    ten (a missed minute is not made up for), then at every save. The interval may be another one
+    at each call.
 
     Args:
-        interval: the pace the user chose, or neither steps nor seconds for the usual one.
         step: steps done before the session.
         clock: seconds, never going back.
     """
 
     MINUTES = 10
 
-    def __init__(
-        self, interval: Interval, step: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._interval = interval
-        self._automatic = interval == Interval()
+    def __init__(self, step: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
         self._minute = 0
         self._last = (step, self._started)
 
-    def due(self, step: int) -> bool:
-        """Whether to ask now that ``step`` is done; the answer counts as having asked."""
+    def due(self, step: int, interval: Interval) -> bool:
+        """Whether to ask now that ``step`` is done; the answer counts as having asked.
+
+        Args:
+            step: steps done.
+            interval: the pace the user chose, or neither steps nor seconds for the usual one.
+        """
         now = self._clock()
-        if self._automatic:
+        if interval == Interval():
             minute = min(int((now - self._started) // 60), self.MINUTES)
             due, self._minute = minute > self._minute, minute
-            return due
-        due = self._interval.due(step - self._last[0], now - self._last[1])
+        else:
+            # After a roll-back the steps begin again below the last one.
+            since = min(self._last[0], step)
+            due = interval.due(step - since, now - self._last[1])
+            self._last = (since, self._last[1])
         if due:
             self._last = (step, now)
         return due
 
-    def due_at_save(self) -> bool:
+    def due_at_save(self, interval: Interval) -> bool:
         """Whether to ask now that a save is done."""
-        return self._automatic and self._clock() - self._started >= 60 * self.MINUTES
+        return interval == Interval() and self._clock() - self._started >= 60 * self.MINUTES

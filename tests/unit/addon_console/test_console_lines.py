@@ -63,6 +63,12 @@ def test_start_lines_say_what_is_trained(make_info):
     assert "resumed" not in text
 
 
+def test_start_lines_say_what_disk_the_checkpoints_will_take_if_it_is_known(make_info):
+    text = "\n".join(lines.start(make_info(disk_bytes=2_512_000_000)))
+    assert "; checkpoints will take up to 2.5 GB" in text
+    assert "checkpoints" not in "\n".join(lines.start(make_info()))
+
+
 def test_start_lines_of_a_resumed_run(make_info):
     text = lines.start(make_info(start_step=4000, session=3))[-1]
     assert text == "resumed: steps 4000 to 10000, session 3"
@@ -85,6 +91,11 @@ def test_finish_leaves_the_error_to_the_command_line():
 def test_saved_with_and_without_an_average():
     assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None)) == "saved step 5: 1.0 kB in 0.2 s"
     assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, 0.5)).endswith("average loss 0.5000")
+
+
+def test_a_snapshot_is_called_one():
+    line = lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None, snapshot=True))
+    assert line == "saved snapshot of step 5: 1.0 kB in 0.2 s"
 
 
 class TestPace:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fs_addon_preview.files import SheetFolder, encode_png, surplus
+from fs_addon_preview.files import PictureFolder, encode_png, surplus
 
 
 def sheet(value: int) -> np.ndarray:
@@ -42,9 +42,9 @@ def test_png_says_that_it_is_synthetic_and_decodes_to_the_same_pixels():
 
 
 def test_writes_the_newest_and_the_history(tmp_path):
-    folder = SheetFolder(tmp_path / "model" / "previews", keep=5)
-    folder.write(sheet(1), 1, "one")
-    folder.write(sheet(2), 1234, "two")
+    folder = PictureFolder(tmp_path / "model" / "previews")
+    folder.write_sheet(sheet(1), 1, "one", keep=5)
+    folder.write_sheet(sheet(2), 1234, "two", keep=5)
     names = sorted(p.name for p in (tmp_path / "model" / "previews").iterdir())
     assert names == ["latest.png", "step_00000001.png", "step_00001234.png"]
     latest = cv2.imread(str(tmp_path / "model" / "previews" / "latest.png"))
@@ -53,18 +53,18 @@ def test_writes_the_newest_and_the_history(tmp_path):
 
 def test_only_so_many_are_kept_and_other_files_are_left_alone(tmp_path):
     (tmp_path / "step_by_step.png").write_bytes(b"mine")
-    folder = SheetFolder(tmp_path, keep=3)
+    folder = PictureFolder(tmp_path)
     for step in range(1, 31):
-        folder.write(sheet(step), step, "x")
+        folder.write_sheet(sheet(step), step, "x", keep=3)
     names = sorted(p.name for p in tmp_path.iterdir())
     assert len(names) == 5
     assert {"latest.png", "step_by_step.png", "step_00000001.png", "step_00000030.png"} < set(names)
 
 
 def test_keep_nothing_leaves_the_newest_only(tmp_path):
-    folder = SheetFolder(tmp_path, keep=0)
-    folder.write(sheet(1), 1, "x")
-    folder.write(sheet(2), 2, "x")
+    folder = PictureFolder(tmp_path)
+    folder.write_sheet(sheet(1), 1, "x", keep=0)
+    folder.write_sheet(sheet(2), 2, "x", keep=0)
     assert [p.name for p in tmp_path.iterdir()] == ["latest.png"]
 
 
@@ -97,8 +97,8 @@ def test_history_stays_spread_over_the_whole_training():
 
 
 def test_a_full_disk_keeps_the_old_sheet_and_leaves_nothing_half_done(tmp_path, monkeypatch):
-    folder = SheetFolder(tmp_path, keep=5)
-    folder.write(sheet(1), 1, "x")
+    folder = PictureFolder(tmp_path)
+    folder.write_sheet(sheet(1), 1, "x", keep=5)
     before = (tmp_path / "latest.png").read_bytes()
     write = Path.write_bytes
 
@@ -108,14 +108,14 @@ def test_a_full_disk_keeps_the_old_sheet_and_leaves_nothing_half_done(tmp_path, 
 
     monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="No space left"):
-        folder.write(sheet(2), 2, "x")
+        folder.write_sheet(sheet(2), 2, "x", keep=5)
     assert (tmp_path / "latest.png").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["latest.png", "step_00000001.png"]
 
 
 def test_a_viewer_that_holds_the_newest_open_costs_only_that_update(tmp_path, monkeypatch, caplog):
-    folder = SheetFolder(tmp_path, keep=5)
-    folder.write(sheet(1), 1, "x")
+    folder = PictureFolder(tmp_path)
+    folder.write_sheet(sheet(1), 1, "x", keep=5)
     replace = Path.replace
 
     def held(self: Path, target: Path) -> Path:
@@ -125,9 +125,29 @@ def test_a_viewer_that_holds_the_newest_open_costs_only_that_update(tmp_path, mo
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", held)
-        folder.write(sheet(2), 2, "x")
+        folder.write_sheet(sheet(2), 2, "x", keep=5)
     assert "latest.png is not updated" in caplog.text
     assert (cv2.imread(str(tmp_path / "latest.png")) == 1).all()
     assert (cv2.imread(str(tmp_path / "step_00000002.png")) == 2).all()
-    folder.write(sheet(3), 3, "x")
+    folder.write_sheet(sheet(3), 3, "x", keep=5)
     assert (cv2.imread(str(tmp_path / "latest.png")) == 3).all()
+
+
+def test_the_picture_of_the_first_batch_has_one_name(tmp_path):
+    folder = PictureFolder(tmp_path / "previews")
+    folder.write_batch(sheet(1), "one")
+    folder.write_batch(sheet(2), "two")
+    (path,) = (tmp_path / "previews").iterdir()
+    assert path.name == "batch_0.png"
+    assert (cv2.imread(str(path)) == 2).all()
+    assert b"Description\0two" in path.read_bytes()
+
+
+def test_frames_stand_in_the_order_of_their_steps(tmp_path):
+    folder = PictureFolder(tmp_path)
+    for step in (9, 10, 1_000_000, 200):
+        folder.write_frame(sheet(step % 256), step)
+    names = sorted(p.name for p in (tmp_path / "timelapse").iterdir())
+    assert names == ["00000009.jpg", "00000010.jpg", "00000200.jpg", "01000000.jpg"]
+    middle = cv2.imread(str(tmp_path / "timelapse" / "00000200.jpg"))
+    assert np.abs(middle.astype(int) - 200).max() <= 2
