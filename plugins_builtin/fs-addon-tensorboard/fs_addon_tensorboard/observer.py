@@ -73,13 +73,15 @@ def scalars_of(metrics: Metrics) -> dict[str, float]:
     """A reading as scalars by tag.
 
     ``loss/total``, ``loss/a`` per side; ``loss_a/face_64/ssim`` per part, as it enters the side's
-    total; ``learning_rate`` if the trainer says it; ``speed/images_per_second`` and
+    total, and ``unweighted_a/face_64/ssim`` without its weight; ``learning_rate`` if the trainer says it; ``speed/images_per_second`` and
     ``speed/step_seconds``.
     """
     values = {"loss/total": sum(metrics.losses.values())}
     values |= {f"loss/{side}": value for side, value in metrics.losses.items()}
     for side, parts in metrics.parts.items():
         values |= {f"loss_{side}/{name}": value for name, value in parts.items()}
+    for side, parts in metrics.unweighted.items():
+        values |= {f"unweighted_{side}/{name}": value for name, value in parts.items()}
     if metrics.learning_rate is not None:
         values["learning_rate"] = metrics.learning_rate
     values["speed/images_per_second"] = metrics.images_per_second
