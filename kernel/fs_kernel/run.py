@@ -84,9 +84,10 @@ def begin(request: Request) -> TrainingRun:
         FsError: of the kind that fits what is wrong.
     """
     found = settle_batch_size(request)
-    parts = assemble(request)
-    parts.warnings += [] if found is None else [found]
-    return TrainingRun(parts)
+    run = TrainingRun(assemble(request))
+    if found is not None:
+        run.note(found)
+    return run
 
 
 def open_model(
