@@ -32,9 +32,6 @@ from fs_kernel.types import Network, Side
 if TYPE_CHECKING:
     import torch
 
-#: How a user names a plugin of a kind; others by their option in [training].
-_GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
-
 
 @attrs.define
 class Request:
@@ -136,7 +133,7 @@ def _choose(
     unnamed = provenance.unnamed(names)
     model = request.model
     if model is None:
-        model = _remembered(state, request.model_dir) if state else "original"
+        model = provenance.remembered_model(state, request.model_dir) if state else "original"
     wanted: list[tuple[str, Any]] = [
         ("models", model),
         ("trainers", request.objects.get("trainers", training.trainer)),
@@ -145,16 +142,13 @@ def _choose(
     ]
 
     def take(kind: str, reference: Any) -> Chosen:
-        if reference not in unnamed:
+        if not isinstance(reference, str) or reference not in unnamed:
             return load(kind, reference)
         before = state.plugins if state else {}
-        give = _GIVE.get(kind, f"--set training.{kind[:-1]}={{}}")
-        raise provenance.not_named(kind, reference, before, request.model_dir, give)
+        raise provenance.not_named(kind, reference, before, request.model_dir)
 
     chosen = [take(*item) for item in wanted if kinds is None or item[0] in kinds]
-    if state is not None and _is_copy_of_its_file(chosen[0], state):
-        chosen[0].name = state.model
-    if state is not None and not _is_its_model(chosen[0], state):
+    if state is not None and not provenance.is_model_of(chosen[0], state):
         raise ModelFolderError(
             f"{request.model_dir} holds a '{state.model}' model, not '{chosen[0].name}'; "
             "leave -t out, or choose another folder"
@@ -178,30 +172,6 @@ def _names_only(layer: Layer) -> Layer:
     given = layer.values.get("training", {})
     names = {key: given[key] for key in ("trainer", "feed", "executor", "addons") if key in given}
     return attrs.evolve(layer, values={"training": names})
-
-
-def _remembered(state: ModelState, folder: Path) -> str:
-    """The name of the model plugin; a local file is never run because a model folder says so."""
-    was = state.plugins.get("models", {})
-    if was.get("distribution") is None:
-        if "reference" in was:
-            give = _GIVE["models"]
-            raise provenance.not_named("models", state.model, state.plugins, folder, give)
-        raise PluginError(
-            f"{folder} was made with a local plugin, '{state.model}'; name it with -t", state.model
-        )
-    return state.model
-
-
-def _is_copy_of_its_file(item: Chosen, state: ModelState) -> bool:
-    was = state.plugins.get("models", {})
-    return item.source is not None and item.source.sha256 == was.get("sha256")
-
-
-def _is_its_model(item: Chosen, state: ModelState) -> bool:
-    """Whether a model plugin is the one of a folder, or the package made of its local file."""
-    was_file = "reference" in state.plugins.get("models", {})
-    return item.name == state.model or (was_file and item.found is not None)
 
 
 def _missing(addon: Any) -> bool:
@@ -228,6 +198,7 @@ def _resolve(
     except ConfigError:
         before = config
     facade.config = config
+    facade.check_options()
     lines += provenance.changes(remembered, chosen, request.model_dir)
     return Assembled(
         request,

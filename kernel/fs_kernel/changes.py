@@ -40,17 +40,7 @@ class Changes:
         Raises:
             ConfigError: it cannot be made.
         """
-        section, _, key = name.rpartition(".")
-        annotation, info = find_option(self._parts.config, name)
-        if not info.live:
-            raise ConfigError(f"{name} cannot change while training; stop, and resume with --set")
-        if not bounded:
-            info = attrs.evolve(info, minimum=None, maximum=None)
-        try:
-            checked = check(value, annotation, info)
-            attrs.evolve(self._parts.config[section], **{key: checked})
-        except (ConfigError, ValueError) as error:
-            raise ConfigError(f"{name}: {error}") from None
+        checked = check_change(self._parts.config, name, value, bounded)
         with self._lock:
             self._changes.append(_Change(name, checked, at_step or 0))
 
@@ -87,6 +77,32 @@ class Changes:
                     change.applied = False
                     undone.append(change.name)
         return undone
+
+
+def check_change(config: Config, name: str, value: Any, bounded: bool = True) -> Any:
+    """What an option would be changed to while training.
+
+    Args:
+        config: the run's options.
+        name: "section.option".
+        value: as a user would write it.
+        bounded: whether the option's range holds.
+
+    Raises:
+        ConfigError: there is no such option, it is not live, or the value does not fit.
+    """
+    section, _, key = name.rpartition(".")
+    annotation, info = find_option(config, name)
+    if not info.live:
+        raise ConfigError(f"{name} cannot change while training; stop, and resume with --set")
+    if not bounded:
+        info = attrs.evolve(info, minimum=None, maximum=None)
+    try:
+        checked = check(value, annotation, info)
+        attrs.evolve(config[section], **{key: checked})
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return checked
 
 
 def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:

@@ -180,6 +180,12 @@ class Checkpoints:
             return name
         raise ModelFolderError(f"{self.model_dir}: no generation is whole: {'; '.join(problems)}")
 
+    def older_than(self, name: str) -> str:
+        """The newest whole generation that was written before ``name``, or ``name`` if none was."""
+        names = self._newest_first()
+        older = names[names.index(name) + 1 :] if name in names else []
+        return next((other for other in older if self.problem(other) is None), name)
+
     def require_unchanged(self) -> None:
         """Hold the folder against what `choose` saw: another run may have ended meanwhile.
 
@@ -205,7 +211,8 @@ class Checkpoints:
 
     def read_state(self, name: str) -> dict[str, Any]:
         """A generation's ``state.json``."""
-        return self._json(name, "state.json")
+        state: dict[str, Any] = self._json(name, "state.json")
+        return state
 
     def _json(self, name: str, file: str) -> Any:
         try:
@@ -214,9 +221,11 @@ class Checkpoints:
             raise ModelFolderError(f"generation {name} lacks {file}") from None
 
     def config_path(self, name: str) -> Path:
+        """Where a generation's options are."""
         return self._folder / name / "config.toml"
 
     def network_path(self, name: str) -> Path:
+        """Where a generation's graph is."""
         return self._folder / name / "network.json"
 
     def read_weights(self, name: str) -> dict[str, Any]:

@@ -46,10 +46,10 @@ class Config(Mapping[str, Any]):
         """Only the named sections."""
         return Config({name: self._sections[name] for name in sections}, self.origins)
 
-    def changed(self, section: str, option: str, value: Any) -> Config:
+    def changed(self, section: str, option: str, value: Any, origin: str) -> Config:
         """A copy in which one option has another value, unchecked."""
         values = attrs.evolve(self._sections[section], **{option: value})
-        origins = {**self.origins, f"{section}.{option}": "changed while training"}
+        origins = {**self.origins, f"{section}.{option}": origin}
         return Config({**self._sections, section: values}, origins)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:

@@ -36,23 +36,28 @@ KINDS = {
 class Found:
     """One installed plugin: an entry point and the distribution it came with."""
 
-    def __init__(self, kind: str, name: str, value: str, dist: Any):
+    def __init__(self, kind: str, name: str, value: str, dist: Any, metadata: Any):
         self.kind = kind
         self.name = name
         self.value = value
         self._dist = dist
+        # Read once: parsing it takes longer than all the rest of a scan.
+        self._metadata = metadata
 
     @cached_property
     def distribution(self) -> str:
-        return self._dist.metadata.get("Name") or "unknown"
+        """Name of the distribution."""
+        return self._metadata.get("Name") or "unknown"
 
     @cached_property
     def version(self) -> str:
-        return self._dist.metadata.get("Version") or "unknown"
+        """Version of the distribution."""
+        return self._metadata.get("Version") or "unknown"
 
     @cached_property
     def summary(self) -> str:
-        return self._dist.metadata.get("Summary") or ""
+        """The distribution's one line about itself."""
+        return self._metadata.get("Summary") or ""
 
     @cached_property
     def api(self) -> int | None:
@@ -62,6 +67,7 @@ class Found:
 
     @cached_property
     def editable(self) -> bool:
+        """Whether it is installed from a source tree."""
         try:
             url = json.loads(self._dist.read_text("direct_url.json") or "{}")
             return bool(url.get("dir_info", {}).get("editable"))
@@ -71,10 +77,18 @@ class Found:
     @cached_property
     def issues_url(self) -> str | None:
         """Where to report a failure, from the distribution's project URLs."""
-        for line in self._dist.metadata.get_all("Project-URL") or []:
+        return self._url(r"issue|bug|tracker")
+
+    @cached_property
+    def docs_url(self) -> str | None:
+        """Where to read about it, from the distribution's project URLs."""
+        return self._url(r"doc") or self._url(r"home|source|repository")
+
+    def _url(self, labels: str) -> str | None:
+        for line in self._metadata.get_all("Project-URL") or []:
             label, _, url = line.partition(",")
-            if re.search(r"issue|bug|tracker", label, re.IGNORECASE):
-                return url.strip()
+            if re.search(labels, label, re.IGNORECASE):
+                return str(url.strip())
         return None
 
     def __str__(self) -> str:
@@ -95,7 +109,8 @@ def _scan() -> tuple[Found, ...]:
             if not text or GROUP not in text:
                 continue
             # The first of two copies on the path is the one Python would import.
-            name = re.sub(r"[-_.]+", "-", dist.metadata.get("Name") or "").lower()
+            metadata = dist.metadata
+            name = re.sub(r"[-_.]+", "-", metadata.get("Name") or "").lower()
             if not name or name in seen:
                 continue
             seen.add(name)
@@ -103,7 +118,7 @@ def _scan() -> tuple[Found, ...]:
         except Exception:
             continue
         found.extend(
-            Found(point.group[len(GROUP) :], point.name, point.value, dist)
+            Found(point.group[len(GROUP) :], point.name, point.value, dist, metadata)
             for point in points
             if point.group.startswith(GROUP) and point.group[len(GROUP) :] in KINDS
         )
@@ -122,9 +137,19 @@ def refresh() -> None:
 
 def published(kind: str, name: str) -> str | None:
     """The distribution under which this project publishes a plugin, from ``index.json``."""
-    index = json.loads(Path(__file__).with_name("index.json").read_bytes())
-    package: str | None = index.get(kind, {}).get(name)
+    package: str | None = _index().get(kind, {}).get(name)
     return package
+
+
+def formats() -> dict[str, str]:
+    """Name patterns of other programs' model files, with the command that adopts each."""
+    return dict(_index()["formats"])
+
+
+def _index() -> dict[str, dict[str, str]]:
+    index: dict[str, dict[str, str]]
+    index = json.loads(Path(__file__).with_name("index.json").read_bytes())
+    return index
 
 
 def find(kind: str, name: str) -> Found:

@@ -3,6 +3,7 @@
 ::
 
     assemble            plugins are loaded            config_defaults, migrate_options
+                        options are settled           check_options
     network             new                           network_spec, build_model
                         or from the checkpoint        custom_objects, adapt_model
                         frozen, weights loaded        freeze_layers, load_layers
@@ -25,6 +26,7 @@ Everything up to "trainer" happens before anything in the model folder is touche
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -73,6 +75,7 @@ class TrainingRun:
         self._preview_count = self._preview_step = self._snapshot_step = self._rollbacks = 0
         self._began = self._tried_at = self._read_at = time.monotonic()
         self._average: float | None = None
+        self._returned_to: str | None = None
         self._final = False
         self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last = True
@@ -195,7 +198,7 @@ class TrainingRun:
         made, refused = self._stepper.change_options(begun)
         for name, value in made:
             self._event("option", name=name, value=plain(value))
-            line = f"from step {self.step + 1} on: {name} = {plain(value)}"
+            line = f"from step {self.step + 1} on: {name} = {json.dumps(plain(value))}"
             self._observers.tell("on_note", line)
         if refused is not None:
             self.warn(refused)
@@ -242,7 +245,10 @@ class TrainingRun:
                 f"{line}; nothing was saved since. "
                 "Resume from the last checkpoint with a lower learning rate",
             ) from error
-        name = self.session.parts.checkpoints.choose(self.warn)
+        # What follows a checkpoint may be bad because the checkpoint is.
+        checkpoints, last = self.session.parts.checkpoints, self._returned_to
+        name = checkpoints.choose(self.warn) if last is None else checkpoints.older_than(last)
+        self._returned_to = name
         for note in self._stepper.return_to(name):
             self.warn(note)
         self._saved_step = self._tried_step = self._read_step = self.step
@@ -390,6 +396,7 @@ class TrainingRun:
             made.snapshot,
         )
         self._saved_step, self._saved_last = made.step, self._final
+        self._returned_to = None
         facts = attrs.asdict(saved)
         self._events.write("saved", facts.pop("step"), **facts)
         self._observers.tell("on_checkpoint", saved)

@@ -1,8 +1,9 @@
 """The run's own records: ``logs/events.jsonl``, ``logs/run.json`` and ``logs/errors.log``.
 
 ``events.jsonl`` has one JSON object per line with at least ``v`` (schema version), ``event``
-(started, metrics, preview, saved, save_failed, warning, finished), ``time`` (Unix seconds) and
-``step``. It is rotated by size. A disk that cannot take an event never stops a run.
+(started, metrics, preview, saved, save_failed, option, note, warning, rolled_back, finished),
+``time`` (Unix seconds) and ``step``. It is rotated by size. A disk that cannot take an event never
+stops a run.
 """
 
 from __future__ import annotations

@@ -99,7 +99,10 @@ def _inspect_class(node: dict[str, Any], custom: Mapping[str, type], source: str
     if name in _STRUCTURE:
         return
     if name in custom:
-        fits = module in (None, custom[name].__module__) and registered in (None, name)
+        # Keras takes the class from `custom` by its registered name; where a plugin keeps it may
+        # have changed with its version.
+        own = registered is None and module in (None, custom[name].__module__)
+        fits = own or (registered == name and isinstance(module, str | None))
     else:
         keras_home = module is None or module == "keras" or str(module).startswith("keras.")
         fits = name in _ALLOWED and keras_home and registered in (None, name)

@@ -96,6 +96,12 @@ class ModelHooks:
     def network_spec(self, config: Config) -> NetworkSpec:
         """Input shapes (pixels) per side and colour order, before anything is built.
 
+        Args:
+            config: the plugin's sections.
+
+        Returns:
+            Shapes in the order of the sides, which is that of the model's inputs.
+
         Raises:
             ConfigError: the options cannot make a network; say which ones clash.
         """
@@ -122,7 +128,7 @@ class ModelHooks:
         Args:
             network: from the checkpoint's graph; its weights are not yet set.
             before: the plugin's sections as the checkpoint holds them.
-            after: as they are now.
+            after: the plugin's sections as they are now.
 
         Returns:
             A new network whose weights have the same names and shapes, or None for no change.
@@ -130,17 +136,39 @@ class ModelHooks:
 
     @hookspec(firstresult=True)
     def freeze_layers(self, network: Network, config: Config) -> list[str]:
-        """Names of the sub-models that ``--freeze-weights`` freezes, a fresh list."""
+        """Names of the sub-models that ``--freeze-weights`` freezes. Default: none.
+
+        Args:
+            network: new, or from the checkpoint's graph; its weights may not be set yet.
+            config: the plugin's sections.
+
+        Returns:
+            A fresh list; every name is that of a model nested in ``network.model``.
+        """
 
     @hookspec(firstresult=True)
     def load_layers(self, network: Network, config: Config) -> list[str]:
-        """Names of the sub-models that ``--load-weights`` fills, a fresh list."""
+        """Names of the sub-models that ``--load-weights`` fills. Default: none.
+
+        Args:
+            network: the new network.
+            config: the plugin's sections.
+
+        Returns:
+            A fresh list; every name is that of a model nested in ``network.model``.
+        """
 
     @hookspec(firstresult=True)
     def build_inference(
         self, network: Network, source: Side, target: Side, config: Config
     ) -> keras.Model | None:
         """A model that turns faces of ``source`` into ``target``, sharing the network's weights.
+
+        Args:
+            network: as trained.
+            source: the side whose faces go in.
+            target: the side whose faces come out; may be ``source``.
+            config: the plugin's sections.
 
         Returns:
             A model with one input, and outputs in the order of ``network.outputs_of(target)``;
@@ -152,6 +180,9 @@ class ModelHooks:
         """Classes beyond plain Keras that the plugin's saved graphs may contain, by class name.
 
         Only these and the kernel's list of Keras classes are ever made from a file.
+
+        Returns:
+            ``{class name: class}``. Default: none.
         """
 
 
@@ -160,7 +191,14 @@ class TrainerHooks:
 
     @hookspec(firstresult=True)
     def batch_needs(self, config: Config) -> set[str]:
-        """Which masks the loss wants, out of "face", "eye", "mouth". Default: none."""
+        """Which masks the loss wants. Default: none.
+
+        Args:
+            config: the plugin's sections.
+
+        Returns:
+            Names out of "face", "eye", "mouth".
+        """
 
     @hookspec(firstresult=True)
     def get_sampler(
@@ -181,6 +219,9 @@ class TrainerHooks:
             lag: how many steps ahead the feed draws; see `fs_kernel.types.Sampler.draw`.
             facts: what the feed knows of each face; see `fs_kernel.types.FeedExtras.facts`.
             config: the plugin's sections.
+
+        Returns:
+            What the feed draws indices from.
         """
 
     @hookspec(firstresult=True)
@@ -189,6 +230,9 @@ class TrainerHooks:
 
         Called once per session, after weights are loaded and the forward pass is ready. The trainer
         owns its optimisers, any number of them, and runs the network only through ``run.forward``.
+
+        Args:
+            run: the trainer's view of the run.
 
         Returns:
             The trainer's state, handed back to every other trainer hook.
@@ -209,6 +253,9 @@ class TrainerHooks:
     @hookspec(firstresult=True)
     def trainer_state(self, state: Any) -> Tree:
         """What a checkpoint must hold so that training goes on exactly. Default: nothing.
+
+        Args:
+            state: from `start_trainer`.
 
         Returns:
             Nested dicts and lists of tensors and JSON scalars. Key what belongs to a weight by the
@@ -257,6 +304,10 @@ class FeedHooks:
         Args:
             folders: of aligned faces, per side; they exist.
             spec: what the batches must hold.
+            config: the plugin's sections.
+
+        Returns:
+            The feed, which knows its faces by now.
 
         Raises:
             FacesError: a folder is missing, empty, too small, or lacks a mask that is needed.
@@ -275,6 +326,10 @@ class FeedHooks:
             source: the folder of faces.
             shape: ``(height, width, channels)`` of the network's input.
             color_order: "bgr" or "rgb", of the pictures wanted.
+            config: the plugin's sections.
+
+        Returns:
+            Faces one by one, so that a folder of any size fits in memory.
 
         Raises:
             FacesError: the folder is missing or holds no face.
@@ -298,6 +353,7 @@ class FeedHooks:
             mask: ``(h, w)`` float32 0..1 if the network learnt one.
             color_order: "bgr" or "rgb".
             target: an existing folder.
+            config: the plugin's sections.
 
         Returns:
             The file written.
@@ -318,6 +374,9 @@ class ExecutorHooks:
             network: what is trained, or the cut of one swap direction.
             device: where inputs and weights lie.
             precision: ``training.precision``.
+
+        Returns:
+            ``forward({side: (n, h, w, c)}, training=True)``, the outputs flat and in order.
         """
 
 
@@ -325,18 +384,47 @@ class AddonHooks:
     """Whatever watches or accompanies a run. Nothing is required."""
 
     @hookspec
+    def check_options(self, config: Config, everything: Config) -> None:
+        """Refuse options that cannot work with those of the rest of the run.
+
+        Called before anything is built, also for ``fs run --dry-run``.
+
+        Args:
+            config: the plugin's sections.
+            everything: every section of the run, for those whose own options name others.
+
+        Raises:
+            ConfigError: with a line per problem.
+        """
+
+    @hookspec
     def make_observers(self, run: Run) -> list[Observer]:
-        """Observers for this run, called once before training starts."""
+        """Observers for this run, called once before training starts.
+
+        Args:
+            run: the add-on's view of the run.
+
+        Returns:
+            Objects with any of the methods of `fs_kernel.types.Observer`.
+        """
 
     @hookspec
     def before_training(self, run: Run) -> None:
-        """Last call before the first step, in the main thread. ``run.trial`` may be used here."""
+        """Last call before the first step, in the main thread. ``run.trial`` may be used here.
+
+        Args:
+            run: the add-on's view of the run.
+        """
 
     @hookspec
     def judge_metrics(self, run: Run, metrics: Metrics) -> str | None:
         """Whether what was just read back is bad, although every number is finite.
 
         Called in the main thread with each reading, and before anything is saved.
+
+        Args:
+            run: the add-on's view of the run.
+            metrics: what was read back.
 
         Returns:
             One line that says what is bad, or None.
@@ -348,6 +436,10 @@ class AddonHooks:
 
         Nothing of the bad steps has been saved. Options set here with ``run.set_option`` hold from
         the step after the roll-back on.
+
+        Args:
+            run: the add-on's view of the run.
+            report: which step, why, and what there is to go back to.
 
         Returns:
             True to go back to the last good checkpoint and train on; otherwise the run stops.

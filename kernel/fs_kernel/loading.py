@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -14,6 +17,31 @@ import attrs
 from fs_kernel import discovery
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND
+
+#: A path of a Python file, and what in it.
+_FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
+
+
+@attrs.frozen
+class Source:
+    """A plugin that is no installed one: how to name it, and the file its code is in.
+
+    Attributes:
+        given: as the user wrote it.
+        reference: what `load` takes from any working directory.
+        path: of the file, absolute.
+        code: the file's content when it was loaded.
+    """
+
+    given: str
+    reference: str
+    path: Path
+    code: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the code."""
+        return hashlib.sha256(self.code).hexdigest()
 
 
 @attrs.define
@@ -25,18 +53,26 @@ class Chosen:
     plugin: Any
     found: discovery.Found | None = None
     sections: tuple[str, ...] = ()
+    source: Source | None = None
 
     def __str__(self) -> str:
         return str(self.found) if self.found else f"{discovery.KINDS[self.kind]} '{self.name}'"
 
     def identity(self) -> dict[str, Any]:
-        """Name, distribution and version, for checkpoints and ``run.json``."""
-        return {
+        """Name, distribution and version, for checkpoints and ``run.json``.
+
+        A plugin by file or reference also has how it was and can be named, and its file's SHA-256.
+        """
+        facts = {
             "name": self.name,
             "distribution": self.found.distribution if self.found else None,
             "version": self.found.version if self.found else None,
             "api": self.found.api if self.found else API_VERSION,
         }
+        if self.source is not None:
+            given, reference = self.source.given, self.source.reference
+            facts |= {"given": given, "reference": reference, "sha256": self.source.sha256}
+        return facts
 
 
 def blame(chosen: Chosen, what: str, error: BaseException) -> PluginError:
@@ -50,22 +86,64 @@ def blame(chosen: Chosen, what: str, error: BaseException) -> PluginError:
     return PluginError(f"{chosen} failed in {what}: {reason}{where}", chosen.name)
 
 
-def _import(value: str) -> Any:
+def is_local(reference: Any) -> bool:
+    """Whether `load` would take this for code to import, not for the name of a plugin."""
+    return isinstance(reference, str | Path) and any(mark in str(reference) for mark in ".:")
+
+
+def _import(value: str) -> tuple[ModuleType, Any]:
     module, _, attribute = value.partition(":")
-    target: Any = importlib.import_module(module.strip())
-    for part in filter(None, attribute.strip().split(".")):
+    found = importlib.import_module(module.strip())
+    return found, _attribute(found, attribute)
+
+
+def _attribute(target: Any, path: str) -> Any:
+    for part in filter(None, path.strip().split(".")):
         target = getattr(target, part)
     return target
 
 
-def _import_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"fs_local_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is no Python file")
+def _import_file(path: Path, code: bytes) -> ModuleType:
+    """A file as a module; loaded again only if its content has changed since."""
+    name = f"fs_local_{path.stem}"
+    before = sys.modules.get(name)
+    if before is not None and before.__dict__.get("_fs_loaded") == (path, code):
+        return before
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        exec(compile(code, path, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    module.__dict__["_fs_loaded"] = (path, code)
     return module
+
+
+def _load_file(kind: str, given: str, path: Path, attribute: str) -> Chosen:
+    try:
+        code, whole = path.read_bytes(), path.resolve()
+    except OSError:
+        raise PluginError(f"there is no file {path}") from None
+    colon = f":{attribute}" if attribute else ""
+    source = Source(given, f"{whole}{colon}", whole, code)
+    chosen = Chosen(kind, path.stem + colon, None, source=source)
+    chosen.plugin = _guarded(chosen, lambda: _attribute(_import_file(whole, code), attribute))
+    return chosen
+
+
+def _load_reference(kind: str, reference: str) -> Chosen:
+    chosen = Chosen(kind, reference, None)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    module, chosen.plugin = _guarded(chosen, lambda: _import(reference))
+    path = Path(getattr(module, "__file__", None) or "")
+    if path.suffix == ".py" and path.is_file():
+        chosen.source = Source(reference, reference, path, path.read_bytes())
+    return chosen
 
 
 def load(kind: str, reference: Any) -> Chosen:
@@ -73,8 +151,9 @@ def load(kind: str, reference: Any) -> Chosen:
 
     Args:
         kind: "models", "trainers", ...
-        reference: the name of an installed plugin, a path to a ``.py`` file, ``package.module`` or
-            ``package.module:Object``, or the plugin object itself.
+        reference: the name of an installed plugin; a path to a ``.py`` file, or
+            ``path.py:Object``; ``package.module`` or ``package.module:Object``, installed or in
+            the working directory; or the plugin object itself.
 
     Raises:
         PluginError: it is not installed, too new or too old, or its import failed.
@@ -82,20 +161,17 @@ def load(kind: str, reference: Any) -> Chosen:
     if not isinstance(reference, str | Path):
         name = getattr(reference, "name", None) or getattr(reference, "__name__", None)
         chosen = Chosen(kind, str(name or type(reference).__name__), reference)
-    elif str(reference).endswith(".py"):
-        path = Path(reference)
-        if not path.is_file():
-            raise PluginError(f"there is no file {path}")
-        chosen = Chosen(kind, path.stem, None)
-        chosen.plugin = _guarded(chosen, lambda: _import_file(path))
-    elif "." in str(reference) or ":" in str(reference):
-        chosen = Chosen(kind, str(reference), None)
-        chosen.plugin = _guarded(chosen, lambda: _import(str(reference)))
+    elif match := _FILE.fullmatch(str(reference)):
+        chosen = _load_file(kind, match[0], Path(match[1]), match[2] or "")
+    elif is_local(reference):
+        chosen = _load_reference(kind, str(reference))
     else:
         found = discovery.find(kind, str(reference))
         chosen = Chosen(kind, found.name, None, found)
         _check_api(chosen, found.api)
-        chosen.plugin = _guarded(chosen, lambda: _import(found.value))
+        chosen.plugin = _guarded(chosen, lambda: _import(found.value)[1])
+    if chosen.source and inspect.ismodule(chosen.plugin) and kind not in HOOKS_OF_KIND:
+        raise PluginError(f"{reference} is a whole module; say what in it: {reference}:NAME")
     if inspect.isclass(chosen.plugin) and kind in HOOKS_OF_KIND:
         chosen.plugin = _guarded(chosen, chosen.plugin)
     _check_api(chosen, getattr(chosen.plugin, "API_VERSION", None))

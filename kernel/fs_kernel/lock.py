@@ -39,10 +39,8 @@ class FolderLock:
             self._stream = self._path.open("a+", encoding="utf-8")
         except OSError as error:
             raise ModelFolderError(f"cannot lock {folder}: {error.strerror}") from None
-        owner = self._owner()
-        elsewhere = owner.get("host") not in (None, socket.gethostname())
-        age = time.time() - self._path.stat().st_mtime
-        if not _try_lock(self._stream) or (elsewhere and abs(age) < _STALE_SECONDS):
+        owner = _owner(self._stream)
+        if not _try_lock(self._stream) or _is_alive_elsewhere(owner, self._path):
             self._stream.close()
             who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another run"
             raise ModelFolderError(
@@ -52,14 +50,6 @@ class FolderLock:
         self._write(self._note)
         self._guard, self._released = threading.Lock(), threading.Event()
         threading.Thread(target=self._live, name="fs-lock", daemon=True).start()
-
-    def _owner(self) -> dict[str, Any]:
-        self._stream.seek(0)
-        try:
-            owner = json.loads(self._stream.read(4096) or "{}")
-        except (ValueError, RecursionError, OSError):
-            return {}
-        return owner if isinstance(owner, dict) else {}
 
     def _write(self, owner: dict[str, Any]) -> None:
         # Only a note for others; a full disk must not matter.
@@ -105,6 +95,44 @@ class FolderLock:
                 self._write({})
                 with contextlib.suppress(OSError):
                     self._stream.close()
+
+
+def holder(folder: Path) -> dict[str, Any] | None:
+    """Who is using a model folder.
+
+    Returns:
+        "host", "pid" and "since" (Unix seconds), as far as they can be read; None if nobody is.
+
+    Raises:
+        ModelFolderError: the lock cannot be read.
+    """
+    path = folder / NAME
+    try:
+        with path.open("r+", encoding="utf-8") as stream:
+            owner = _owner(stream)
+            # Where a locked file can be read, an empty note means that the lock was let go.
+            if not owner and os.name != "nt":
+                return None
+            held = _is_alive_elsewhere(owner, path) or not _try_lock(stream)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelFolderError(f"cannot read {path}: {error.strerror}") from None
+    return owner if held else None
+
+
+def _owner(stream: Any) -> dict[str, Any]:
+    try:
+        stream.seek(0)
+        owner = json.loads(stream.read(4096) or "{}")
+    except (ValueError, RecursionError, OSError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_alive_elsewhere(owner: dict[str, Any], path: Path) -> bool:
+    elsewhere = owner.get("host") not in (None, socket.gethostname())
+    return elsewhere and abs(time.time() - path.stat().st_mtime) < _STALE_SECONDS
 
 
 def _try_lock(stream: Any) -> bool:

@@ -226,6 +226,21 @@ def assign(network: Network, tensors: Mapping[str, torch.Tensor], source: str) -
     with torch.no_grad():
         for name, variable in named.items():
             variable._value.copy_(tensors[name])
+    for _, layer in layers(network):
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # Keras's Normalization computes with copies of its weights.
+
+
+def differences(network: Network, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Where a network's weights are not those of ``tensors``, a line per weight."""
+    is_now = {n: f"{tuple(v.shape)} {v.dtype}" for n, v in weights(network).items()}
+    was = {n: f"{tuple(t.shape)} {t.dtype}".replace("torch.", "") for n, t in tensors.items()}
+    names = [*is_now, *(name for name in was if name not in is_now)]
+    return [
+        f"{name} is {is_now.get(name, 'gone')}, was {was.get(name, 'not there')}"
+        for name in names
+        if is_now.get(name) != was.get(name)
+    ]
 
 
 def copy_sub_models(

@@ -39,7 +39,9 @@ class TrainingOptions:
         "keras", "Executor plugin: what runs the forward pass.", plugin="executors"
     )
     addons: list[str] = option(
-        ["console", "preview"], "Add-on plugins that watch the run.", plugin="addons"
+        ["console", "preview", "guard", "control"],
+        "Add-on plugins that accompany the run.",
+        plugin="addons",
     )
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
     metrics_interval: Interval = option(

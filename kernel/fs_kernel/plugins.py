@@ -95,6 +95,10 @@ class Plugins:
             )
         self._pm.check_pending()
 
+    def hooks_of(self, item: Chosen) -> list[str]:
+        """Names of the hooks that a plugin implements, in order of the alphabet."""
+        return sorted(caller.name for caller in self._pm.get_hookcallers(item.plugin) or [])
+
     def of_kind(self, kind: str) -> Chosen:
         """The run's one plugin of this kind."""
         return next(item for item in self.chosen if item.kind == kind)
@@ -178,16 +182,19 @@ class Plugins:
 
     def network_spec(self) -> NetworkSpec:
         item, config = self.of_kind("models"), self.view("models")
-        return self._demand(NetworkSpec, item, "network_spec", config=config)
+        spec: NetworkSpec = self._demand(NetworkSpec, item, "network_spec", config=config)
+        return spec
 
     def build_model(self, inputs: dict[Side, keras.KerasTensor]) -> Network:
         item, config = self.of_kind("models"), self.view("models")
-        return self._demand(Network, item, "build_model", inputs=inputs, config=config)
+        built: Network = self._demand(Network, item, "build_model", inputs=inputs, config=config)
+        return built
 
     def adapt_model(self, network: Network, before: Config) -> Network | None:
         item = self.of_kind("models")
-        after = self.view("models")
-        return self._call(item, "adapt_model", network=network, before=before, after=after)
+        arguments = {"network": network, "before": before, "after": self.view("models")}
+        adapted: Network | None = self._call(item, "adapt_model", **arguments)
+        return adapted
 
     def freeze_layers(self, network: Network) -> list[str]:
         item, config = self.of_kind("models"), self.view("models")
@@ -224,7 +231,7 @@ class Plugins:
         lag: int,
         facts: Mapping[Side, Mapping[str, np.ndarray]],
     ) -> Sampler:
-        return self._demand(
+        sampler: Sampler = self._demand(
             "draw update state_dict load_state_dict",
             self.of_kind("trainers"),
             "get_sampler",
@@ -235,13 +242,14 @@ class Plugins:
             facts=facts,
             config=self.view("trainers"),
         )
+        return sampler
 
     def start_trainer(self, run: Run) -> Any:
         return self._call(self.of_kind("trainers"), "start_trainer", run=run)
 
     def train_batch(self, state: Any, batch: Batch, sides: Sequence[Side]) -> StepResult:
         item = self.of_kind("trainers")
-        result = self._demand(StepResult, item, "train_batch", state=state, batch=batch)
+        result: StepResult = self._demand(StepResult, item, "train_batch", state=state, batch=batch)
         with self.blaming(item, "train_batch"):
             given = [getattr(loss, "side", None) for loss in result.losses]
         if given != list(sides):
@@ -267,7 +275,9 @@ class Plugins:
         self._call(item, "change_options", state=state, config=config)
 
     def averaged_weights(self, tree: Tree) -> dict[str, torch.Tensor] | None:
-        return self._call(self.of_kind("trainers"), "averaged_weights", tree=tree)
+        item = self.of_kind("trainers")
+        averages: dict[str, torch.Tensor] | None = self._call(item, "averaged_weights", tree=tree)
+        return averages
 
     # --- feed ---
 
@@ -275,7 +285,8 @@ class Plugins:
         item, config = self.of_kind("feeds"), self.view("feeds")
         arguments = {"folders": folders, "spec": spec, "config": config}
         wanted = "sizes warnings fingerprint lag start next preview close"
-        return self._demand(wanted, item, "open_feed", **arguments)
+        feed: Feed = self._demand(wanted, item, "open_feed", **arguments)
+        return feed
 
     def read_faces(
         self, source: Path, shape: tuple[int, int, int], color_order: str
@@ -302,7 +313,7 @@ class Plugins:
         color_order: str,
         target: Path,
     ) -> Path:
-        return self._call(
+        written: Path = self._call(
             self.of_kind("feeds"),
             "write_face",
             face=face,
@@ -312,15 +323,22 @@ class Plugins:
             target=target,
             config=self.view("feeds"),
         )
+        return written
 
     # --- executor ---
 
     def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
         item = self.of_kind("executors")
         arguments = {"network": network, "device": device, "precision": precision}
-        return self._demand("__call__", item, "make_forward", **arguments)
+        forward: Forward = self._demand("__call__", item, "make_forward", **arguments)
+        return forward
 
     # --- add-ons ---
+
+    def check_options(self) -> None:
+        for item in (item for item in self.chosen if item.kind == "addons"):
+            config = self.view("addons", item.name)
+            self._call(item, "check_options", config=config, everything=self.config)
 
     def make_observers(self, item: Chosen, run: Run) -> list[Observer]:
         observers = self._call(item, "make_observers", run=run)
@@ -331,7 +349,8 @@ class Plugins:
         self._call(item, "before_training", run=run)
 
     def judge_metrics(self, item: Chosen, run: Run, metrics: Metrics) -> str | None:
-        return self._call(item, "judge_metrics", run=run, metrics=metrics)
+        line: str | None = self._call(item, "judge_metrics", run=run, metrics=metrics)
+        return line
 
     def on_bad_step(self, item: Chosen, run: Run, report: BadStep) -> bool:
         return bool(self._call(item, "on_bad_step", run=run, report=report))

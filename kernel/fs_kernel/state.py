@@ -66,10 +66,12 @@ class ModelState:
     format: int = FORMAT
 
     def begin(self, session: Session) -> None:
+        """Open a session."""
         self.sessions.append(session)
         self.stop_reason = "running"
 
     def count_step(self) -> None:
+        """One more step is done."""
         self.iterations += 1
         self.sessions[-1].steps += 1
 
@@ -81,9 +83,11 @@ class ModelState:
 
     @property
     def complete(self) -> bool:
+        """Whether the target is reached."""
         return self.iterations >= self.target_iterations
 
     def to_json(self) -> dict[str, Any]:
+        """What ``state.json`` holds; sessions without a step are left out."""
         data = attrs.asdict(self)
         data["sessions"] = [s for s in data["sessions"] if s["steps"] > 0]
         return data

@@ -123,6 +123,7 @@ class FeedSpec:
 
     @property
     def sides(self) -> tuple[Side, ...]:
+        """The sides, in order."""
         return tuple(self.input_shapes)
 
 
@@ -497,8 +498,9 @@ class Run(Protocol):
         """
 
     def trial(self) -> AbstractContextManager[Trial]:
-        """Steps that leave no trace: at the end weights, trainer, sampler, feed, options and
-        randomness are what they were. Only in ``before_training``.
+        """Steps that leave no trace. Only in ``before_training``.
+
+        At the end weights, trainer, sampler, feed, options and randomness are what they were.
         """
 
     def warn(self, line: str) -> None:
@@ -526,14 +528,29 @@ class Observer(Protocol):
     An observer that raises is switched off with one warning, and the run goes on.
     """
 
-    def on_start(self, info: RunInfo) -> None: ...
-    def on_first_batch(self, batch: Batch) -> None: ...
-    def on_metrics(self, metrics: Metrics) -> None: ...
-    def on_preview(self, preview: Preview) -> None: ...
-    def on_checkpoint(self, saved: Saved) -> None: ...
-    def on_warning(self, message: str) -> None: ...
-    def on_note(self, message: str) -> None: ...
-    def on_finish(self, outcome: Finished) -> None: ...
+    def on_start(self, info: RunInfo) -> None:
+        """The run begins."""
+
+    def on_first_batch(self, batch: Batch) -> None:
+        """The first batch of the session, on the CPU."""
+
+    def on_metrics(self, metrics: Metrics) -> None:
+        """Losses were read back."""
+
+    def on_preview(self, preview: Preview) -> None:
+        """A preview was made."""
+
+    def on_checkpoint(self, saved: Saved) -> None:
+        """A save is finished and counts."""
+
+    def on_warning(self, message: str) -> None:
+        """Something a user should know."""
+
+    def on_note(self, message: str) -> None:
+        """Something that happened."""
+
+    def on_finish(self, outcome: Finished) -> None:
+        """The run is over; the last event."""
 
 
 FaceIterator: TypeAlias = Iterator[Face]

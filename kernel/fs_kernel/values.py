@@ -28,6 +28,12 @@ class OptionInfo:
     choices: tuple[Any, ...] | None = None
     fixed: bool = False
     live: bool = False
+    plugin: str | None = None
+
+    @property
+    def when(self) -> str:
+        """When the value may change: "fixed" (never), "live" (in a run) or "at start" (of one)."""
+        return "fixed" if self.fixed else "live" if self.live else "at start"
 
 
 def option(
@@ -39,6 +45,7 @@ def option(
     choices: Iterable[Any] | None = None,
     fixed: bool = False,
     live: bool = False,
+    plugin: str | None = None,
 ) -> Any:
     """A field of an option class.
 
@@ -50,8 +57,11 @@ def option(
         choices: the only values a user may write.
         fixed: the value belongs to the model: set when its folder is made, never changed after.
         live: it may be changed while a run goes on.
+        plugin: the kind of plugin that the value names ("losses"), so that names can be listed, and
+            checked before a run; "none" and "" name nothing.
     """
-    info = OptionInfo(help, minimum, maximum, tuple(choices) if choices else None, fixed, live)
+    limited = tuple(choices) if choices else None
+    info = OptionInfo(help, minimum, maximum, limited, fixed, live, plugin)
     extra: dict[str, Any]
     if isinstance(default, list):
         extra = {"factory": lambda: list(default)}

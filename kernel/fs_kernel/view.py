@@ -22,6 +22,7 @@ class Trial:
         self._owner = owner
 
     def step(self) -> Metrics:
+        """One step, read back."""
         return self._owner.try_step()
 
 
@@ -46,17 +47,22 @@ class RunView:
 
     @property
     def config(self) -> Config:
+        """The plugin's own sections, as they are now."""
         return self._owner.config.view(self._sections)
 
     @property
     def step(self) -> int:
+        """Steps done so far."""
         return self._owner.step
 
     def forward(self, inputs: Mapping[Side, torch.Tensor], training: bool = True) -> list[Any]:
+        """Run the network."""
         return self._owner.session.forward(inputs, training=training)
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Trainable weights by their lasting name."""
         return network.parameters(self.network)
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
+        """The object installed under a name."""
         return self._owner.session.find(kind, name, self.config)

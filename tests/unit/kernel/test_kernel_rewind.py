@@ -247,6 +247,28 @@ def test_a_finite_loss_may_be_judged_bad_before_it_is_saved(tmp_path):
     assert back["reason"] == "step 4: the loss has exploded"
 
 
+def test_a_step_that_is_bad_again_goes_one_checkpoint_further_back(tmp_path):
+    verdicts = {7: 2, 5: 1}
+
+    def judge(run, metrics):
+        verdicts[metrics.step] = verdicts.get(metrics.step, 0) - 1
+        return "bad" if verdicts[metrics.step] >= 0 else None
+
+    values = {"training.iterations": 8, "save.interval": 0, "save.keep": 9}
+    run = tiny_run(tmp_path, set=values, addons=[Addon(judge=judge, bad=lambda *_: True)])
+    with run:
+        for metrics in run:
+            if metrics.step in (2, 4, 6) and metrics.step > run._saved_step:
+                run.save()
+    back = event_lines(tmp_path, "rolled_back")
+    assert [(e["bad_step"], e["generation"]) for e in back] == [
+        (5, "000000004"),
+        (7, "000000006"),
+        (7, "000000004"),
+    ]
+    assert run.step == 8
+
+
 def test_options_set_for_later_are_set_again_after_going_back(tmp_path):
     def plan(run):
         run.set_option("save.keep", 9, at_step=4)

@@ -1,0 +1,96 @@
+"""What a user writes as phases: after how many steps, and what an option is from then on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from fs_kernel.config import parse_assignment
+from fs_kernel.errors import ConfigError
+
+_PHASE = re.compile(r"\s*(\d[\d_]*)\s*([kM]?)\s*:(.+)", re.DOTALL)
+_TIMES = {"": 1, "k": 1000, "M": 1_000_000}
+
+
+@attrs.frozen
+class Phase:
+    """One option changes after one step.
+
+    Attributes:
+        text: as it was written.
+        step: the last step done with the value before.
+        option: "section.option".
+        value: as TOML has it.
+    """
+
+    text: str
+    step: int
+    option: str
+    value: Any
+
+    @classmethod
+    def parse(cls, text: str) -> Phase:
+        """Read ``"200000: augmentation.warp=false"``; ``200k`` and ``2M`` are steps too.
+
+        Raises:
+            ConfigError: it is of another form.
+        """
+        match = _PHASE.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"'{text}': write STEP: section.option=value")
+        step = int(match[1]) * _TIMES[match[2]]
+        try:
+            section, key, value = parse_assignment(match[3].strip())
+        except ConfigError:
+            raise ConfigError(f"'{text}': after the step write section.option=value") from None
+        if step < 1:
+            raise ConfigError(f"'{text}': what holds from the start is no phase; set it by itself")
+        return cls(text, step, f"{section}.{key}", value)
+
+
+def parse_plan(texts: Iterable[str]) -> list[Phase]:
+    """Read phases in the order of their steps.
+
+    Raises:
+        ConfigError: with a line for each that cannot be read, comes too early or says what another
+            one has said.
+    """
+    problems: list[str] = []
+    plan: list[Phase] = []
+    for text in texts:
+        try:
+            phase = Phase.parse(text)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if plan and phase.step < plan[-1].step:
+            problems.append(f"'{text}': it stands behind step {plan[-1].step}; put them in order")
+        elif any((p.step, p.option) == (phase.step, phase.option) for p in plan):
+            problems.append(f"'{text}': step {phase.step} changes {phase.option} twice")
+        plan.append(phase)
+    if problems:
+        raise ConfigError(problems)
+    return plan
+
+
+def outstanding(
+    plan: Sequence[Phase], step: int, done: Sequence[str], origins: Mapping[str, str], model: str
+) -> list[Phase]:
+    """The phases that this session must see to.
+
+    Those to come, and of each option the last one whose step has passed. The latter is left out if
+    an earlier session saw to it and nothing but the model folder set the option in this one: what
+    the folder holds is then that value, or what somebody changed it to later on purpose.
+
+    Args:
+        plan: all phases in order.
+        step: steps done.
+        done: the texts of the phases that earlier sessions saw to.
+        origins: where the run's options came from, by name.
+        model: what ``origins`` calls the model folder.
+    """
+    passed = {phase.option: phase for phase in plan if phase.step <= step}
+    late = [p for p in passed.values() if p.text not in done or origins.get(p.option) != model]
+    return late + [phase for phase in plan if phase.step > step]
