@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins_builtin/*/pyproject.toml"))]
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 
@@ -54,6 +54,11 @@ class Machine:
 
     def uninstall(self, name: str) -> None:
         self.pip("uninstall", "-y", name)
+
+    def test(self, *folders: str | Path) -> str:
+        """Run the tests of packages; the test fails with their output if they do."""
+        command = (self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders)
+        return run(*command, env=self.environment).stdout
 
     def fs(self, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         """Type an ``fs`` command; its exit code is the test's business."""
@@ -94,7 +99,10 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site-packages of an environment with all dependencies and no fs package."""
+    """The site-packages of an environment with all dependencies and no fs package.
+
+    What packages are built and tested with is there too, so that no test needs the network.
+    """
     folder = tmp_path_factory.mktemp("dependencies") / "venv"
     venv.create(folder, with_pip=False)
     wanted = {
@@ -103,6 +111,7 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for line in project(source)["dependencies"]
         if not line.startswith("fs-")
     }
+    wanted |= {"hatchling", "editables", "pytest"}
     python = folder / SCRIPTS / "python"
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
     run(*pip, "-c", ROOT / "constraints.txt", *sorted(wanted))

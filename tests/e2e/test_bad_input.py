@@ -188,7 +188,7 @@ def test_swap_of_nothing(train, fs, tmp_path):
     assert "empty" in one_line(errors)
     code, errors = fs("swap", model, tmp_path / "empty", out)
     assert code == 4
-    assert "name it with -t" in one_line(errors)
+    assert f"only run when you name it: -t {SMALL}" in one_line(errors)
     code, errors = fs("swap", tmp_path / "nothing", tmp_path / "empty", tmp_path / "out")
     assert code == 5
     assert "nothing holds no model" in one_line(errors)

@@ -108,9 +108,14 @@ def test_a_custom_class_is_made_only_where_the_plugin_names_it():
     assert any(isinstance(layer, Custom) for layer in again.model.layers)
 
 
-def test_a_custom_class_from_another_module_is_refused(trap):
+def test_a_custom_class_may_have_moved_and_no_file_says_where_to(trap):
     data = custom_graph()
     layer_named(data, "Custom")["module"] = "trap_module"
+    again = read(data, {"Custom": Custom})
+    assert any(isinstance(layer, Custom) for layer in again.model.layers)
+    layer_named(data, "Custom")["registered_name"] = "trap_module>Custom"
+    refused(data, "refused", {"Custom": Custom})
+    layer_named(data, "Custom")["registered_name"] = None
     refused(data, "refused", {"Custom": Custom})
 
 

@@ -1,0 +1,1 @@
+{% include ("" if cookiecutter._source else cookiecutter.kind ~ "/") ~ "test.py.jinja" %}

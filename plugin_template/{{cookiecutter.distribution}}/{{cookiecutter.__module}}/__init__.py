@@ -1,0 +1,2 @@
+{% if cookiecutter._source %}{{ cookiecutter._source }}
+{% else %}{% include cookiecutter.kind ~ "/module.py.jinja" %}{% endif %}

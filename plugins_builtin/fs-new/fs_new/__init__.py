@@ -1,0 +1,149 @@
+"""``fs new``: a plugin package, ready to install and test."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from fs_kernel import discovery
+from fs_kernel.cli import say
+from fs_kernel.errors import PluginError, UsageError
+
+KINDS = ("model", "trainer", "feed", "addon", "loss", "optimizer")
+LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "GPL-3.0-or-later", "none")
+_NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
+_NEXT = {
+    "model": "-t {}",
+    "trainer": "--trainer {}",
+    "feed": "--set training.feed={}",
+    "addon": "--set training.addons=console,preview,{}",
+    "loss": "--set loss.loss_function={}",
+    "optimizer": "--set optimizer.optimizer={}",
+}
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--license", type=click.Choice(LICENSES), help="Of the package.  [Apache-2.0]")
+@click.option("--author", help="Your name, for package and licence.")
+@click.option("--description", help="One line about it.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Where the package's folder goes.  [here]",
+)
+@click.option("--from", "source", metavar="FILE.py[:OBJECT]", help="Your own file as its code.")
+@click.option("--json", "as_json", is_flag=True, help="Print facts as JSON on stdout.")
+def new(
+    kind: str, name: str, output: Path, source: str | None, as_json: bool, **given: str | None
+) -> None:
+    """Write a package with a plugin of KIND called NAME.
+
+    It works as it is: install it, run its tests, train with it, then make it yours.
+    """
+    check_name(kind, name)
+    values = {key: value for key, value in given.items() if value is not None}
+    if source is not None:
+        values |= read_source(kind, name, source)
+    folder = render(output, kind=kind, name=name, **values)
+    if as_json:
+        click.echo(json.dumps({"kind": kind, "name": name, "folder": str(folder)}))
+        return
+    click.echo(folder)
+    say(f'next:\n  pip install -e "{folder}[test]"\n  pytest {folder}')
+    say(f"  fs run {_NEXT[kind].format(name)} -A FACES_OF_A -B FACES_OF_B -m MODEL_FOLDER")
+
+
+def check_name(kind: str, name: str) -> None:
+    """See that a name can be a plugin's and is free.
+
+    Raises:
+        UsageError: it cannot, or another package has it.
+    """
+    if not _NAME.fullmatch(name) or name.endswith("_") or "__" in name:
+        raise UsageError(
+            f"{name!r} is no name for a plugin: 2 to 40 small letters, digits and single "
+            "underscores, a letter first (my_net)"
+        )
+    if keyword.iskeyword(name):
+        raise UsageError(f"'{name}' is a word of Python; choose another name")
+    group = f"{kind}es" if kind == "loss" else f"{kind}s"
+    own = f"fs-{kind}-{name.replace('_', '-')}"
+    owners = {found.distribution for found in discovery.installed(group) if found.name == name}
+    owner = discovery.published(group, name) or next(iter(owners - {own}), None)
+    if owner is not None:
+        raise UsageError(f"the {kind} '{name}' is in {owner}; choose another name")
+
+
+def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
+    """What the template needs to know of a file that becomes the package's code.
+
+    Args:
+        kind: of the plugin.
+        name: of the plugin.
+        reference: ``path.py`` or ``path.py:Object``, as ``fs run`` takes it.
+
+    Raises:
+        UsageError: there is no such file, it is no Python, or it lacks the object.
+        PluginError: it is no plugin of this kind.
+    """
+    from fs_kernel.hookspecs import HOOKS_OF_KIND
+    from fs_kernel.loading import load
+    from fs_kernel.plugins import Plugins
+
+    path, _, attribute = reference.partition(".py")
+    file = Path(f"{path}.py")
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    group = f"{kind}es" if kind == "loss" else f"{kind}s"
+    item = load(group, reference)
+    if group in HOOKS_OF_KIND:
+        Plugins([item])
+    if item.source is None:
+        raise PluginError(f"{reference} is no file", name)
+    text = item.source.code.decode("utf-8-sig").rstrip("\n")
+    return {"_source": text, "__object": attribute}
+
+
+def template() -> Path:
+    """The template's folder: packed into the wheel, or at the top of the repository."""
+    packed = Path(__file__).with_name("plugin_template")
+    return packed if packed.is_dir() else Path(__file__).parents[3] / "plugin_template"
+
+
+def render(output: Path, **values: Any) -> Path:
+    """Write the package.
+
+    Args:
+        output: where its folder goes.
+        values: of the variables in ``cookiecutter.json``.
+
+    Returns:
+        The package's folder.
+
+    Raises:
+        UsageError: the folder exists, or cannot be written.
+    """
+    from cookiecutter.exceptions import CookiecutterException, OutputDirExistsException
+    from cookiecutter.generate import generate_context, generate_files
+    from cookiecutter.prompt import prompt_for_config
+
+    source = template()
+    context = generate_context(str(source / "cookiecutter.json"), extra_context=values)
+    context["cookiecutter"] = prompt_for_config(context, no_input=True)
+    folder = output / context["cookiecutter"]["distribution"]
+    try:
+        generate_files(source, context, output)
+    except OutputDirExistsException:
+        raise UsageError(f"{folder} exists; choose another name, or --output") from None
+    except (CookiecutterException, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot write {folder}: {reason}") from error
+    return folder
