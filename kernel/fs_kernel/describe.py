@@ -10,6 +10,7 @@ import click
 from fs_kernel import discovery
 from fs_kernel.config import Config
 from fs_kernel.errors import PluginError
+from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.loading import load
 from fs_kernel.plugins import Plugins
 from fs_kernel.values import OptionInfo, options_of, plain
@@ -26,6 +27,7 @@ def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
         "choices": list(info.choices) if info.choices else None,
         "fixed": info.fixed,
         "live": info.live,
+        "plugin": info.plugin,
     }
 
 
@@ -90,7 +92,7 @@ def show_rehearsal(facts: dict[str, Any], as_json: bool) -> None:
 
 
 def show_plugin(name: str, as_json: bool) -> None:
-    """Print where a plugin comes from and its options.
+    """Print where a plugin comes from, which hooks it implements, and its options.
 
     Raises:
         PluginError: none of that name is installed, or it cannot be loaded.
@@ -105,11 +107,17 @@ def show_plugin(name: str, as_json: bool) -> None:
             "name": item.name,
             "distribution": item.distribution,
             "version": item.version,
+            "editable": item.editable,
+            "api": item.api,
             "summary": item.summary,
+            "docs": item.docs_url,
+            "hooks": [],
             "options": {},
         }
-        if item.kind in ("models", "trainers", "feeds", "executors", "addons"):
-            for section, cls in Plugins([load(item.kind, name)]).config_defaults().items():
+        if item.kind in HOOKS_OF_KIND:
+            plugins = Plugins([load(item.kind, name)])
+            facts["hooks"] = plugins.hooks_of(plugins.of_kind(item.kind))
+            for section, cls in plugins.config_defaults().items():
                 default = cls()
                 facts["options"][section] = [
                     {**facts_of(n, a, i), "default": plain(getattr(default, n))}
@@ -122,6 +130,10 @@ def show_plugin(name: str, as_json: bool) -> None:
     for facts in report:
         title = f"{facts['kind']} '{name}'  {facts['distribution']} {facts['version']}"
         click.echo(f"{title}\n{facts['summary']}")
+        if facts["docs"]:
+            click.echo(f"documentation: {facts['docs']}")
+        if facts["hooks"]:
+            click.echo(f"hooks: {', '.join(facts['hooks'])}")
         for section, options in facts["options"].items():
             click.echo(f"[{section}]")
             for option in options:

@@ -73,6 +73,8 @@ def restore(
             session.parts.plugins.restore_trainer(trainer, state)
         else:
             lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
+        if "random" not in training:
+            return lines  # No run has written this generation: it was adopted.
         sampler.load_state_dict(training["sampler"])
         for name, variable in network.seed_states(session.network).items():
             if name in training["keras_seeds"]:

@@ -39,7 +39,8 @@ class Staging:
         self._used = 0
 
     def _allocate(self, size: int) -> torch.Tensor:
-        torch = backend.torch()
+        import torch
+
         return torch.zeros(size, dtype=torch.uint8, pin_memory=self._pinned)
 
     def begin(self) -> None:

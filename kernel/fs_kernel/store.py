@@ -20,7 +20,7 @@ from fs_kernel.errors import ModelFolderError
 
 
 def flush_folder(path: Path) -> None:
-    """fsync a folder's entries, where the platform can (Windows and some file systems cannot)."""
+    """Flush a folder's entries to disk, where the platform can (Windows cannot)."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -69,6 +69,7 @@ def write_chunks(path: Path, chunks: Iterable[Any]) -> str:
 
 
 def to_json_bytes(data: Any) -> bytes:
+    """Data as the JSON of our files."""
     return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from fs_kernel import backend, store
 from fs_kernel.assembly import Assembled, Request, assemble, make_network
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ModelFolderError, UsageError
+from fs_kernel.foreign import require_model
 from fs_kernel.inference import Swapper, Swappers
 from fs_kernel.network import assign
 from fs_kernel.types import Face, Network, Side
@@ -55,8 +55,6 @@ class TrainedModel:
     ) -> None:
         chosen = {section: dict(options) for section, options in (values or {}).items()}
         folder = Path(model_dir)
-        if not Checkpoints(folder).exists():
-            raise ModelFolderError(f"{folder} holds no model")
         request = Request(folder, model, values=chosen, objects=dict(objects or {}))
 
         kinds = ("models", "feeds", "executors", *(("trainers",) if average else ()))
@@ -69,7 +67,7 @@ class TrainedModel:
                 _assign_average(parts, built)
             return parts, device, built
 
-        self._parts, self.device, self.network = Checkpoints(folder).steadily(read)
+        self._parts, self.device, self.network = require_model(folder).steadily(read)
         self.warnings = self._parts.warnings
         #: ``swapper(source, target)`` turns batches of faces of one side into another.
         self.swapper = Swappers(self._parts.plugins, self.network, self.device, "fp32")

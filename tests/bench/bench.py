@@ -17,6 +17,10 @@ import time
 import warnings
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
+
+from fake_packages import Site
+
 os.environ["KERAS_BACKEND"] = "torch"
 
 
@@ -28,6 +32,19 @@ def seconds_of(call, count: int) -> list[float]:
         start = time.perf_counter()
         call()
         durations.append(time.perf_counter() - start)
+    return durations
+
+
+def both_in_turn(one, other, count: int) -> tuple[list[float], list[float]]:
+    """Durations of two calls, taken in turn, so that a busy machine slows both alike."""
+    one()
+    other()
+    durations: tuple[list[float], list[float]] = ([], [])
+    for _ in range(count):
+        for call, found in zip((one, other), durations, strict=True):
+            start = time.perf_counter()
+            call()
+            found.append(time.perf_counter() - start)
     return durations
 
 
@@ -44,14 +61,25 @@ def row(name: str, durations: list[float], per: float = 1.0, unit: str = "s") ->
 
 
 def command_line(count: int) -> list[dict]:
-    def typed(*arguments: str):
+    def typed(*arguments: str, env: dict[str, str] | None = None):
         command = [sys.executable, "-m", "fs_kernel", *arguments]
-        return lambda: subprocess.run(command, check=True, capture_output=True)
+        return lambda: subprocess.run(command, check=True, capture_output=True, env=env)
 
-    return [
-        row("fs --help", seconds_of(typed("--help"), count)),
-        row("fs plugins list", seconds_of(typed("plugins", "list"), count)),
-    ]
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        Site(Path(name)).crowd(200, broken=20)
+        crowded = os.environ | {"PYTHONPATH": name}
+        for line in ("--help", "plugins list"):
+            alone, among = both_in_turn(
+                typed(*line.split()), typed(*line.split(), env=crowded), count
+            )
+            slower = [1000 * (b - a) for a, b in zip(alone, among, strict=True)]
+            rows += [
+                row(f"fs {line}", alone),
+                row(f"fs {line}, 200 more plugins", among),
+                {**row("  slower by", slower), "unit": "ms"},
+            ]
+    return rows
 
 
 def training(folder: Path, batch: int, count: int) -> list[dict]:

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from fs_kernel import discovery
+from fs_kernel.errors import PluginError
 from fs_kernel.hookspecs import API_VERSION
 
 
@@ -41,7 +43,15 @@ def _status(item: discovery.Found, duplicate: bool) -> str:
 def _print(
     table: list[dict[str, Any]],
     as_json: bool,
-    heads: tuple[str, ...] = ("kind", "name", "distribution", "version", "api", "status"),
+    heads: tuple[str, ...] = (
+        "kind",
+        "name",
+        "distribution",
+        "version",
+        "editable",
+        "api",
+        "status",
+    ),
 ) -> None:
     if as_json:
         click.echo(json.dumps(table, indent=1))
@@ -49,10 +59,16 @@ def _print(
     if not table:
         click.echo("nothing is installed; pip install fs-model-original to begin")
         return
-    cells = [[str("-" if row[h] is None else row[h]) for h in heads] for row in table]
+    cells = [[_cell(row[h]) for h in heads] for row in table]
     widths = [max(len(r[i]) for r in [list(heads), *cells]) for i in range(len(heads))]
     for line in [list(heads), *cells]:
         click.echo("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 @click.group()
@@ -71,10 +87,31 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(name: str, as_json: bool) -> None:
-    """The options of every installed plugin called NAME."""
+    """Options, hooks and documentation of every installed plugin called NAME."""
     from fs_kernel import describe
 
     describe.show_plugin(name, as_json)
+
+
+@plugins.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def doctor(as_json: bool) -> int:
+    """What is wrong with the plugins installed; exit code 4 if one cannot be used.
+
+    Each is imported in a process of its own.
+    """
+    from fs_kernel.doctor import check_all
+
+    findings = check_all()
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            for line in finding.lines():
+                click.echo(line)
+        broken = sum(finding.problem is not None for finding in findings)
+        click.echo(f"{len(findings)} plugins, {broken or 'none'} broken")
+    return PluginError.exit_code if any(finding.problem for finding in findings) else 0
 
 
 @click.command()

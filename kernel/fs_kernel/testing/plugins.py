@@ -12,6 +12,7 @@ import numpy as np
 from fs_kernel.config import Config
 from fs_kernel.hookspecs import hookimpl
 from fs_kernel.randomness import generator
+from fs_kernel.testing.arrays import array_face, array_mask
 from fs_kernel.types import (
     Batch,
     BatchLoss,
@@ -105,20 +106,22 @@ class PlainTrainer:
 
     @hookimpl
     def train_batch(self, state: dict[str, Any], batch: Batch) -> StepResult:
+        import torch
+
         run, adam = state["run"], state["adam"]
         outputs = run.forward(batch.inputs, training=True)
         losses = {}
         for side in run.network.sides:
             pairs = zip(run.network.outputs_of(side), batch.targets[side], strict=True)
-            losses[side] = sum(((outputs[i] - t) ** 2).mean() for (i, _), t in pairs)
+            losses[side] = [
+                (f"{output.kind}_{output.size}", ((outputs[i] - target) ** 2).mean())
+                for (i, output), target in pairs
+                if target is not None
+            ]
         adam.zero_grad()
-        sum(losses.values()).backward()
+        torch.stack([value for of_side in losses.values() for _, value in of_side]).sum().backward()
         adam.step()
-        parts = {s: v.detach() for s, v in losses.items()}
-        return StepResult(
-            [BatchLoss(s, v, (LossPart("mse", "face_16", v, v),)) for s, v in parts.items()],
-            learning_rate=1e-3,
-        )
+        return StepResult([_report(*item) for item in losses.items()], learning_rate=1e-3)
 
     @hookimpl
     def trainer_state(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +131,17 @@ class PlainTrainer:
     @hookimpl
     def restore_trainer(self, state: dict[str, Any], tree: dict[str, Any]) -> None:
         full = state["adam"].state_dict()
-        full["state"] = {state["names"].index(name): slots for name, slots in tree.items()}
+        places = {name: i for i, name in enumerate(state["names"])}
+        full["state"] = {places[name]: slots for name, slots in tree.items() if name in places}
         state["adam"].load_state_dict(full)
+
+
+def _report(side: str, values: list[tuple[str, Any]]) -> BatchLoss:
+    parts = [LossPart("mse", name, v.detach(), v.detach()) for name, v in values]
+    import torch
+
+    total = torch.stack([part.weighted for part in parts]).sum()
+    return BatchLoss(side, total, tuple(parts))
 
 
 @attrs.define
@@ -141,18 +153,21 @@ class CountedSampler:
     seed: int
 
     def draw(self, step: int) -> dict[str, np.ndarray]:
+        """Indices of the faces of a step, per side ``(batch_size,)`` int64."""
         return {
             side: generator(self.seed, step, side, "draw").integers(0, size, self.batch_size)
             for side, size in self.sizes.items()
         }
 
     def update(self, step: int, indices: Any, losses: Any) -> None:
-        raise NotImplementedError("PlainTrainer reports no losses per face")
+        """Losses make no difference here."""
 
     def state_dict(self) -> dict[str, Any]:
+        """Empty: nothing has to be remembered."""
         return {}
 
     def load_state_dict(self, state: Any) -> None:
+        """Nothing to take over."""
         if state:
             raise ValueError(f"unexpected sampler state {state}")
 
@@ -168,7 +183,11 @@ class ArrayFeed:
 
 
 class ArrayFaces:
-    """The open feed of `ArrayFeed`: 32 pictures a side, input and target alike."""
+    """The open feed of `ArrayFeed`: 32 pictures a side, input and target alike.
+
+    The face mask of every picture is the disc that touches its borders, those of eyes and mouth are
+    bars across it.
+    """
 
     lag = 2
     fingerprint = "arrays"
@@ -180,49 +199,67 @@ class ArrayFaces:
         self._step = 0
 
     def start(self, sampler: Any, step: int) -> None:
+        """Give the batch of ``step`` next."""
         self._sampler, self._step = sampler, step
 
     def picture(self, side: str, index: int, size: int) -> np.ndarray:
         """One picture ``(size, size, 3)`` float32 0..1."""
-        corners = generator(self._spec.seed, side, int(index)).random((2, 2, 3))
-        t = np.linspace(0, 1, size)
-        rows = corners[0] * (1 - t)[:, None, None] + corners[1] * t[:, None, None]
-        picture = rows[:, :1] * (1 - t)[:, None] + rows[:, 1:] * t[:, None]
-        return picture.astype(np.float32)
+        picture = array_face(self._spec.seed, side, int(index), size)
+        return picture if self._spec.color_order == "bgr" else picture[..., ::-1]
 
     def _stack(self, side: str, indices: np.ndarray, size: int) -> torch.Tensor:
         import torch
 
         return torch.from_numpy(np.stack([self.picture(side, i, size) for i in indices]))
 
+    def _mask(self, name: str, count: int, size: int) -> torch.Tensor:
+        import torch
+
+        mask = torch.from_numpy(array_mask(name, size))
+        return mask.expand(count, size, size, 1).clone()
+
+    def _target(self, side: str, output: Output, indices: np.ndarray) -> torch.Tensor | None:
+        if output.kind == "face":
+            return self._stack(side, indices, output.size)
+        return self._mask("face", len(indices), output.size) if output.kind == "mask" else None
+
     def next(self) -> Batch:
-        indices = self._sampler.draw(self._step)
-        sizes = {side: self._spec.input_shapes[side][0] for side in self._spec.sides}
-        inputs = {side: self._stack(side, indices[side], size) for side, size in sizes.items()}
-        targets = {
-            side: [
-                self._stack(side, indices[side], o.size) if o.kind == "face" else None
-                for o in self._spec.outputs
-                if o.side == side
-            ]
-            for side in sizes
+        """The next batch."""
+        spec = self._spec
+        drawn = self._sampler.draw(self._step)
+        indices = {side: drawn[side][list(spec.slots)] for side in spec.sides}
+        outputs = {side: [o for o in spec.outputs if o.side == side] for side in spec.sides}
+        inputs = {s: self._stack(s, i, spec.input_shapes[s][0]) for s, i in indices.items()}
+        targets = {s: [self._target(s, o, i) for o in outputs[s]] for s, i in indices.items()}
+        masks = {
+            side: {
+                name: {
+                    o.size: self._mask(name, len(indices[side]), o.size)
+                    for o in outputs[side]
+                    if o.kind == "face"
+                }
+                for name in spec.masks
+            }
+            for side in spec.sides
         }
         self._step += 1
-        meta = BatchMeta(indices, {side: {} for side in sizes})
-        return Batch(self._step - 1, inputs, targets, meta)
+        return Batch(self._step - 1, inputs, targets, BatchMeta(indices, masks))
 
     def preview(self, count: int) -> PreviewFaces:
+        """The first ``count`` faces of each side."""
         picks = np.arange(min(count, 32))
         sizes = {side: self._spec.input_shapes[side][0] for side in self._spec.sides}
         inputs = {side: self._stack(side, picks, size) for side, size in sizes.items()}
+        step = 1 if self._spec.color_order == "bgr" else -1
         return PreviewFaces(
             inputs,
-            {side: (x.numpy() * 255).astype(np.uint8) for side, x in inputs.items()},
+            {s: (x.numpy()[..., ::step] * 255).astype(np.uint8) for s, x in inputs.items()},
             {side: np.tile([0, 0, n, n], (len(picks), 1)) for side, n in sizes.items()},
             dict.fromkeys(sizes),
         )
 
     def close(self) -> None:
+        """Forget the sampler."""
         self._sampler = None
 
 

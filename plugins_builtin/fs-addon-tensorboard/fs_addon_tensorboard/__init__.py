@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 from fs_kernel import hookimpl, option
 from fs_kernel.types import Run
 
-from fs_addon_tensorboard.observer import TensorBoard
+if TYPE_CHECKING:
+    from fs_addon_tensorboard.observer import TensorBoard
 
 SECTION = "addon.tensorboard"
 
@@ -32,4 +35,6 @@ def config_defaults() -> dict[str, type]:
 @hookimpl
 def make_observers(run: Run) -> list[TensorBoard]:
     """The observer that writes the event files."""
+    from fs_addon_tensorboard.observer import TensorBoard
+
     return [TensorBoard(run.config[SECTION].images)]

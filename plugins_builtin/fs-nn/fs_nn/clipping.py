@@ -67,6 +67,7 @@ class AutoClip:
         self._set(torch.empty(0, device=device))
 
     def __call__(self, gradients: list[Tensor]) -> None:
+        """Remember the norm of the gradients, and cut them in place."""
         norm = global_norm(gradients)
         self._remember(norm)
         torch._foreach_mul_(gradients, _factor(norm, self._limit()))

@@ -92,7 +92,8 @@ class ConvolutionAware(keras.initializers.Initializer):
         kernels = torch.fft.irfft2(vectors[:, :channels], s=(rows, columns))
         kernels = kernels.permute(2, 3, 1, 0) + self.eps_std * noise.reshape(shape)
         target = 2.0 / (rows * columns * channels)
-        return (kernels * (target / kernels.var(correction=0)).sqrt()).contiguous()
+        scaled: torch.Tensor = kernels * (target / kernels.var(correction=0)).sqrt()
+        return scaled.contiguous()
 
     def get_config(self) -> dict[str, Any]:
         return {"eps_std": self.eps_std, "initialized": self._used, "seed": self.seed}

@@ -50,7 +50,8 @@ def one_encoder(
 
     def pictures(side: Side, code: Tensor) -> Sequence[Tensor]:
         decoder = sub_model(names[side], code.shape[1:], lambda x: decode(x, side))
-        return decoder(code)
+        made: Sequence[Tensor] = decoder(code)
+        return made
 
     made = {side: pictures(side, code) for side, code in codes.items()}
     return join(name, inputs, made, learn_mask=learn_mask)

@@ -54,6 +54,7 @@ class ClassToken(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width = input_shape[-1]
+        assert width is not None
         self.token = self.add_weight(
             shape=(width,), initializer=RandomNormal(stddev=width**-0.5), name="token"
         )
@@ -73,6 +74,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         _, tokens, width = input_shape
+        assert width is not None
         self.positions = self.add_weight(
             shape=(tokens, width), initializer=RandomNormal(stddev=width**-0.5), name="positions"
         )

@@ -103,3 +103,33 @@ class Site:
             (self.folder / f"{module}.py").write_text(textwrap.dedent(source), "utf-8")
         look_again()
         return folder
+
+    def crowd(self, count: int = 200, broken: int = 20) -> None:
+        """Write many packages, the first ones each broken in one of six ways.
+
+        Plugins are called ``crowd0``, ``crowd1``, ...; of every three broken packages two can be
+        listed all the same, because only their code is at fault.
+        """
+        spoilt = [
+            "raise RuntimeError('no')",
+            "import sys; sys.exit(1)",
+            "import not_there",
+            "def (:",
+        ]
+        for number in range(count):
+            kind = ("models", "trainers", "feeds", "addons", "commands")[number % 5]
+            module = f"crowd_{number:03d}"
+            code = spoilt[number % 6 % 4] if number < broken else "x = 1"
+            folder = self.folder / f"fs_{module}-1.0.dist-info"
+            folder.mkdir(parents=True)
+            (folder / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: fs-crowd-{number:03d}\nVersion: 1.0\n", "utf-8"
+            )
+            entries = (
+                f"[fs_kernel.{kind}]\ncrowd{number} = {module}\n\n[fs_kernel.api]\n1 = {module}\n"
+            )
+            if number < broken and number % 6 >= 4:
+                entries = ("[fs_kernel.models\nx=y", "fs_kernel.\0= = =")[number % 2]
+            (folder / "entry_points.txt").write_text(entries, "utf-8")
+            (self.folder / f"{module}.py").write_text(code, "utf-8")
+        look_again()

@@ -46,6 +46,7 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeezed, expanded, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Squeeze, then expand with both kernel sizes."""
         x = self.squeeze(x).relu()
         return torch.cat((self.expand1x1(x).relu(), self.expand3x3(x).relu()), dim=1)
 

@@ -86,7 +86,8 @@ class FLIP(nn.Module):
             separable(plane, detector, self.smooth),
             separable(plane, self.smooth, detector),
         )
-        return torch.linalg.vector_norm(torch.cat(answers, dim=1), dim=1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(torch.cat(answers, dim=1), dim=1, keepdim=True)
+        return length
 
 
 def _continued(pictures: Tensor, window: Tensor) -> Tensor:
@@ -138,7 +139,7 @@ def _hunt(color: Tensor) -> Tensor:
 def _distance(one: Tensor, other: Tensor) -> Tensor:
     """HyAB: lightness and chroma apart, ``(n, 1, h, w)``."""
     difference = one - other
-    chroma = torch.linalg.vector_norm(difference[:, 1:], dim=1, keepdim=True)
+    chroma: Tensor = torch.linalg.vector_norm(difference[:, 1:], dim=1, keepdim=True)
     return difference[:, :1].abs() + chroma
 
 

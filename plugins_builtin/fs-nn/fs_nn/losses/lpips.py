@@ -115,7 +115,8 @@ class LPIPS(nn.Module):
 
 def _normalized(features: Tensor) -> Tensor:
     # vector_norm has the gradient 0 at 0, where the root of a sum would give not-a-number.
-    return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + _EPSILON)
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (length + _EPSILON)
 
 
 class LPIPSAlex(LPIPS):

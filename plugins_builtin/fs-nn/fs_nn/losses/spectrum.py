@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,16 @@ class FocalFrequency:
     """
 
     masks_input = True
+    WAIVED: ClassVar[dict[str, str]] = {
+        "test_gradients_agree_with_finite_differences": "as in its paper, the weight of a "
+        "frequency depends on the pictures but gets no gradient"
+    }
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The map of one batch of ``(n, c, h, w)``, 0..1."""
         spectrum = torch.fft.fft2(prediction - target, norm="ortho")
         distance = spectrum.real.square() + spectrum.imag.square()
-        root = distance.detach().sqrt()
+        root: Tensor = distance.detach().sqrt()
         weight = root / (root.amax(dim=(2, 3), keepdim=True) + _EPSILON)
-        return weight.clamp(max=1) * distance
+        weighted: Tensor = weight.clamp(max=1) * distance
+        return weighted

@@ -12,7 +12,9 @@ from fs_nn.optimizers.foreach import ForeachOptimizer, check_settings
 
 
 class Lion(ForeachOptimizer):
-    """Chen et al. 2023, "Symbolic discovery of optimization algorithms"::
+    """Lion, whose every step is as long as the rate.
+
+    Chen et al. 2023, "Symbolic discovery of optimization algorithms"::
 
         w = w - lr weight_decay w
         w = w - lr sign(b1 m + (1 - b1) g)

@@ -1,0 +1,261 @@
+"""What is wrong with the plugins installed: each is imported in a process of its own.
+
+A process imports the plugins of one distribution in turn and writes a line as JSON for each. Dies
+it, or does not come to an end in time, the plugin it was at is blamed, and another process does the
+rest. So nothing a plugin does can hurt the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import importlib_metadata
+
+from fs_kernel import discovery
+from fs_kernel.errors import FsError, PluginError
+from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
+from fs_kernel.loading import Chosen, load
+from fs_kernel.values import nearest_name
+
+#: An import that takes longer than this is remarked upon.
+SLOW_SECONDS = 1.0
+TIME_LIMIT = 120.0
+
+
+@attrs.define
+class Finding:
+    """What was found about one plugin.
+
+    Attributes:
+        name: of the plugin.
+        kind: of the plugin, as a word.
+        distribution: it came with.
+        version: of the distribution.
+        api: the plugin API it declares, if any.
+        problem: why it cannot be used; None if it can.
+        notes: what its author should know.
+        waived: tests of its suite that do not hold for it, with the reason.
+        import_seconds: how long its import took, if it was imported.
+    """
+
+    name: str
+    kind: str
+    distribution: str
+    version: str
+    api: int | None
+    problem: str | None = None
+    notes: list[str] = attrs.field(factory=list)
+    waived: dict[str, str] = attrs.field(factory=dict)
+    import_seconds: float | None = None
+
+    def lines(self) -> list[str]:
+        """What is worth reading, nothing if all is well."""
+        who = f"{self.kind} '{self.name}' ({self.distribution} {self.version})"
+        found = [f"broken: {self.problem}"] if self.problem else []
+        found += self.notes
+        found += [f"waived {test}: {reason}" for test, reason in self.waived.items()]
+        return [f"{who}: {line}" for line in found]
+
+
+def waivers(plugin: Any) -> dict[str, str]:
+    """Tests of `fs_kernel.testing.suites` that a plugin says do not hold for it, with the reason.
+
+    Raises:
+        PluginError: its ``WAIVED`` is no dict of texts.
+    """
+    given = getattr(plugin, "WAIVED", {})
+    if not isinstance(given, Mapping) or not all(
+        isinstance(text, str) for item in given.items() for text in item
+    ):
+        raise PluginError('WAIVED must be a dict: {"test_name": "reason"}')
+    return dict(given)
+
+
+def unmarked_hooks(plugin: Any, specs: type) -> list[str]:
+    """Functions of a plugin that are called like a hook but lack ``@hookimpl``, so never run."""
+    names = {name for specs in (specs, CommonHooks) for name in vars(specs) if name[0] != "_"}
+    found = []
+    for name in sorted(names):
+        function = getattr(plugin, name, None)
+        home = getattr(function, "__module__", None)
+        own = getattr(plugin, "__name__", None) or type(plugin).__module__
+        if callable(function) and home == own and not hasattr(function, f"{PROJECT}_impl"):
+            found.append(name)
+    return found
+
+
+def examine(found: discovery.Found) -> dict[str, Any]:
+    """Import one plugin here and look at it; for use in a process of its own.
+
+    Returns:
+        ``problem``, ``notes``, ``waived`` and ``import_seconds`` of a `Finding`.
+    """
+    report: dict[str, Any] = {"problem": None, "notes": [], "waived": {}, "import_seconds": None}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", DeprecationWarning)
+            if found.kind in ("losses", "optimizers"):
+                import torch  # noqa: F401  (they cannot do without; its import is not theirs)
+            begin = time.perf_counter()
+            chosen = load(found.kind, found.name)
+            report["import_seconds"] = round(time.perf_counter() - begin, 3)
+            caught.clear()
+            _look(chosen, report)
+        report["notes"] += sorted({str(w.message).splitlines()[0] for w in caught})
+        report["waived"] = waivers(chosen.plugin)
+    except FsError as error:
+        report["problem"] = str(error).removeprefix(str(found)).lstrip(": ")
+    if (report["import_seconds"] or 0) > SLOW_SECONDS:
+        heavy = [n for n in ("torch", "keras") if n in sys.modules and found.kind in HOOKS_OF_KIND]
+        hint = f"; import {' and '.join(heavy)} inside the hooks" if heavy else ""
+        report["notes"].append(f"its import takes {report['import_seconds']:.1f} s{hint}")
+    return report
+
+
+def _look(chosen: Chosen, report: dict[str, Any]) -> None:
+    from fs_kernel.plugins import Plugins
+
+    plugin = chosen.plugin
+    if chosen.kind in HOOKS_OF_KIND:
+        facade = Plugins([chosen])
+        facade.config_defaults()
+        for name in unmarked_hooks(plugin, HOOKS_OF_KIND[chosen.kind][0]):
+            report["notes"].append(f"{name} is not marked with @hookimpl, so it is never called")
+    elif chosen.kind == "commands":
+        import click
+
+        if not isinstance(plugin, click.Command):
+            raise PluginError(f"{chosen} is no click command", chosen.name)
+    elif not callable(plugin):
+        raise PluginError(f"{chosen} is a {type(plugin).__name__}, which cannot be called")
+
+
+def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
+    """Look at every plugin installed.
+
+    Args:
+        limit: seconds a process may take for one plugin.
+    """
+    everything = discovery.installed()
+    twice = discovery.duplicates(everything)
+    findings: dict[discovery.Found, Finding] = {}
+    by_distribution: dict[str, list[discovery.Found]] = {}
+    for item in everything:
+        finding = Finding(
+            item.name, discovery.KINDS[item.kind], item.distribution, item.version, item.api
+        )
+        findings[item] = finding
+        if claimed := twice.get((item.kind, item.name)):
+            owners = " and ".join(sorted({f"{c.distribution} {c.version}" for c in claimed}))
+            finding.problem = f"its name comes from {owners}; uninstall one of them"
+        elif item.api is not None and item.api != API_VERSION:
+            action = "upgrade fs-kernel" if item.api > API_VERSION else "upgrade the plugin"
+            finding.problem = (
+                f"it was written for plugin API {item.api}, this kernel speaks {API_VERSION}: "
+                f"{action}"
+            )
+        else:
+            by_distribution.setdefault(item.distribution, []).append(item)
+        if item.api is None:
+            finding.notes.append(
+                "it does not declare a plugin API (entry-point group fs_kernel.api)"
+            )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for reports in pool.map(
+            lambda items: _in_a_process(items, limit), by_distribution.values()
+        ):
+            for item, report in reports:
+                finding = findings[item]
+                finding.problem = report["problem"]
+                finding.notes += report["notes"]
+                finding.waived = report["waived"]
+                finding.import_seconds = report["import_seconds"]
+    return [*findings.values(), *_packages()]
+
+
+def _in_a_process(
+    items: Sequence[discovery.Found], limit: float
+) -> list[tuple[discovery.Found, dict[str, Any]]]:
+    """The reports of the plugins of one distribution."""
+    reports: list[tuple[discovery.Found, dict[str, Any]]] = []
+    waiting = list(items)
+    while waiting:
+        lines, death = _ask([(item.kind, item.name) for item in waiting], limit)
+        done = [json.loads(line) for line in lines]
+        reports += zip(waiting, done, strict=False)
+        del waiting[: len(done)]
+        if waiting:
+            blank: dict[str, Any] = {"notes": [], "waived": {}, "import_seconds": None}
+            reports.append((waiting.pop(0), {**blank, "problem": death}))
+    return reports
+
+
+def _ask(names: Iterable[tuple[str, str]], limit: float) -> tuple[list[str], str]:
+    """Lines that a process wrote about these plugins, and what to say of one that is missing."""
+    names = list(names)
+    command = [sys.executable, "-m", "fs_kernel.doctor", json.dumps(names)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit * len(names),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+        output, died = result.stdout, f"its import ended the process (code {result.returncode})"
+    except subprocess.TimeoutExpired as error:
+        raw = error.stdout or b""
+        output = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        died = f"its import did not end within {limit * len(names):.0f} s"
+    return [x for x in output.split("\n") if x.startswith("{") and x.endswith("}")], died
+
+
+def _packages() -> list[Finding]:
+    """Packages whose entry points name the kernel in a way that nobody can use."""
+    findings = []
+    for dist in importlib_metadata.distributions():
+        name, version, problems = "unknown", "unknown", []
+        try:
+            if discovery.GROUP not in (dist.read_text("entry_points.txt") or ""):
+                continue
+            name = dist.metadata.get("Name") or name
+            version = dist.metadata.get("Version") or version
+            groups = sorted({point.group for point in dist.entry_points})
+            if name == "unknown":
+                problems.append("its metadata has no name")
+        except Exception as error:
+            reason = str(error).splitlines() or [""]
+            problems = [f"its metadata cannot be read: {type(error).__name__}: {reason[0]}"]
+            groups = []
+        for group in groups:
+            kind = group.removeprefix(discovery.GROUP)
+            if kind not in ("api", *discovery.KINDS) and kind != group:
+                near = nearest_name(kind, discovery.KINDS)
+                problems.append(f"'{group}' is no kind of plugin, so its entries are unseen{near}")
+        findings += [Finding("?", "package", name, version, None, text) for text in problems]
+    return findings
+
+
+def main() -> None:
+    """Report on the plugins named in the first argument, a JSON list of ``[kind, name]``."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a plugin prints must not be taken for a report
+    for kind, name in json.loads(sys.argv[1]):
+        print(json.dumps(examine(discovery.find(kind, name))), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

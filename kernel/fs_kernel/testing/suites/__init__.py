@@ -1,0 +1,31 @@
+"""Conformance suites: what the kernel expects of a plugin, as tests.
+
+A plugin's test file::
+
+    import my_package
+    from fs_kernel.testing.suites import ModelSuite
+
+
+    class TestMine(ModelSuite):
+        plugin = my_package
+        options = {"model.mine.width": 8}
+
+Choose options that make the network small: every test runs on the CPU. What does not hold for a
+plugin is waived with a reason, ``WAIVED = {"test_name": "why"}`` in the plugin itself.
+"""
+
+from fs_kernel.testing.suites.addons import AddonSuite
+from fs_kernel.testing.suites.feeds import FeedSuite
+from fs_kernel.testing.suites.losses import LossSuite
+from fs_kernel.testing.suites.models import ModelSuite
+from fs_kernel.testing.suites.optimizers import OptimizerSuite
+from fs_kernel.testing.suites.trainers import TrainerSuite
+
+__all__ = [
+    "AddonSuite",
+    "FeedSuite",
+    "LossSuite",
+    "ModelSuite",
+    "OptimizerSuite",
+    "TrainerSuite",
+]

@@ -1,0 +1,67 @@
+"""Every built-in trainer, feed and add-on runs the suite of its kind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from fs_kernel import discovery
+from fs_kernel.testing import ArrayFeed, PlainTrainer
+from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/feed_faces"))
+
+from face_files import fill
+
+
+class TestOriginalTrainer(TrainerSuite):
+    plugin = "original"
+
+
+class TestPlainTrainer(TrainerSuite):
+    plugin = PlainTrainer
+
+
+class TestFaces(FeedSuite):
+    plugin = "faces"
+    variants = (
+        {"loader.num_processes": 0},
+        {"loader.num_processes": 3},
+        {"loader.pre_fetch": 5},
+        {"loader.cache": 0},
+    )
+
+    @classmethod
+    def make_folders(cls, root):
+        return {"a": fill(root / "A", 26), "b": fill(root / "B", 27, start=500)}
+
+
+class TestArrays(FeedSuite):
+    plugin = ArrayFeed
+    waived = {"test_folders_without_faces_are_refused": "its faces are made in memory"}
+
+
+#: Options that make an add-on quick.
+QUICK = {
+    "preview": {"preview.images": 2},
+    # The tiny trainer's rate is no option: the search turns at one that nobody else reads.
+    "lr_finder": {
+        "addon.lr_finder.iterations": 100,
+        "addon.lr_finder.learning_rate_option": "addon.lr_finder.found",
+    },
+}
+for found in discovery.installed("addons"):
+    if found.distribution.startswith("fs-addon-"):
+        attributes = {"plugin": found.name, "options": QUICK.get(found.name, {})}
+        name = f"TestAddon_{found.name}"
+        globals()[name] = type(name, (AddonSuite,), {**attributes, "__module__": __name__})
+
+
+@pytest.mark.parametrize("kind", ["trainers", "feeds", "addons"])
+def test_no_built_in_is_left_out(kind):
+    """A new package of ours comes with its suite."""
+    suites = (TrainerSuite, FeedSuite, AddonSuite)
+    tested = {s.plugin for cls in suites for s in cls.__subclasses__() if s.kind == kind}
+    ours = {f.name for f in discovery.installed(kind) if f.distribution.startswith("fs-")}
+    assert ours <= tested

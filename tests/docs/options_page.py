@@ -1,0 +1,218 @@
+"""Makes docs/options.md from the option classes of the kernel and of every built-in plugin.
+
+``python tests/docs/options_page.py`` writes the page; the tests beside it hold the page against
+what this would write. Which test exercises an option stands in option_tests.toml, by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from fs_addon_import.options_map import GONE, HERE
+from fs_kernel import discovery
+from fs_kernel.config_files import sections_of
+from fs_kernel.options import KERNEL_SECTIONS
+from fs_kernel.values import OptionInfo, options_of, plain
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "options.md"
+TESTS = Path(__file__).with_name("option_tests.toml")
+REFERENCE = ROOT / "tests" / "data" / "reference_options.json"
+
+#: The command line of the reference: its option, what it is here, and what is different.
+COMMAND_LINE = [
+    ("-A, -B (--input-A, --input-B)", "`fs run -A FACES_A -B FACES_B`", "remembered by the model"),
+    ("-m (--model-dir)", "`fs run -m MODEL_DIR`", ""),
+    ("-l (--load-weights)", "`fs run --load-weights MODEL_DIR`", "a model folder"),
+    ("-t (--trainer)", "`fs run -t MODEL`", "the network; `training.trainer` is how it is trained"),
+    ("-u (--summary)", "`fs model summary -t MODEL`", ""),
+    ("-f (--freeze-weights)", "`training.freeze_weights`", ""),
+    ("-b (--batch-size)", "`training.batch_size`", "or `fs run -b auto`"),
+    ("-i (--iterations)", "`training.iterations`", "the total, not this session's share (F-1)"),
+    (
+        "-a (--warmup)",
+        "`optimizer.warmup_steps`",
+        "from the model's first step, not each session's",
+    ),
+    ("-d (--distributed)", "", "not yet: issue 8"),
+    (
+        "-n (--no-logs)",
+        "`training.addons`",
+        "TensorBoard is an add-on, off until it is named (F-2)",
+    ),
+    (
+        "-r (--use-lr-finder)",
+        "`training.addons`",
+        "name `lr_finder`; its options: `addon.lr_finder`",
+    ),
+    ("-s (--save-interval)", "`save.interval`", "steps or a time"),
+    ("-I (--snapshot-interval)", "`save.snapshot_interval`", "0 unless asked for (F-14)"),
+    ("-x, -y, -z (--timelapse-...)", "`preview.timelapse`", "of the training's own faces (F-28)"),
+    ("-p (--preview)", "", "gone: there is no window; `previews/latest.png` is always the newest"),
+    ("-w (--write-image)", "", "gone: the picture is always written; `preview.interval`"),
+    ("-M (--warp-to-landmarks)", "`augmentation.warp_to_landmarks`", ""),
+    ("-P (--no-flip)", "`augmentation.flip`", "the other way round"),
+    ("-c (--no-augment-color)", "`augmentation.color`", "the other way round"),
+    ("-W (--no-warp)", "`augmentation.warp`", "the other way round"),
+    ("-X (--exclude-gpus)", "`training.device`", "names the one to use"),
+    ("-C (--configfile)", "`fs run -c FILE.toml`", "`fs config import` makes one of an ini"),
+    ("-L, -F (--loglevel, --logfile)", "", "gone: `logs/events.jsonl` and `logs/errors.log`"),
+    ("-G", "", "gone: there is no window"),
+]
+
+HEAD = """\
+# Every option
+
+What the kernel and the built-in plugins can be told, section by section. `fs config show` prints
+the same with help, `fs config init` writes it as a file to edit, `fs config schema` is for editors.
+
+- **when**: *fixed* options belong to the model from the day it is made; those *at start* may be
+  changed at each start of a session; *live* ones also while one runs (`fs ctl`, phases).
+- **there**: the name in the reference, where it is another one; "new" if the reference has none.
+- **test**: what shows that the option does what it says, below `tests/`.
+
+This page is generated: `python tests/docs/options_page.py` writes it, and a test compares.
+Options of plugins that are no built-ins are shown by `fs plugins show NAME`.
+"""
+
+
+@attrs.frozen
+class Row:
+    """One option as the page shows it."""
+
+    section: str
+    option: str
+    type: str
+    default: str
+    limits: str
+    when: str
+    there: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.option}"
+
+
+def built_in() -> set[str]:
+    """Names of the distributions of this repository."""
+    files = (ROOT / "plugins_builtin").glob("*/pyproject.toml")
+    return {tomllib.loads(f.read_text(encoding="utf-8"))["project"]["name"] for f in files}
+
+
+def sections() -> dict[str, tuple[type, list[discovery.Found]]]:
+    """The option class of each section of the kernel and the built-ins, and who gives it."""
+    ours = built_in()
+    found: dict[str, tuple[type, list[discovery.Found]]] = {
+        name: (cls, []) for name, cls in KERNEL_SECTIONS.items()
+    }
+    kinds = ("trainers", "feeds", "executors", "models", "addons")
+    plugins = (item for kind in kinds for item in discovery.installed(kind))
+    for item in (item for item in plugins if item.distribution in ours):
+        for section, cls in sections_of(item).items():
+            found.setdefault(section, (cls, []))[1].append(item)
+    return found
+
+
+def rows() -> list[Row]:
+    """Every option."""
+    made = []
+    for section, (cls, _) in sections().items():
+        default = cls()
+        for option, (annotation, info) in options_of(cls).items():
+            made.append(
+                Row(
+                    section,
+                    option,
+                    getattr(annotation, "__name__", str(annotation)).replace(" | None", " or none"),
+                    json.dumps(plain(getattr(default, option))),
+                    _limits(info),
+                    info.when,
+                    _there(f"{section}.{option}"),
+                )
+            )
+    return made
+
+
+def _limits(info: OptionInfo) -> str:
+    if info.choices:
+        return ", ".join(map(str, info.choices))
+    if info.minimum is not None:
+        return f"{info.minimum:.12g} .. {info.maximum:.12g}"
+    return f"installed {info.plugin}" if info.plugin else ""
+
+
+def _there(name: str) -> str:
+    option = name.rpartition(".")[2]
+    others = [there for entries in HERE.values() for there, here in entries.items() if here == name]
+    kept = name.startswith("model.") and option in reference().get(name.rpartition(".")[0], {})
+    flags = [flag for flag, here, _ in COMMAND_LINE if here == f"`{name}`"]
+    named = [f"`{other}`" for other in others if other != option] + [f"`{f}`" for f in flags]
+    return ", ".join(named) or ("" if kept or others else "new")
+
+
+def reference() -> dict[str, dict[str, str]]:
+    """Every option of the reference's file with its default, by section."""
+    options: dict[str, dict[str, str]] = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    return options
+
+
+def tests() -> dict[str, str]:
+    """The test of each option, below ``tests/``."""
+    table = tomllib.loads(TESTS.read_text(encoding="utf-8"))
+
+    def walk(prefix: str, values: dict) -> Iterator[tuple[str, str]]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from walk(f"{prefix}{key}.", value)
+            else:
+                yield f"{prefix}{key}", value
+
+    return dict(walk("", table))
+
+
+def _givers(found: list[discovery.Found]) -> str:
+    if not found:
+        return "Given by the kernel."
+    words = [f"{discovery.KINDS[f.kind]} `{f.name}` ({f.distribution})" for f in found]
+    if len(words) > 2:
+        return f"Given by every one of the {len(words)} built-in {found[0].kind}."
+    return f"Given by {' and '.join(words)}."
+
+
+def page() -> str:
+    """The whole page."""
+    tested, made = tests(), rows()
+    blocks = [HEAD]
+    for section, (_, givers) in sections().items():
+        own = [row for row in made if row.section == section]
+        if not own:
+            continue
+        blocks.append(f"\n## [{section}]\n\n{_givers(givers)}\n")
+        blocks.append("| option | type | default | range or choices | when | there | test |")
+        blocks.append("|---|---|---|---|---|---|---|")
+        for row in own:
+            test = tested.get(row.name, "")
+            cells = [f"`{row.name}`", row.type, f"`{row.default}`", row.limits, row.when]
+            blocks.append("| " + " | ".join([*cells, row.there, f"`{test}`"]) + " |")
+    blocks.append("\n## What the reference has and this has not\n")
+    blocks.append("Options of its file:\n")
+    blocks.append("| option | why |\n|---|---|")
+    blocks += [f"| `[{s}] {n}` | {why} |" for s, gone in GONE.items() for n, why in gone.items()]
+    blocks.append(
+        "\nIts other options are above, under their own names where nothing else is said;"
+    )
+    blocks.append(
+        "those of networks have kept their sections, too. `fs config import` reads its file."
+    )
+    blocks.append("\n## The reference's command line\n")
+    blocks.append("| there | here | what is different |\n|---|---|---|")
+    blocks += [f"| `{flag}` | {here} | {note} |" for flag, here, note in COMMAND_LINE]
+    return "\n".join(blocks) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
