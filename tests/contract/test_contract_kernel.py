@@ -76,7 +76,7 @@ def test_no_module_names_a_plugin_but_the_index_and_the_defaults():
         "import fs_kernel, fs_kernel.cli.run, fs_kernel.cli.swap, fs_kernel.cli.model",
         "import fs_kernel.hookspecs, fs_kernel.types, fs_kernel.config, fs_kernel.discovery",
         "import fs_kernel.plugins, fs_kernel.checkpoint, fs_kernel.state, fs_kernel.store",
-        "import fs_kernel.testing, fs_kernel.testing.pytest_plugin, fs_kernel.doctor",
+        "import fs_kernel.testing, fs_kernel.testing.pytest_plugin, fs_kernel.testing.doctor",
         "from fs_kernel import hookimpl, option, Network",
     ],
 )

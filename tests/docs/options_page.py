@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-from fs_addon_import.options_map import GONE, HERE
+from fs_config.files import sections_of
+from fs_config.options_map import GONE, HERE
 from fs_kernel import discovery
-from fs_kernel.config_files import sections_of
 from fs_kernel.options import KERNEL_SECTIONS
 from fs_kernel.values import OptionInfo, options_of, plain
 

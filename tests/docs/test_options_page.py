@@ -6,7 +6,7 @@ import re
 
 import options_page
 import pytest
-from fs_addon_import.options_map import GONE, HERE
+from fs_config.options_map import GONE, HERE
 from fs_kernel import discovery
 from mentions import mentions, source_of
 

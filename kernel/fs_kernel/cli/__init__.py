@@ -25,55 +25,119 @@ COMMANDS = {
     "model": ("fs_kernel.cli.model:model", "Look at a model folder and its checkpoints."),
     "models": ("fs_kernel.cli.plugins:models", "List the installed networks."),
     "plugins": ("fs_kernel.cli.plugins:plugins", "What is installed, and what is wrong with it."),
-    "config": ("fs_kernel.cli.config:config", "Show the options of a run."),
+    "config": ("fs_kernel.cli.config:config", "The options of a run, and files of them."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands from a table and from package metadata."""
+#: Groups of the kernel that plugins add to: an entry "config-import" is ``fs config import``.
+OPEN_GROUPS = ("config-", "plugins-")
+
+
+class PluginGroup(click.Group):
+    """A group that plugins add to, known from package metadata and imported when typed.
+
+    Args:
+        prefix: what the names of the entries that belong here begin with.
+    """
+
+    def __init__(self, *args: Any, prefix: str = "", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._prefix = prefix
+
+    def plugins(self) -> dict[str, discovery.Found]:
+        """What plugins add, by the name to type."""
+        own = set(self.own_commands())
+        foreign = () if self._prefix else OPEN_GROUPS
+        found = {
+            item.name.removeprefix(self._prefix): item
+            for item in discovery.installed("commands")
+            if item.name.startswith(self._prefix) and not item.name.startswith(foreign)
+        }
+        return {name: item for name, item in sorted(found.items()) if name not in own}
+
+    def own_commands(self) -> list[str]:
+        """The kernel's."""
+        return list(self.commands)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        extra = {found.name for found in discovery.installed("commands")}
-        return [*COMMANDS, *sorted(extra - set(COMMANDS))]
+        """Names of the program's own commands, then of plugins'."""
+        return [*self.own_commands(), *self.plugins()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in COMMANDS:
-            module, _, attribute = COMMANDS[name][0].partition(":")
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-            return command
-        if not any(found.name == name for found in discovery.installed("commands")):
-            if discovery.published("commands", name):
-                discovery.find("commands", name)
+        """The command of a name, imported if it is a plugin's."""
+        if name in self.commands:
+            return self.commands[name]
+        entry = self._prefix + name
+        if name not in self.plugins():
+            if discovery.published("commands", entry):
+                discovery.find("commands", entry)
             return None
         from fs_kernel.loading import load
 
-        chosen = load("commands", name)
+        chosen = load("commands", entry)
         if not isinstance(chosen.plugin, click.Command):
-            raise PluginError(f"{chosen} is no click command", name)
+            raise PluginError(f"{chosen} is no click command", entry)
         return chosen.plugin
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and blame a plugin for what its command raises."""
         try:
             return super().invoke(ctx)
         except (FsError, click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
-            if name is None or name in COMMANDS:
+            if name is None or name not in self.plugins():
                 raise
             from fs_kernel.loading import blame, load
 
-            raise blame(load("commands", name), "its command", error) from error
+            raise blame(load("commands", self._prefix + name), "its command", error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, line) for name, (_, line) in COMMANDS.items()]
+        """The commands' help lines; the program's own imports no plugin for them."""
+        rows = [(name, self.help_of(ctx, name)) for name in self.own_commands()]
         rows += [
-            (found.name, f"{found.summary} ({found.distribution})")
-            for found in discovery.installed("commands")
-            if found.name not in COMMANDS
+            (name, f"{self.help_of_plugin(ctx, name, item)} ({item.distribution})")
+            for name, item in self.plugins().items()
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def help_of_plugin(self, ctx: click.Context, name: str, item: discovery.Found) -> str:
+        """The line of a plugin's command; its package's where the command cannot be used."""
+        try:
+            command = self.get_command(ctx, name)
+        except FsError:
+            command = None
+        return item.summary if command is None else command.get_short_help_str(80)
+
+    def help_of(self, ctx: click.Context, name: str) -> str:
+        """The line of one of the kernel's commands."""
+        return self.commands[name].get_short_help_str(80)
+
+
+class LazyGroup(PluginGroup):
+    """The program itself: the kernel's commands come from a table."""
+
+    def own_commands(self) -> list[str]:
+        """The kernel's commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command that was typed."""
+        if name not in COMMANDS:
+            return super().get_command(ctx, name)
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def help_of_plugin(self, ctx: click.Context, name: str, item: discovery.Found) -> str:
+        """What the metadata of the package says."""
+        return item.summary
+
+    def help_of(self, ctx: click.Context, name: str) -> str:
+        """The help line of a command, from the table or from metadata."""
+        return COMMANDS[name][1]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

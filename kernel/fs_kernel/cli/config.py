@@ -6,18 +6,27 @@ from pathlib import Path
 
 import click
 
+from fs_kernel.cli import PluginGroup
 
-@click.group()
+PATH = click.Path(path_type=Path)
+MODEL = click.option("-t", "--model", help="Model plugin.")
+SET = click.option(
+    "--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group(cls=PluginGroup, prefix="config-")
 def config() -> None:
-    """Show the options of a run."""
+    """The options of a run, and files of them."""
 
 
 @config.command()
-@click.option("-m", "--model-dir", type=click.Path(path_type=Path), help="As this model has them.")
-@click.option("-t", "--model", help="Model plugin.")
-@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Options as TOML.")
-@click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("-m", "--model-dir", type=PATH, help="As this model has them.")
+@MODEL
+@click.option("-c", "--config", "file", type=PATH, help="Options as TOML.")
+@SET
+@JSON
 def show(
     model_dir: Path | None,
     model: str | None,

@@ -11,20 +11,13 @@ from typing import Any
 import attrs
 import click
 
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import say
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.foreign import require_model
 from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState
 
 PATH = click.Path(path_type=Path)
-
-
-def _open(model_dir: Path) -> Checkpoints:
-    checkpoints = Checkpoints(model_dir)
-    if not checkpoints.exists():
-        raise ModelFolderError(f"{model_dir} holds no model")
-    return checkpoints
 
 
 @click.group()
@@ -37,7 +30,7 @@ def model() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def info(model_dir: Path, as_json: bool) -> None:
     """What the folder holds: network, steps, sessions."""
-    checkpoints = _open(model_dir)
+    checkpoints = require_model(model_dir)
 
     def read() -> tuple[str, ModelState]:
         name = checkpoints.choose(say)
@@ -64,10 +57,17 @@ def info(model_dir: Path, as_json: bool) -> None:
         return
     for key, value in facts.items():
         if key == "plugins":
-            value = ", ".join(f"{p['distribution']} {p['version']}" for p in value.values())
+            value = ", ".join(dict.fromkeys(map(_origin, value.values())))
         elif key == "folders":
             value = ", ".join(f"{side.upper()}: {path}" for side, path in value.items())
         click.echo(f"{key.replace('_', ' '):18} {value}")
+
+
+def _origin(plugin: dict[str, Any]) -> str:
+    """Where a plugin came from: its package, or how its local file was named."""
+    if plugin.get("distribution"):
+        return f"{plugin['distribution']} {plugin['version']}"
+    return str(plugin.get("reference", plugin.get("name")))
 
 
 @model.command()
@@ -75,7 +75,7 @@ def info(model_dir: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def checkpoints(model_dir: Path, as_json: bool) -> None:
     """The generations on disk, newest first, with their sizes."""
-    found = _open(model_dir).generations()
+    found = require_model(model_dir).generations()
     if as_json:
         keys = ("name", "step", "bytes", "loss", "current", "snapshot")
         click.echo(json.dumps([{key: getattr(g, key) for key in keys} for g in found], indent=1))
@@ -95,7 +95,7 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(model_dir: Path, as_json: bool) -> None:
     """Check every file of every generation against its checksum; exit 5 if one is damaged."""
-    opened = _open(model_dir)
+    opened = require_model(model_dir)
     problems = {g.name: opened.problem(g.name) for g in opened.generations()}
     if as_json:
         click.echo(json.dumps(problems, indent=1))
@@ -111,7 +111,7 @@ def verify(model_dir: Path, as_json: bool) -> None:
 @click.argument("generation", required=False)
 def restore(model_dir: Path, generation: str | None) -> None:
     """Go back to GENERATION, or to the newest whole one before the current."""
-    opened = _open(model_dir)
+    opened = require_model(model_dir)
     names = [g.name for g in opened.generations()]
     current = opened.current_name()
     if generation is None:
@@ -138,7 +138,7 @@ def snapshot(model_dir: Path, generation: str | None) -> None:
 
     In a running session: fs ctl MODEL_DIR snapshot.
     """
-    opened = _open(model_dir)
+    opened = require_model(model_dir)
     name = generation or opened.choose(say)
     if name not in (names := [g.name for g in opened.generations()]):
         raise ModelFolderError(f"there is no generation {name} (there are: {', '.join(names)})")
@@ -155,7 +155,7 @@ def snapshot(model_dir: Path, generation: str | None) -> None:
 @click.option("--snapshots", is_flag=True, help="Drop snapshots too.")
 def gc(model_dir: Path, keep: int, snapshots: bool) -> None:
     """Drop all generations but the current, the newest, and snapshots."""
-    opened = _open(model_dir)
+    opened = require_model(model_dir)
     current = opened.choose(say)
     found = [g for g in opened.generations() if snapshots or not g.snapshot or g.name == current]
     found.sort(key=lambda made: made.name != current)

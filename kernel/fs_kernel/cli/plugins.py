@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from fs_kernel import discovery
-from fs_kernel.errors import PluginError
+from fs_kernel.cli import PluginGroup
 from fs_kernel.hookspecs import API_VERSION
 
 
@@ -71,7 +70,7 @@ def _cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-@click.group()
+@click.group(cls=PluginGroup, prefix="plugins-")
 def plugins() -> None:
     """What is installed, and what is wrong with it."""
 
@@ -91,27 +90,6 @@ def show(name: str, as_json: bool) -> None:
     from fs_kernel import describe
 
     describe.show_plugin(name, as_json)
-
-
-@plugins.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def doctor(as_json: bool) -> int:
-    """What is wrong with the plugins installed; exit code 4 if one cannot be used.
-
-    Each is imported in a process of its own.
-    """
-    from fs_kernel.doctor import check_all
-
-    findings = check_all()
-    if as_json:
-        click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            for line in finding.lines():
-                click.echo(line)
-        broken = sum(finding.problem is not None for finding in findings)
-        click.echo(f"{len(findings)} plugins, {broken or 'none'} broken")
-    return PluginError.exit_code if any(finding.problem for finding in findings) else 0
 
 
 @click.command()

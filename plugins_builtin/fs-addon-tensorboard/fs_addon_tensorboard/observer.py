@@ -73,8 +73,8 @@ def scalars_of(metrics: Metrics) -> dict[str, float]:
     """A reading as scalars by tag.
 
     ``loss/total``, ``loss/a`` per side; ``loss_a/face_64/ssim`` per part, as it enters the side's
-    total, and ``unweighted_a/face_64/ssim`` without its weight; ``learning_rate`` if the trainer says it; ``speed/images_per_second`` and
-    ``speed/step_seconds``.
+    total, and ``unweighted_a/face_64/ssim`` without its weight; ``learning_rate`` if the trainer
+    says it; ``speed/images_per_second`` and ``speed/step_seconds``.
     """
     values = {"loss/total": sum(metrics.losses.values())}
     values |= {f"loss/{side}": value for side, value in metrics.losses.items()}

@@ -6,8 +6,9 @@ import json
 
 import pytest
 from fake_packages import empty_plugin
-from fs_kernel import discovery, doctor
+from fs_kernel import discovery
 from fs_kernel.cli import run_cli
+from fs_kernel.testing import doctor
 
 ADDON = "from fs_kernel import hookimpl\n\n@hookimpl\ndef before_training(run):\n    pass\n"
 
@@ -22,7 +23,8 @@ def findings(site, monkeypatch):
                 f"fs-x-{name}", {kind: {name: f"sick_{name}"}}, {f"sick_{name}": code}, **extra
             )
         ours = [f for f in discovery.installed() if f.distribution.startswith("fs-x-")]
-        monkeypatch.setattr(discovery, "installed", lambda: ours)
+        real = discovery.installed
+        monkeypatch.setattr(discovery, "installed", lambda kind=None: real(kind) if kind else ours)
         return {finding.name: finding for finding in doctor.check_all(limit)}
 
     return look

@@ -158,7 +158,7 @@ def test_thawed_weights_change_again(tmp_path):
     assert not torch.equal(before["encoder/conv/kernel"], after["encoder/conv/kernel"])
 
 
-def test_a_new_model_may_start_from_anothers_weights(tmp_path):
+def test_f6_a_new_model_may_start_from_anothers_weights_and_says_what_matched(tmp_path, events):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     train(tmp_path / "one", 2)
@@ -170,8 +170,42 @@ def test_a_new_model_may_start_from_anothers_weights(tmp_path):
     same = {name for name in got if torch.equal(got[name], weights[name])}
     assert {n for n in got if n.startswith("encoder")} <= same
     assert "decoder_a/conv/kernel" not in same
-    assert any("copied" in line for line in run.warnings)
     assert everything_below(tmp_path / "one/model") == before
+    (note,) = events(tmp_path / "two", "note")
+    count = sum(name.startswith("encoder/") for name in got)
+    assert note["message"].endswith(f"model (tiny, step 2): encoder {count} of {count}")
+    assert not any("weights loaded" in line for line in run.warnings)
+
+
+def test_f6_some_shapes_that_differ_are_a_warning_that_names_the_first(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    train(tmp_path / "one", 1)
+    source, wider = tmp_path / "one/model", {"model.tiny.width": 24}
+    with open_tiny(tmp_path / "two", 1, load_weights=source, set=wider) as run:
+        (line,) = (line for line in run.warnings if "weights loaded" in line)
+        names = [name for name in network.weights(run.network) if name.startswith("encoder/")]
+    # The bias of the dense layer is all that does not depend on the width.
+    assert f"encoder 1 of {len(names)}; the first that does not fit: encoder/conv/kernel is" in line
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (None, "old does not exist"),
+        ([], "old holds no model"),
+        (["original.keras"], "another program's model .original.keras.; adopt it with:"),
+    ],
+)
+def test_weights_of_nothing_of_ours_are_an_error_and_make_no_folder(tmp_path, files, says):
+    for name in files or ():
+        (tmp_path / "old").mkdir(exist_ok=True)
+        (tmp_path / "old" / name).touch()
+    if files == []:
+        (tmp_path / "old").mkdir()
+    with pytest.raises(ModelFolderError, match=says):
+        open_tiny(tmp_path, 1, load_weights=tmp_path / "old")
+    assert not (tmp_path / "model").exists()
 
 
 def test_weights_are_not_loaded_into_a_model_that_resumes(tmp_path):

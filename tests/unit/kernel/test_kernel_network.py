@@ -200,25 +200,48 @@ def test_weights_that_do_not_fit_change_nothing(change, says):
     assert all(torch.equal(before[n], v) for n, v in tensors(net).items())
 
 
-def test_sub_models_are_copied_where_they_fit():
+def test_f6_every_weight_of_every_sub_model_is_checked_and_counted():
     net, source = autoencoder(), autoencoder()
     given = tensors(source)
     given["decoder_a/conv/kernel"] = torch.ones(9)
     del given["decoder_a/conv/bias"]
     before = tensors(net)
-    copied, skipped = network.copy_sub_models(net, given, ["encoder", "decoder_a"], "x")
+    encoder, decoder, nobody = network.copy_sub_models(
+        net, given, ["encoder", "decoder_a", "nobody"], "x"
+    )
     after = tensors(net)
-    assert sorted(skipped) == ["decoder_a/conv/bias", "decoder_a/conv/kernel"]
+    inside = [name for name in before if name.startswith("decoder_a/")]
+    assert (len(encoder.copied), encoder.misfit) == (encoder.total, None)
+    assert (decoder.total, len(decoder.copied)) == (len(inside), len(inside) - 2)
+    assert decoder.misfit == "decoder_a/conv/kernel is (9,) in it, (3, 3, 4, 3) here"
+    assert (nobody.total, nobody.misfit) == (0, "this network has no sub-model 'nobody'")
+    copied = {*encoder.copied, *decoder.copied}
+    assert not any(torch.equal(before[n], after[n]) for n in copied if n.endswith("kernel"))
     assert all(torch.equal(after[n], given[n]) for n in copied)
-    untouched = set(after) - set(copied)
-    assert all(torch.equal(after[n], before[n]) for n in untouched)
-    assert all(n.startswith("decoder_b/") for n in untouched - set(skipped))
+    assert all(torch.equal(after[n], before[n]) for n in set(after) - copied)
 
 
-@pytest.mark.parametrize("names", [[], ["nobody"], ["encode"]])
-def test_nothing_to_copy_is_an_error(names):
+@pytest.mark.parametrize("last", ["decoder_a", "encoder"])
+def test_f6_one_sub_model_that_fits_is_enough_wherever_it_stands(last):
     net = autoencoder()
-    with pytest.raises(UsageError, match="x: "):
+    given = {n: v + 1 for n, v in tensors(net).items() if not n.startswith("decoder_a/")}
+    names = sorted(["encoder", "decoder_a"], key=last.__eq__)
+    fits = {fit.name: fit for fit in network.copy_sub_models(net, given, names, "x")}
+    assert fits["decoder_a"].misfit == "there is no sub-model 'decoder_a' in it"
+    assert fits["encoder"].misfit is None
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ([], "x: no weight of no sub-model fits this network$"),
+        (["nobody"], "x: no weight of nobody fits.*: this network has no sub-model 'nobody'"),
+        (["encode"], "no sub-model 'encode'"),
+    ],
+)
+def test_nothing_to_copy_is_an_error(names, says):
+    net = autoencoder()
+    with pytest.raises(UsageError, match=says):
         network.copy_sub_models(net, tensors(net), names, "x")
 
 

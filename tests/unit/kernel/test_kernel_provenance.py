@@ -467,7 +467,7 @@ def test_checking_a_file_of_options_runs_no_code_of_the_folder(here):
     train(here, 1, model="my_net.py:Net", trainer="my_net.py:Trainer", set=SMALL)
     (here / "my_net.py").write_text("open('sprung', 'w').close()")
     (here / "options.toml").write_text("[training]\nbatch_size = 2\n")
-    from fs_kernel.config_files import check_file
+    from fs_config.files import check_file
     from fs_kernel.testing import TinyModel
 
     model = TinyModel()

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fs_kernel import discovery, doctor
+from fs_kernel import discovery
 from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.loading import Chosen, load
 from fs_kernel.plugins import Plugins
+from fs_kernel.testing import doctor
 from fs_kernel.testing.parts import make_plugins
 from fs_kernel.values import OptionInfo, check, options_of, plain
 

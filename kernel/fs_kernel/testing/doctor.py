@@ -203,7 +203,7 @@ def _in_a_process(
 def _ask(names: Iterable[tuple[str, str]], limit: float) -> tuple[list[str], str]:
     """Lines that a process wrote about these plugins, and what to say of one that is missing."""
     names = list(names)
-    command = [sys.executable, "-m", "fs_kernel.doctor", json.dumps(names)]
+    command = [sys.executable, "-m", "fs_kernel.testing.doctor", json.dumps(names)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         result = subprocess.run(

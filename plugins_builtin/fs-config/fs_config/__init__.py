@@ -1,0 +1,1 @@
+"""Files of options: ``fs config init``, ``check``, ``schema`` and ``import``."""
