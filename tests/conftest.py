@@ -25,7 +25,7 @@ BUDGETS = {
     "unit": 300,
     "contract": 180,
     "broken_plugins": 60,
-    "docs": 60,
+    "docs": 120,
     "torture": 60,
     "template": 240,
     "e2e": 420,
