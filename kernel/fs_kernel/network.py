@@ -205,6 +205,13 @@ def freeze(network: Network, names: Iterable[str], frozen: bool) -> list[str]:
     return missing
 
 
+def _refresh(network: Network) -> None:
+    """Let layers that compute with copies of their weights (Normalization) make them anew."""
+    for _, layer in layers(network):
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
+
+
 def assign(network: Network, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Set every weight from ``tensors``.
 
@@ -226,9 +233,7 @@ def assign(network: Network, tensors: Mapping[str, torch.Tensor], source: str) -
     with torch.no_grad():
         for name, variable in named.items():
             variable._value.copy_(tensors[name])
-    for _, layer in layers(network):
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()  # Keras's Normalization computes with copies of its weights.
+    _refresh(network)
 
 
 def differences(network: Network, tensors: Mapping[str, torch.Tensor]) -> list[str]:
@@ -243,31 +248,64 @@ def differences(network: Network, tensors: Mapping[str, torch.Tensor]) -> list[s
     ]
 
 
+@attrs.frozen
+class Fit:
+    """How the weights of another model fitted a sub-model.
+
+    Attributes:
+        name: of the sub-model.
+        copied: names of the weights that were copied.
+        total: how many weights the sub-model has; 0 if the network has no such sub-model.
+        misfit: the first weight that did not fit, and why, in words; None if all did.
+    """
+
+    name: str
+    copied: tuple[str, ...]
+    total: int
+    misfit: str | None
+
+
 def copy_sub_models(
     network: Network, tensors: Mapping[str, torch.Tensor], names: Iterable[str], source: str
-) -> tuple[list[str], list[str]]:
+) -> list[Fit]:
     """Copy the weights of the named sub-models where name and shape match.
 
     Returns:
-        The names of weights copied, and of weights skipped.
+        For each sub-model what fitted.
 
     Raises:
-        UsageError: nothing matched.
+        UsageError: not one weight of any of them did; nothing is changed.
     """
-    torch = backend.torch()
-    prefixes = tuple(f"{name}/" for name in names)
-    copied, skipped = [], []
-    with torch.no_grad():
-        for name, variable in weights(network).items():
-            if not any(name.startswith(p) or f"/{p}" in name for p in prefixes):
-                continue
-            tensor = tensors.get(name)
-            if tensor is None or tuple(tensor.shape) != tuple(variable.shape):
-                skipped.append(name)
-            else:
-                variable._value.copy_(tensor)
-                copied.append(name)
+    named = weights(network)
+    fits = [_fit(named, tensors, name) for name in names]
+    copied = {name for fit in fits for name in fit.copied}
     if not copied:
-        wanted = ", ".join(names) or "no sub-model"
-        raise UsageError(f"{source}: no weight of {wanted} fits this network")
-    return copied, skipped
+        wanted = ", ".join(fit.name for fit in fits) or "no sub-model"
+        why = next((f": {fit.misfit}" for fit in fits), "")
+        raise UsageError(f"{source}: no weight of {wanted} fits this network{why}")
+    with backend.torch().no_grad():
+        for name in copied:
+            named[name]._value.copy_(tensors[name])
+    _refresh(network)
+    return fits
+
+
+def _fit(
+    named: Mapping[str, keras.Variable], tensors: Mapping[str, torch.Tensor], sub_model: str
+) -> Fit:
+    inside = [name for name in named if f"/{sub_model}/" in f"/{name}"]
+    misfits = {n: m for n in inside if (m := _misfit(n, named[n].shape, tensors.get(n)))}
+    misfit = next(iter(misfits.values()), None)
+    if not inside:
+        misfit = f"this network has no sub-model '{sub_model}'"
+    elif not any(f"/{sub_model}/" in f"/{name}" for name in tensors):
+        misfit = f"there is no sub-model '{sub_model}' in it"
+    copied = tuple(name for name in inside if name not in misfits)
+    return Fit(sub_model, copied, len(inside), misfit)
+
+
+def _misfit(name: str, shape: Iterable[int], tensor: torch.Tensor | None) -> str | None:
+    if tensor is None:
+        return f"{name} is not in it"
+    wanted, there = tuple(shape), tuple(tensor.shape)
+    return None if wanted == there else f"{name} is {there} in it, {wanted} here"

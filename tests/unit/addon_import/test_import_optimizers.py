@@ -21,6 +21,8 @@ from fs_nn import optimizers
 from fs_nn.optimizers import build_optimizer
 from fs_nn.options import OptimizerOptions
 
+# Keras hands torch tensors to numpy in a way that numpy warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 FOUND = {
     "optimizers": {
         "adam": optimizers.adam,

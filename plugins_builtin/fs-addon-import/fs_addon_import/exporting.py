@@ -1,0 +1,126 @@
+"""``fs export``: a model folder as files that another program opens."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h5py
+import numpy as np
+from fs_kernel import backend, network, precision, store
+from fs_kernel.assembly import Request, assemble, read_graph
+from fs_kernel.config import read_toml
+from fs_kernel.errors import ModelFolderError
+from fs_kernel.foreign import require_model
+
+from fs_addon_import.faceswap3.graph import config_of
+from fs_addon_import.faceswap3.state import state_of
+from fs_addon_import.folders import new_folder
+from fs_addon_import.importing import RECORD
+from fs_addon_import.keras3 import read_keras3
+from fs_addon_import.keras3.archive import CONFIG, METADATA, WEIGHTS
+from fs_addon_import.keras3.graph import Rewriter
+from fs_addon_import.keras3.weights import Weight, locate
+
+#: The Keras that faceswap pins; what is written here is the same in all versions from it on.
+KERAS_VERSION = "3.14.1"
+#: The models that faceswap has.
+# fmt: off
+MODELS = (
+    "dfaker", "dfl_h128", "dfl_sae", "dlight", "iae", "lightweight", "original", "phaze_a",
+    "realface", "unbalanced", "villain",
+)
+# fmt: on
+
+
+@attrs.frozen
+class Exported:
+    """What `export_model` wrote."""
+
+    model: str
+    files: tuple[str, ...]
+    parameters: int
+    iterations: int
+
+
+def export_model(model_dir: Path, out: Path) -> Exported:
+    """Write the newest good generation, without its optimiser, for faceswap 3.
+
+    Args:
+        model_dir: a model folder; only read.
+        out: the folder to make; missing or empty.
+
+    Raises:
+        ModelFolderError: the model cannot be read, faceswap has no such network, or ``out`` cannot
+            be written; nothing is left.
+    """
+    backend.keras()
+    checkpoints = require_model(model_dir)
+    parts = assemble(Request(model_dir), ("models",))
+    if parts.state.model not in MODELS:
+        raise ModelFolderError(f"faceswap has no model '{parts.state.model}'")
+    with network.building(0, "meta"):
+        built = read_graph(parts)
+    precision.apply(built, "fp32", "cpu")
+    options = read_toml(checkpoints.config_path(parts.generation))
+    tensors = checkpoints.read_weights(parts.generation)
+    config = config_of(built)
+    rewriter = Rewriter()
+    rewriter.root(json.loads(json.dumps(config)))
+    weights = locate(built, rewriter.places)
+    arrays = {weight.name: tensors[weight.name].numpy() for weight in weights}
+    state = state_of(parts.state, options, built, _record(model_dir))
+    name = parts.state.model
+    with new_folder(out, model_dir) as made:
+        room = made.parent
+        _write_weights(room / WEIGHTS, built.model.name, rewriter, weights, arrays)
+        _pack(made / f"{name}.keras", config, room / WEIGHTS)
+        (made / f"{name}_state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+        _read_back(made / f"{name}.keras", arrays, room)
+    files = tuple(str(path) for path in sorted(out.iterdir()))
+    return Exported(name, files, network.count(built), parts.state.iterations)
+
+
+def _record(model_dir: Path) -> dict[str, Any]:
+    """What was kept of the model when it was adopted; nothing if it was not."""
+    try:
+        found = store.read_json(model_dir / RECORD)
+    except (OSError, ModelFolderError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_weights(
+    path: Path,
+    root: str,
+    rewriter: Rewriter,
+    weights: list[Weight],
+    arrays: dict[str, np.ndarray],
+) -> None:
+    with h5py.File(path, "w") as file:
+        for place in (*rewriter.models, *rewriter.places):
+            group = file.create_group(f"{place.stored}vars")
+            group.attrs["name"] = place.path.rstrip("/").rsplit("/", 1)[-1] or root
+        for weight in weights:
+            file.create_dataset(weight.stored, data=arrays[weight.name])
+
+
+def _pack(path: Path, config: dict[str, Any], weights: Path) -> None:
+    saved = time.strftime("%Y-%m-%d@%H:%M:%S")
+    with zipfile.ZipFile(path, "w") as archive:
+        metadata = {"keras_version": KERAS_VERSION, "date_saved": saved}
+        archive.writestr(METADATA, json.dumps(metadata))
+        archive.writestr(CONFIG, json.dumps(config))
+        archive.write(weights, WEIGHTS)
+
+
+def _read_back(path: Path, arrays: dict[str, np.ndarray], folder: Path) -> None:
+    """Open what was written as a stranger's file, and compare every number."""
+    found, _ = read_keras3(path, folder)
+    for name, array in arrays.items():
+        if not np.array_equal(found.weights[name], array, equal_nan=True):
+            raise OSError(f"{name} was read back otherwise than it was written")

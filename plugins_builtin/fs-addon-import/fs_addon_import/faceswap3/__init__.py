@@ -1,0 +1,1 @@
+"""Writing a model as current faceswap 3 has it: ``<model>.keras`` and ``<model>_state.json``."""
