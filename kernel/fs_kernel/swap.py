@@ -139,6 +139,7 @@ def collected_warnings(call: Callable[[], Any], tell: Callable[[str], None]) -> 
     """Run ``call`` and pass on what it warned about, one line each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        backend.hush()
         result = call()
     for item in caught:
         tell(str(item.message))
