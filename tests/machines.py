@@ -86,15 +86,10 @@ class Machine:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One wheel per distribution, by name."""
     folder = tmp_path_factory.mktemp("wheels")
-    built = {}
-    for source in DISTRIBUTIONS:
-        target = folder / project(source)["name"]
-        run(
-            *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"),
-            *("-w", target, source),
-        )
-        (built[target.name],) = target.glob("*.whl")
-    return built
+    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
+    run(*pip, "-w", folder, *DISTRIBUTIONS)
+    names = [project(source)["name"] for source in DISTRIBUTIONS]
+    return {name: next(folder.glob(f"{name.replace('-', '_')}-*.whl")) for name in names}
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from fs_kernel.errors import (
     PluginError,
     UsageError,
 )
-from fs_kernel.foreign import refuse_foreign
+from fs_kernel.foreign import refuse_foreign, require_model
 from fs_kernel.loading import Chosen, load
 from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.state import ModelState
@@ -150,7 +150,7 @@ def _choose(
     chosen = [take(*item) for item in wanted if kinds is None or item[0] in kinds]
     if state is not None and not provenance.is_model_of(chosen[0], state):
         raise ModelFolderError(
-            f"{request.model_dir} holds a '{state.model}' model, not '{chosen[0].name}'; "
+            f"{request.model_dir} is a model of '{state.model}', not of '{chosen[0].name}'; "
             "leave -t out, or choose another folder"
         )
     if kinds is None:
@@ -301,17 +301,30 @@ def _require_fingerprint(
 
 def load_weights(
     parts: Assembled, built: Network, source: Path, warn: Callable[[str], None]
-) -> str:
+) -> tuple[str, bool]:
     """Start a new model from another model folder's sub-models.
 
     Returns:
-        A line that says what matched.
+        A line that says what matched, and whether everything did.
+
+    Raises:
+        ModelFolderError: there is no model of ours in ``source``.
+        UsageError: nothing matched.
     """
-    other = Checkpoints(source)
-    tensors = other.steadily(lambda: other.read_weights(other.choose(warn)))
-    names = parts.plugins.load_layers(built)
-    copied, skipped = network.copy_sub_models(built, tensors, names, str(source))
-    return f"weights from {source}: {len(copied)} copied, {len(skipped)} did not fit"
+    other = require_model(source)
+
+    def read() -> tuple[dict[str, torch.Tensor], ModelState]:
+        name = other.choose(warn)
+        state = ModelState.from_json(other.read_state(name), f"generation {name}")
+        return other.read_weights(name), state
+
+    tensors, state = other.steadily(read)
+    title = f"{source} ({state.network_name}, step {state.iterations})"
+    fits = network.copy_sub_models(built, tensors, parts.plugins.load_layers(built), title)
+    counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
+    misfit = next(filter(None, (fit.misfit for fit in fits)), None)
+    more = "" if misfit is None else f"; the first that does not fit: {misfit}"
+    return f"weights loaded from {title}: {counts}{more}", misfit is None
 
 
 def settle_folders(parts: Assembled, sides: tuple[Side, ...]) -> dict[Side, Path]:

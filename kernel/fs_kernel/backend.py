@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 from fs_kernel.errors import UsageError
@@ -20,25 +21,36 @@ def torch() -> Any:
     return module
 
 
+def choose_torch() -> None:
+    """Let Keras, whoever imports it, run on torch; too late if somebody has imported it."""
+    if "keras" not in sys.modules:
+        chosen = os.environ.get("KERAS_BACKEND")
+        if chosen not in (None, "torch"):
+            print(f"KERAS_BACKEND={chosen} is set; fs-kernel uses torch", file=sys.stderr)
+        os.environ["KERAS_BACKEND"] = "torch"
+
+
 def keras() -> Any:
     """The keras module, on the torch backend.
 
     Raises:
         UsageError: another backend was chosen before the kernel was asked.
     """
-    if "keras" not in sys.modules:
-        chosen = os.environ.get("KERAS_BACKEND")
-        if chosen not in (None, "torch"):
-            print(f"KERAS_BACKEND={chosen} is set; fs-kernel uses torch", file=sys.stderr)
-        os.environ["KERAS_BACKEND"] = "torch"
+    choose_torch()
     import keras as module
 
+    hush()
     if module.backend.backend() != "torch":
         raise UsageError(
             f"Keras is already running on {module.backend.backend()}; "
             "import fs_kernel before keras, or set KERAS_BACKEND=torch"
         )
     return module
+
+
+def hush() -> None:
+    """Ignore what Keras says of a sub-model that is called with its one input in a list."""
+    warnings.filterwarnings("ignore", "The structure of `inputs` doesn't match", UserWarning)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -152,7 +152,10 @@ def resolve(
     for layer in layers:
         for section, entries in layer.values.items():
             if section not in classes:
-                if section not in ignored and layer.kind != "model":
+                if section in ignored and layer.kind == "set":
+                    line = f"{layer.name}: [{section}] belongs to nothing that this run uses"
+                    warnings.append(f"{line}; it changes nothing")
+                elif section not in ignored and layer.kind != "model":
                     where = f"[{section}]" if section else f"'{next(iter(entries))}'"
                     near = nearest_name(section, classes)
                     problems.append(f"{layer.name}: there is no section {where}{near}")

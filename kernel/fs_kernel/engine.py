@@ -126,6 +126,8 @@ class TrainingRun:
         self._observers.tell("on_start", self.info)
         for line in self.warnings:
             self.warn(line)
+        for line in self.session.notes:
+            self.note(line)
         for item, view in self._watching:
             self._plugins.before_training(item, view)
 
@@ -240,11 +242,14 @@ class TrainingRun:
         report = BadStep(error.step, line, self._saved_step if kept else None, self._rollbacks)
         votes = [self._plugins.on_bad_step(i, v, report) for i, v in self._watching] if kept else []
         if not any(votes):
-            raise BadStepError(
-                error.step,
-                f"{line}; nothing was saved since. "
-                "Resume from the last checkpoint with a lower learning rate",
-            ) from error
+            folder = self.session.parts.request.model_dir
+            advice = "Begin again with a lower learning rate"
+            if kept:
+                advice = (
+                    f"Resume from step {self._saved_step} with a lower learning rate, or go "
+                    f"further back first: fs model restore {folder}"
+                )
+            raise BadStepError(error.step, f"{line}; nothing was saved since. {advice}") from error
         # What follows a checkpoint may be bad because the checkpoint is.
         checkpoints, last = self.session.parts.checkpoints, self._returned_to
         name = checkpoints.choose(self.warn) if last is None else checkpoints.older_than(last)

@@ -26,8 +26,7 @@ def require_model(folder: Path) -> Checkpoints:
     checkpoints = Checkpoints(folder)
     if not checkpoints.exists():
         refuse_foreign(folder)
-        what = "holds no model" if folder.exists() else "does not exist"
-        raise ModelFolderError(f"{folder} {what}")
+        raise ModelFolderError(f"{folder} holds no model")
     return checkpoints
 
 

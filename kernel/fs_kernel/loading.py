@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from fs_kernel import discovery
+from fs_kernel import backend, discovery
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND
 
@@ -158,6 +158,8 @@ def load(kind: str, reference: Any) -> Chosen:
     Raises:
         PluginError: it is not installed, too new or too old, or its import failed.
     """
+    if kind != "commands":
+        backend.choose_torch()
     if not isinstance(reference, str | Path):
         name = getattr(reference, "name", None) or getattr(reference, "__name__", None)
         chosen = Chosen(kind, str(name or type(reference).__name__), reference)

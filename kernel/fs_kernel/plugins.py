@@ -8,6 +8,8 @@ whatever it raises later is blamed on it by name. Nothing here imports torch or 
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,7 @@ class Plugins:
         try:
             self._pm.register(item.plugin, name=name)
         except pluggy.PluginValidationError as error:
-            line = str(error).strip().splitlines()[-1].strip()
+            line = _misfit(str(error))
             raise PluginError(f"{item} does not fit the hooks: {line}", item.name) from error
         except Exception as error:
             raise blame(item, "the reading of its hooks", error) from error
@@ -358,6 +360,18 @@ class Plugins:
 
 def _weighted(loss: BatchLoss) -> list[Any]:
     return [part.weighted for part in loss.parts]
+
+
+def _misfit(text: str) -> str:
+    """What is wrong with a hook's arguments, out of what pluggy says of it."""
+    hook, given = re.search(r"for hook '(\w+)'", text), re.search(r"Argument\(s\) {(.+?)}", text)
+    specs = (CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values()))
+    found = next((getattr(s, hook[1]) for s in specs if hook and hasattr(s, hook[1])), None)
+    if found is None or given is None or hook is None:
+        return text.strip().splitlines()[-1].strip()
+    known = list(inspect.signature(found).parameters)[1:]
+    wanted = f"it may take {', '.join(known)}" if known else "it takes none"
+    return f"{hook[1]} has no argument {given[1]}; {wanted}"
 
 
 def _hook_names(specs: type) -> set[str]:

@@ -124,12 +124,14 @@ def remembered_model(state: ModelState, model_dir: Path) -> str:
 def is_model_of(item: Chosen, state: ModelState) -> bool:
     """Whether a model plugin is the one of a folder, or the package made of its local file.
 
-    The kept copy of the file goes by the file's name.
+    The kept copy of the file goes by the file's name, and so must the package.
     """
     was = state.plugins.get("models", {})
     if item.source is not None and item.source.sha256 == was.get("sha256"):
         item.name = state.model
-    return item.name == state.model or ("reference" in was and item.found is not None)
+    stem = state.model.partition(":")[0].rpartition(".")[2]
+    packaged = "reference" in was and item.found is not None and item.name == stem
+    return item.name == state.model or packaged
 
 
 def not_named(
@@ -174,7 +176,7 @@ def upgraded(was: Mapping[str, Any] | None, item: Chosen) -> bool:
 def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[str]:
     """One line on all plugins whose version has changed, and one per changed local file."""
     versions: dict[str, None] = {}
-    files: dict[str, None] = {}
+    files: dict[str, str] = {}
     for item in chosen:
         was = before.get(key(item), {})
         now = item.identity()
@@ -185,9 +187,11 @@ def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[st
             versions[f"{was['distribution']} {was['version']} -> {other}{now['version']}"] = None
         elif item.source is not None and was.get("sha256") not in (None, item.source.sha256):
             copy = model_dir / str(was.get("copy"))
-            files[f"{item.source.path} has changed since; until now it was {copy}"] = None
+            line = f"{item.source.path} has changed since; until now it was {copy}"
+            kept = "; this folder keeps the network it has" if item.kind == "models" else ""
+            files[line] = files.get(line) or kept
     upgrades = [f"changed since the last session: {', '.join(versions)}"] if versions else []
-    return [*upgrades, *files]
+    return [*upgrades, *(line + kept for line, kept in files.items())]
 
 
 def what_fitted(before: Facts, item: Chosen, model_dir: Path) -> str:

@@ -17,6 +17,7 @@ from fs_kernel.assembly import Request, assemble
 from fs_kernel.engine import TrainingRun
 from fs_kernel.errors import FsError, ModelFolderError, TrainingError
 from fs_kernel.options import TrainingOptions
+from fs_kernel.plugins import Plugins
 from fs_kernel.values import options_of
 
 AUTO = "auto"
@@ -34,7 +35,11 @@ def rehearsing(request: Request) -> Iterator[TrainingRun]:
     The model folder is only read; neither space on its disk is asked for nor its lock.
     """
     with tempfile.TemporaryDirectory(prefix="fs-rehearsal-") as scratch:
-        run = TrainingRun(assemble(attrs.evolve(request, scratch=Path(scratch), addons=())))
+        parts = assemble(attrs.evolve(request, scratch=Path(scratch)))
+        # Add-ons are not run, but theirs are options too.
+        parts.plugins = Plugins(i for i in parts.plugins.chosen if i.kind != "addons")
+        parts.reset(parts.config)
+        run = TrainingRun(parts)
         try:
             yield run
         finally:
@@ -52,9 +57,8 @@ def rehearse(request: Request) -> dict[str, Any]:
     Raises:
         FsError: whatever the run would end with.
     """
-    # Add-ons are not run, but theirs are options too.
-    config = assemble(request).config
     with rehearsing(request) as run:
+        config = run.config
         start = time.perf_counter()
         metrics = run.try_step()
         seconds = time.perf_counter() - start
@@ -75,7 +79,7 @@ def rehearse(request: Request) -> dict[str, Any]:
             "memory_total": memory.total(device),
             "disk_bytes": info.disk_bytes,
             "disk_free": free,
-            "warnings": list(run.warnings),
+            "warnings": [*run.warnings, *run.session.notes],
             "options": {
                 f"{section}.{name}": {
                     "value": value,

@@ -45,6 +45,7 @@ class Started:
     state: ModelState
     info: RunInfo
     warnings: list[str]
+    notes: list[str]
 
     def find(self, kind: str, name: str, options: Config) -> Any:
         """A loss or an optimiser by name, file or reference; the model remembers which.
@@ -80,11 +81,11 @@ def start(parts: assembly.Assembled) -> Started:
     Raises:
         FsError: of the kind that fits.
     """
-    warnings = list(parts.warnings)
+    warnings, notes = list(parts.warnings), list[str]()
     device = backend.device(parts.config["training"].device)
     seed = assembly.settle_seed(parts.config)
     built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
-    warnings += _freeze_and_load(parts, built)
+    _freeze_and_load(parts, built, warnings, notes)
     graph = to_json(built)
     folders = assembly.settle_folders(parts, built.sides)
     feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed))
@@ -102,20 +103,26 @@ def start(parts: assembly.Assembled) -> Started:
         for item in parts.plugins.chosen:
             provenance.keep_source(item, info.model_dir)
         undo.pop_all()
-    return Started(parts, device, seed, built, graph, lock, feed, forward, state, info, warnings)
+    lines = (warnings, notes)
+    return Started(parts, device, seed, built, graph, lock, feed, forward, state, info, *lines)
 
 
-def _freeze_and_load(parts: assembly.Assembled, built: Network) -> list[str]:
-    warnings: list[str] = []
+def _freeze_and_load(
+    parts: assembly.Assembled, built: Network, warnings: list[str], notes: list[str]
+) -> None:
     source = parts.request.load_weights
     frozen = parts.config["training"].freeze_weights
-    missing = network.freeze(built, parts.plugins.freeze_layers(built), frozen)
-    warnings += [f"there is no sub-model '{name}' to freeze" for name in missing if frozen]
+    names = parts.plugins.freeze_layers(built)
+    missing = network.freeze(built, names, frozen)
+    if frozen:
+        warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
+        done = ", ".join(name for name in names if name not in missing)
+        notes.append(f"frozen: {done or 'nothing'}")
     if source is not None and parts.state is not None:
         warnings.append("--load-weights is for a new model; this one resumes")
     elif source is not None:
-        warnings.append(assembly.load_weights(parts, built, source, warnings.append))
-    return warnings
+        line, whole = assembly.load_weights(parts, built, source, warnings.append)
+        (notes if whole else warnings).append(line)
 
 
 def _feed_spec(parts: assembly.Assembled, built: Network, seed: int) -> FeedSpec:

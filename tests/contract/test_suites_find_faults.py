@@ -21,6 +21,7 @@ UNTRIED = {
     "test_the_seed_decides_the_training": "chance in a step is found by the resumed run",
     "test_it_accumulates": "no faulty accumulation here; the built-in trainer runs it",
     "test_it_trains_in_half_precision": "the built-in trainer runs it",
+    "test_stored_older_folders_go_on": "tried in test_suites_models",
     "test_an_open_feed_says_what_it_has": "the facade demands most of it",
     "test_variants_change_no_batch": "the faces feed runs it",
     "test_batches_larger_than_the_folder": "an index out of range raises by itself",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import attrs
 import fs_model_phaze_a
 import pytest
-from fs_kernel import Config, discovery, hookimpl
+from fs_kernel import Config, PluginError, discovery, hookimpl
 from fs_kernel.testing import TinyModel
 from fs_kernel.testing.suites import ModelSuite
 from fs_model_original.network import original
 from shrunk import PHAZE_A, SMALL, Shrunk
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
+
+from fake_packages import Site, forget
 
 OPTIONS = {"network.learn_mask": True}
 #: Options that choose the architecture which the widths belong to.
@@ -73,8 +80,47 @@ class TestPhazeA(ModelSuite):
     options = OPTIONS
 
 
+FOLDER = Path(__file__).parents[1] / "data" / "older_folder"
+TINY = """
+from fs_kernel import hookimpl
+from fs_kernel.testing import TinyModel
+
+class Model(TinyModel):
+    @hookimpl
+    def migrate_options(self, section, values, version):
+        {body}
+"""
+
+
+@pytest.fixture
+def fs_tiny(tmp_path, monkeypatch):
+    """Installs ``fs-tiny 1.0``, the successor of what made the folder, with a body of a hook."""
+    packages = tmp_path / "site"
+    packages.mkdir()
+    monkeypatch.syspath_prepend(str(packages))
+
+    def install(body):
+        entries = {"models": {"tiny": "successor_of_tiny:Model"}}
+        code = {"successor_of_tiny": TINY.format(body=body)}
+        Site(packages).install("fs-tiny", entries, code)
+
+    yield install
+    forget(packages)
+
+
 class TestTiny(ModelSuite):
     plugin = TinyModel
+    older = (FOLDER,)
+
+    @pytest.fixture(autouse=True)
+    def _installed(self, fs_tiny):
+        fs_tiny("assert version == '0.9'")
+
+
+def test_an_older_folder_that_does_not_go_on_is_found(fs_tiny, tmp_path):
+    fs_tiny("raise ValueError('no way')")
+    with pytest.raises(PluginError, match="failed in migrate_options"):
+        TestTiny().test_stored_older_folders_go_on(tmp_path)
 
 
 def test_no_built_in_network_is_left_out():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from fs_feed_faces.people import draw_people
 from fs_kernel.cli import run_cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,15 +41,52 @@ def test_the_python_api_page_runs(in_folder, capsys):
     assert len(list((in_folder / "swapped").iterdir())) == 25
 
 
-def test_the_network_of_the_readme_trains_as_a_file(in_folder):
-    from fs_feed_faces.people import draw_people
+#: Types several commands in one process, which imports torch and Keras once.
+TYPE_ALL = """
+import sys
+from fs_kernel.cli import run_cli
+for line in sys.argv[1:]:
+    if code := run_cli(line.split()):
+        sys.exit(f"fs {line} ended with {code}")
+"""
 
+
+def fresh(*command):
+    """Run Python as a user does, whose environment says nothing of Keras."""
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_the_network_of_the_readme_trains_as_a_file(in_folder):
     network = next(b for b in blocks("README.md", "python") if "build_model" in b)
     (in_folder / "my_net.py").write_text(network)
-    draw_people(in_folder, 25, 128, 1)
-    code = run_cli(["run", "-t", "./my_net.py", "-A", "A", "-B", "B", "-m", "m", "-b2", "-i2"])
-    assert code == 0
+    draw_people(in_folder, 25, 64, 1)
+    fresh("-c", TYPE_ALL, "run -t ./my_net.py -A A -B B -m m -b2 -i2")
     assert (in_folder / "m" / "checkpoints" / "000000002").is_dir()
+
+
+def test_the_network_of_the_guide_grows_step_by_step(in_folder):
+    guide = (ROOT / "docs/plugin-guide.md").read_text(encoding="utf-8")
+    steps = guide.partition("## A network from nothing")[2].partition("\n## ")[0]
+    *parts, test = re.findall(r"^```python\n(.*?)^```", steps, re.MULTILINE | re.DOTALL)
+    assert len(parts) == 5
+    draw_people(in_folder, 25, 64, 1)
+    net = in_folder / "my_net.py"
+    begin = "run -t ./my_net.py -A A -B B -b2 -i2 --set training.addons=console"
+    net.write_text("\n".join(parts[:3]))
+    fresh("-c", TYPE_ALL, f"{begin} -m try", "swap try A out -t ./my_net.py")
+    assert len(list((in_folder / "out").iterdir())) == 25
+    net.write_text("\n".join(parts))
+    wide = f"{begin} -m wide --set model.my_net.width=8 --freeze-weights"
+    said = fresh("-c", TYPE_ALL, "run -t ./my_net.py -m try -i3", wide)
+    assert "my_net.py has changed since" in said
+    assert "this folder keeps the network it has" in said
+    (in_folder / "test_my_net.py").write_text(test)
+    fresh("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_net.py")
 
 
 def test_the_entry_points_of_the_readme_are_what_the_kernel_reads():

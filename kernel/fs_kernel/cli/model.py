@@ -84,10 +84,11 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
         mark = "*" if item.current else " "
         loss = "" if item.loss is None else f"loss {item.loss:.5f}"
         click.echo(
-            f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 2**20:10.1f} MiB  {loss:14}"
+            f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 1e6:10.1f} MB  {loss:14}"
             + ("snapshot" if item.snapshot else "")
         )
-    click.echo(f"{len(found)} generations, {sum(g.bytes for g in found) / 2**20:.1f} MiB")
+    word = "generation" if len(found) == 1 else "generations"
+    click.echo(f"{len(found)} {word}, {sum(g.bytes for g in found) / 1e6:.1f} MB")
 
 
 @model.command()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fs_kernel.cli import say
+from fs_kernel.errors import UsageError
 from fs_kernel.values import parse_duration
 
 PATH = click.Path(path_type=Path)
@@ -38,6 +39,8 @@ def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: 
     A resumed folder knows its model, its options and its faces: fs run -m MODEL_DIR. SIGINT and
     SIGTERM finish the step, save and exit 0; SIGUSR1 saves now.
     """
+    if given["json"] and not given["dry_run"]:
+        raise UsageError("--json goes with --dry-run; a run writes logs/events.jsonl")
     limit = parse_duration(given["max_time"]) if given["max_time"] else None
     request = _request(model_dir, model, settings, given)
     if given["dry_run"]:

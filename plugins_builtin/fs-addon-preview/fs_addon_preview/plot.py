@@ -101,7 +101,8 @@ def draw_losses(curves: Curves, width: int) -> np.ndarray:
         cv2.line(picture, (left, y), (right, y), GRID, 1)
         box = (MARGIN, y - strip // 2, left - 2, y + strip // 2)
         draw_text(picture, f"{value:.3g}", box, INK, "right")
-    for value in x_axis.ticks(max(2, (right - left) // (8 * strip))):
+    ticks = x_axis.ticks(max(2, (right - left) // (8 * strip)))
+    for value in (tick for tick in ticks if abs(tick - round(tick)) < 1e-6):
         x = round(float(across(np.array(value))))
         cv2.line(picture, (x, top), (x, bottom), GRID, 1)
         box = (x - 3 * strip, bottom, min(x + 3 * strip, right), height)
@@ -116,7 +117,7 @@ def draw_losses(curves: Curves, width: int) -> np.ndarray:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """A running mean centred on each value, narrower at the ends.
+    """A running mean around each value; at the ends of what there is on one side.
 
     Args:
         values: ``(n,)``.
@@ -124,8 +125,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     half = round(len(values) * SMOOTHED / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))
-    reach = np.minimum(half, np.minimum(at, len(values) - 1 - at))
-    return (sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)
+    first, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    return (sums[end] - sums[first]) / (end - first)
 
 
 def _legend(picture: np.ndarray, curves: Curves, box: tuple[int, int, int, int]) -> None:

@@ -147,8 +147,9 @@ def open_faces(folder: Path, options: FaceOptions, needs_mask: bool, fewest: int
             )
     if len(files) < fewest:
         reasons = "".join(f"; {line}" for line in warnings)
+        word = "face" if len(files) == 1 else "faces"
         raise FacesError(
-            f"{folder} has {len(files)} usable faces, at least {fewest} are needed{reasons}"
+            f"{folder} has {len(files)} usable {word}, at least {fewest} are needed{reasons}"
         )
     plain = sum(file.plain for file in files)
     if plain:

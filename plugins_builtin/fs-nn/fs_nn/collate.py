@@ -20,12 +20,13 @@ weight 1. Outputs of several sizes count the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 import torch
-from fs_kernel.errors import PluginError
+from fs_kernel.errors import FsError, PluginError
 from fs_kernel.types import Batch, BatchLoss, ColorOrder, LossPart, Network, Run, Side
 from torch import Tensor, nn
 
@@ -146,7 +147,8 @@ def build_collator(run: Run, options: LossOptions) -> LossCollator:
     Raises:
         ConfigError: a loss cannot handle pictures of the network's smallest face output, or lacks
             what its options should name.
-        PluginError: a loss is not installed, or gives neither a map nor one number per picture.
+        PluginError: a loss is not installed, fails, or gives neither a map nor one number per
+            picture.
     """
     network = run.network
     size = min(output.size for output in network.outputs if output.kind == "face")
@@ -158,7 +160,7 @@ def build_collator(run: Run, options: LossOptions) -> LossCollator:
     return LossCollator(
         network,
         terms,
-        (mask_name, _instance(run, mask_name, options)),
+        (_label(mask_name), _instance(run, mask_name, options)),
         penalized=options.penalized_mask_loss,
         multipliers=options.multipliers,
         normalize=options.normalize_masks,
@@ -167,11 +169,24 @@ def build_collator(run: Run, options: LossOptions) -> LossCollator:
 
 def _instance(run: Run, name: str, options: LossOptions) -> Loss:
     found = run.find("losses", name)
-    if hasattr(found, "from_options"):
-        loss = found.from_options(options)
-    else:
-        loss = found() if isinstance(found, type) else found
-    return loss.to(run.device) if isinstance(loss, nn.Module) else loss
+    with _blaming(name):
+        if hasattr(found, "from_options"):
+            loss = found.from_options(options)
+        else:
+            loss = found() if isinstance(found, type) else found
+        return loss.to(run.device) if isinstance(loss, nn.Module) else loss
+
+
+@contextlib.contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Blame a loss, not its trainer, for what it raises."""
+    try:
+        yield
+    except (FsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise PluginError(f"loss '{name}' failed: {line}", name) from error
 
 
 def _term(
@@ -183,7 +198,7 @@ def _term(
     device: torch.device,
 ) -> Term:
     values = torch.linspace(0.1, 0.9, 6 * size * size, device=device).reshape(2, 3, size, size)
-    with torch.no_grad():
+    with torch.no_grad(), _blaming(name):
         shape = tuple(loss(values, values.flip(3)).shape)
     spatial = shape in ((2, 3, size, size), (2, 1, size, size))
     masks_input = getattr(loss, "masks_input", False)
@@ -194,7 +209,12 @@ def _term(
             name,
         )
     wanted = getattr(loss, "color_order", color_order)
-    return Term(name, loss, weight, masks_input or not spatial, wanted != color_order)
+    return Term(_label(name), loss, weight, masks_input or not spatial, wanted != color_order)
+
+
+def _label(name: str) -> str:
+    """What a loss is called in reports: of one in a file, without the file's folder."""
+    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _on_masked_map(

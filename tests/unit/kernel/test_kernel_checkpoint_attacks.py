@@ -86,7 +86,7 @@ def calls_of_a_save(folder, step):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Killed()])
 @pytest.mark.parametrize("first", [True, False])
-def test_no_failing_call_spoils_what_was_there(tmp_path, error, first):
+def test_f33_no_failing_call_spoils_what_was_there(tmp_path, error, first):
     start = tmp_path / "start"
     start.mkdir()
     for step in () if first else (1, 2):
@@ -128,7 +128,7 @@ def test_no_failing_call_spoils_what_was_there(tmp_path, error, first):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked child")
-def test_a_real_kill_at_any_moment_spoils_nothing(tmp_path):
+def test_f33_a_real_kill_at_any_moment_spoils_nothing(tmp_path):
     """A child is ended by ``os._exit`` at its k-th audited file-system event."""
     start = tmp_path / "start"
     start.mkdir()

@@ -81,6 +81,7 @@ def test_every_option_of_run_has_help():
         (["runn"], "runn"),
         (["run", "-m", "x", "--nonsense"], "--nonsense"),
         (["run", "-m", "x", "-b", "many"], "many"),
+        (["run", "-m", "x", "--json"], "--dry-run"),
         (["swap", "x"], "FACES"),
         (["run", "-m", "x", "--max-time", "soon"], "3h50m"),
         (["run", "-m", "x", "--set", "nonsense"], "section.option=value"),
@@ -214,7 +215,7 @@ def test_when_no_generation_is_whole_the_exit_is_5(fs, folder):
         assert "no generation is whole" in one_line(err)
 
 
-def test_restore_goes_back_and_no_further(fs, folder):
+def test_f22_restore_goes_back_and_no_further(fs, folder):
     assert fs("model", "restore", folder)[0] == 0
     assert Checkpoints(folder).current_name() == "000000002"
     code, _, err = fs("model", "restore", folder)
@@ -226,10 +227,11 @@ def test_restore_goes_back_and_no_further(fs, folder):
 
 
 @pytest.mark.parametrize("name", ["000000009", "../x", "."])
-def test_restore_of_what_is_not_there(fs, folder, name):
+def test_f22_restore_of_what_is_not_there_lists_the_generations(fs, folder, name):
     code, _, err = fs("model", "restore", folder, name)
     assert code == 5
     assert f"there is no generation {name}" in one_line(err)
+    assert "(there are: 000000004, 000000002)" in err
 
 
 def test_restore_of_a_damaged_generation_is_refused(fs, folder):

@@ -153,8 +153,16 @@ def test_a_value_without_section_is_named():
     assert problems({"": {"weight": 1.0}}) == ["--set: there is no section 'weight'"]
 
 
-def test_sections_of_components_not_in_use_are_passed_over():
-    assert resolved({"model.other": {"x": 1}}, ignored=["model.other"])["loss"] == Loss()
+@pytest.mark.parametrize(("kind", "lines"), [("set", 1), ("file", 0), ("model", 0)])
+def test_sections_of_components_not_in_use_are_passed_over_and_on_a_command_line_told(kind, lines):
+    """A file may be shared by several networks; who types an option wants it to count."""
+    layer = Layer("it", {"model.other": {"x": 1}}, kind)
+    config, warnings = resolve(CLASSES, [layer], ["model.other"])
+    assert config["loss"] == Loss()
+    assert (
+        warnings
+        == ["it: [model.other] belongs to nothing that this run uses; it changes nothing"][:lines]
+    )
 
 
 def test_later_layers_win_and_are_the_origin():

@@ -209,3 +209,14 @@ def test_a_time_limit_ends_the_run_saved(tmp_path):
         outcome = run.train(max_seconds=0.2)
     assert outcome.reason == "time"
     assert state_of(tmp_path)["iterations"] == outcome.step > 0
+
+
+def test_f1_the_target_is_a_total_and_the_limit_is_the_sessions(tmp_path):
+    ends = []
+    for _ in range(2):
+        with open_tiny(tmp_path, 10**6) as run:
+            ends.append(run.train(max_seconds=0.05).step)
+    state = state_of(tmp_path)
+    assert state["target_iterations"] == 10**6
+    assert [s["steps"] for s in state["sessions"]] == [ends[0], ends[1] - ends[0]]
+    assert train(tmp_path, ends[1] + 2).step == ends[1] + 2

@@ -192,7 +192,7 @@ def test_f6_some_shapes_that_differ_are_a_warning_that_names_the_first(tmp_path)
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        (None, "old does not exist"),
+        (None, "old holds no model"),
         ([], "old holds no model"),
         (["original.keras"], "another program's model .original.keras.; adopt it with:"),
     ],
@@ -257,15 +257,13 @@ def test_a_network_with_layers_of_its_own(tmp_path):
     assert train(tmp_path, 3, model=Named()).step == 3
 
 
-def test_another_model_in_the_folder_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["other", "toy", "tiny_one", "tin"])
+def test_f5_another_model_in_the_folder_is_refused_however_alike_their_names(tmp_path, name):
     train(tmp_path, 1)
-
-    class Other(TinyModel):
-        name = "other"
-
     before = everything_below(tmp_path)
-    with pytest.raises(ModelFolderError, match="holds a 'tiny' model, not 'other'"):
-        open_tiny(tmp_path, 2, model=Other())
+    other = type("Other", (TinyModel,), {"name": name})()
+    with pytest.raises(ModelFolderError, match=f"is a model of 'tiny', not of '{name}'"):
+        open_tiny(tmp_path, 2, model=other)
     assert everything_below(tmp_path) == before
 
 

@@ -310,7 +310,7 @@ def test_a_hook_with_an_argument_nobody_gives_is_refused():
         def build_model(self, inputz):
             return None
 
-    with pytest.raises(PluginError, match=r"model 'm' does not fit the hooks: .*inputz"):
+    with pytest.raises(PluginError, match="has no argument 'inputz'; it may take inputs, config"):
         facade(("models", Wrong()))
 
 

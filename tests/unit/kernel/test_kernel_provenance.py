@@ -81,7 +81,8 @@ def test_a_changed_file_is_one_line_and_both_sources_are_kept(here):
     first = next((here / "model/plugins").iterdir())
     (here / "my_net.py").write_text(f"{NET}# better\n")
     with open_tiny(here, 2, model="my_net.py:Net", trainer="my_net.py:Trainer") as run:
-        assert run.warnings == [f"{here / 'my_net.py'} has changed since; until now it was {first}"]
+        changed = f"{here / 'my_net.py'} has changed since; until now it was {first}"
+        assert run.warnings == [f"{changed}; this folder keeps the network it has"]
         run.train()
     assert len(list((here / "model/plugins").iterdir())) == 2
 
@@ -461,6 +462,19 @@ def test_a_package_takes_over_the_folder_of_its_file(here, site):
     assert state_of(here)["model"] == "mine"
     with open_tiny(here, 3, model=None) as run:
         assert run.train().step == 3
+
+
+def test_f5_a_package_of_another_name_does_not_take_over_the_folder_of_a_file(here, site):
+    source = CUSTOM.format(size=3, name="scale")
+    (here / "mine.py").write_text(VERSIONS["0.9"] + source)
+    train(here, 1, model="./mine.py:Model", set=SMALL)
+    site.install(
+        "fs-model-mine2",
+        {"models": {"mine2": "fs_model_mine2:Model"}},
+        {"fs_model_mine2": VERSIONS["0.9"] + source},
+    )
+    with pytest.raises(ModelFolderError, match="is a model of 'mine:Model', not of 'mine2'"):
+        open_tiny(here, 2, model="mine2")
 
 
 def test_checking_a_file_of_options_runs_no_code_of_the_folder(here):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
-from fs_kernel import hookimpl, memory
+from fs_kernel import hookimpl, memory, option
 from fs_kernel.assembly import Request
 from fs_kernel.errors import ConfigError, FacesError, TrainingError
 from fs_kernel.rehearsal import find_batch_size, rehearse, settle_batch_size
@@ -46,6 +47,44 @@ def test_a_dry_run_says_what_will_happen_and_writes_nothing(tmp_path):
     assert facts["options"]["training.iterations"] == {"value": 7, "origin": "--set"}
     assert facts["options"]["save.keep"] == {"value": 2, "origin": "default"}
     json.dumps(facts)
+
+
+@attrs.frozen
+class WatcherOptions:
+    """A section that is not called after its add-on."""
+
+    count: int = option(1, "How many.", minimum=1, maximum=9)
+
+
+class Watcher:
+    """An add-on that must not be asked to watch."""
+
+    name = "watcher"
+
+    @hookimpl
+    def config_defaults(self):
+        return {"watching": WatcherOptions}
+
+    @hookimpl
+    def check_options(self, config):
+        if config["watching"].count == 7:
+            raise ConfigError("watching.count: not seven")
+
+    @hookimpl
+    def make_observers(self, run):
+        raise AssertionError("this is a rehearsal")
+
+
+def test_options_of_addons_are_read_and_checked_in_a_rehearsal_without_running_them(tmp_path):
+    wanted = request(tmp_path, batch_size="auto")
+    wanted.addons, wanted.values["watching"] = (Watcher(),), {"count": 3}
+    settle_batch_size(wanted)
+    facts = rehearse(wanted)
+    assert facts["options"]["watching.count"] == {"value": 3, "origin": "--set"}
+    for count, says in ((10, r"watching\.count: 10 is above"), (7, "not seven")):
+        wanted.values["watching"] = {"count": count}
+        with pytest.raises(ConfigError, match=says):
+            rehearse(wanted)
 
 
 def test_a_dry_run_of_a_trained_model_may_go_on_beside_its_run(tmp_path):

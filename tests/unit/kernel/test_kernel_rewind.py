@@ -216,12 +216,14 @@ def test_going_back_continues_as_if_nothing_had_happened(tmp_path):
     assert run.session.state.sessions[-1].steps == 8
 
 
-def test_without_a_vote_the_run_stops_and_the_checkpoint_is_whole(tmp_path):
+def test_f22_without_a_vote_the_run_stops_and_says_how_to_go_back(tmp_path):
     run = tiny_run(tmp_path, set=SAVES, trainer=Poisoned(4))
     with pytest.raises(TrainingError) as caught:
         run.train()
     assert "the first bad weight is " in str(caught.value)
-    assert "nothing was saved since" in str(caught.value)
+    restore = f"fs model restore {tmp_path / 'model'}"
+    assert "nothing was saved since. Resume from step 2 with" in str(caught.value)
+    assert str(caught.value).endswith(restore), "F-22: the command, not its name alone"
     assert Checkpoints(tmp_path / "model").current_name() == "000000002"
 
 
@@ -233,7 +235,7 @@ def test_without_a_checkpoint_nobody_is_asked(tmp_path):
         trainer=Poisoned(1),
         addons=[Addon(bad=lambda *a: asked.append(a) or True)],
     )
-    with pytest.raises(TrainingError):
+    with pytest.raises(TrainingError, match="Begin again with a lower learning rate"):
         run.train()
     assert asked == []
 

@@ -65,7 +65,7 @@ def results(folder):
     return {path.name: np.load(path) for path in sorted(folder.iterdir())}
 
 
-def test_both_directions_from_one_model_repeatably_and_unchanged(folder, tmp_path):
+def test_f9_both_directions_from_one_model_repeatably_and_unchanged(folder, tmp_path):
     before = hashes(folder)
     trained = opened(folder)
     got = {}

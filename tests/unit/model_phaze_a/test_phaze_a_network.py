@@ -108,7 +108,7 @@ def assert_trains_in_half_precision(network):
 
 
 @pytest.mark.parametrize("options", CHOICES, ids=lambda o: ",".join(f"{k}={o[k]}" for k in o))
-def test_every_choice_trains_is_saved_and_swaps(options):
+def test_f9_f30_every_choice_trains_is_saved_and_swaps(options):
     network = small(options, {"learn_mask": True})
     size = options.get("output_size", 32)
     assert [(o.side, o.kind, o.size) for o in network.outputs] == [

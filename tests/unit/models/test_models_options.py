@@ -23,6 +23,14 @@ def test_options_shape_the_network_so_all_are_fixed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_f31_a_network_has_no_options_but_its_own(name):
+    plugins = chosen(name, {})
+    own = {section for section in plugins.config_defaults() if section.startswith("model.")}
+    assert own <= {f"model.{name}"}
+    assert set(plugins.view("models")) <= {f"model.{name}", "network"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_package_is_found_by_its_name(name):
     assert find("models", name).distribution == published("models", name)
     assert published("models", name) == f"fs-model-{name.replace('_', '-')}"

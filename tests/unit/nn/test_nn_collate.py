@@ -58,8 +58,11 @@ INSTALLED = {
     "spectrum": Spectrum,
     "red": RedOnly,
     "chosen": Chosen,
+    "/home/me/losses.py:mine": per_picture,
+    "C:\\me\\losses.py:mine": per_picture,
     "ms_ssim": MSSSIM,
     "wrong": lambda prediction, target: prediction.mean(),
+    "raises": lambda prediction, target: 1 / 0,
 }
 ONLY = {"loss_function": "mae", "loss_function_2": "none"}
 
@@ -249,6 +252,11 @@ def test_a_loss_of_no_known_form_is_found_at_the_start():
         setup(loss_function="wrong")
 
 
+def test_what_a_loss_raises_is_blamed_on_the_loss():
+    with pytest.raises(PluginError, match="loss 'raises' failed: ZeroDivisionError: division"):
+        setup(loss_function="raises")
+
+
 def test_a_loss_that_cannot_handle_the_size_is_found_at_the_start():
     with pytest.raises(ConfigError, match="at least 6 pixels"):
         setup((("face", 4),), loss_function="ssim")
@@ -316,3 +324,11 @@ def test_ms_ssim_at_several_sizes():
     _, loss = collate("a", predictions, batch)
     assert [part.output for part in loss.parts] == ["face_48", "face_96"]
     assert all(0 < part.unweighted.item() < 3 for part in loss.parts)
+
+
+@pytest.mark.parametrize("name", ["/home/me/losses.py:mine", "C:\\me\\losses.py:mine"])
+def test_a_loss_in_a_file_is_reported_without_its_folder(name):
+    """Reports join output and loss with a stroke."""
+    collate, predictions, batch = setup(loss_function=name, loss_function_2="none")
+    _, loss = collate("a", predictions, batch)
+    assert [part.function for part in loss.parts] == ["losses.py:mine"]

@@ -2,8 +2,9 @@
 
 A plugin's test file::
 
-    import my_package
     from fs_kernel.testing.suites import ModelSuite
+
+    import my_package
 
 
     class TestMine(ModelSuite):
@@ -12,14 +13,19 @@ A plugin's test file::
 
 Choose options that make the network small: every test runs on the CPU. What does not hold for a
 plugin is waived with a reason, ``WAIVED = {"test_name": "why"}`` in the plugin itself.
+
+Import this first: whatever imports Keras after it gets the torch backend.
 """
 
+from fs_kernel import backend
 from fs_kernel.testing.suites.addons import AddonSuite
 from fs_kernel.testing.suites.feeds import FeedSuite
 from fs_kernel.testing.suites.losses import LossSuite
 from fs_kernel.testing.suites.models import ModelSuite
 from fs_kernel.testing.suites.optimizers import OptimizerSuite
 from fs_kernel.testing.suites.trainers import TrainerSuite
+
+backend.choose_torch()
 
 __all__ = [
     "AddonSuite",

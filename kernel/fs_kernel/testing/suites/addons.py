@@ -84,8 +84,10 @@ class AddonSuite(HookSuite):
 
     def test_observers_listen_to_events_that_exist(self, network: Any, tmp_path: Path) -> None:
         """A method called ``on_metric`` would never be called."""
+        with nobody_leaves("make_observers"), unchanged("make_observers", imports=True):
+            self.observe(network, tmp_path / "first")
         with nobody_leaves("make_observers"), unchanged("make_observers"):
-            _, observers = self.observe(network, tmp_path)
+            _, observers = self.observe(network, tmp_path / "second")
         for observer in observers:
             deaf = [n for n in dir(observer) if n.startswith("on_") and n not in EVENTS]
             deaf = [name for name in deaf if name != "on_bad_step"]

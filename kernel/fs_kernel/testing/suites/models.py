@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,11 +84,14 @@ class ModelSuite(HookSuite):
         steps: of training after which every weight must have had a gradient; more than one where
             some begin at zero and so shut others off.
         tolerance: of float32 sums done in another order.
+        older: model folders that earlier versions of the plugin saved in a `tiny_run`, kept with
+            the tests. They are opened as users open theirs, so the plugin has to be installed.
     """
 
     kind = "models"
     steps: ClassVar[int] = 3
     tolerance: ClassVar[float] = 1e-5
+    older: ClassVar[Sequence[Path]] = ()
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -266,3 +271,20 @@ class ModelSuite(HookSuite):
                 assert np.isfinite(face).all()
                 assert mask is None or mask.shape == face.shape[:3]
         assert np.isfinite([value for of_step in losses for value in of_step.values()]).all()
+
+    def test_stored_older_folders_go_on(self, tmp_path: Path) -> None:
+        """What earlier versions saved is trained for a step and swaps, in a copy."""
+        if not self.older:
+            pytest.skip("no folder of an earlier version is kept yet")
+        for number, kept in enumerate(self.older):
+            place = tmp_path / str(number)
+            shutil.copytree(kept, place / "model")
+            more = {"training.iterations": 10**6}
+            with tiny_run(place, model=None, set=more) as run:
+                before = run.step
+                assert before > 0, f"{kept} is no trained model"
+                run.advance()
+                assert run.step == before + 1
+                side, other, *_ = run.network.sides
+                face, _ = run.swapper(side, other)(run.session.feed.preview(2).inputs[side])
+                assert np.isfinite(face).all()
