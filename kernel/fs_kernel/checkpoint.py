@@ -36,6 +36,8 @@ from fs_kernel.errors import ModelFolderError
 POINTER = "checkpoint.json"
 FOLDER = "checkpoints"
 FORMAT = 1
+#: Steps that a mean loss must cover to say that a generation is one of the best.
+MIN_RATED = 10
 _TEMPORARY = ".writing-"
 Result = TypeVar("Result")
 _FILES = (
@@ -59,6 +61,7 @@ class Content:
     state: dict[str, Any]
     config: str
     loss: float | None = None
+    loss_steps: int = 0
     snapshot: bool = False
 
 
@@ -66,7 +69,8 @@ class Content:
 class Generation:
     """A generation on disk.
 
-    ``loss`` is the mean summed loss of the steps before it; a ``snapshot`` is kept for good.
+    ``loss`` is the mean summed loss of the ``loss_steps`` steps before it; a ``snapshot`` is kept
+    for good.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Generation:
     bytes: int
     current: bool
     loss: float | None = None
+    loss_steps: int = 0
     snapshot: bool = False
 
 
@@ -142,9 +147,15 @@ class Checkpoints:
             for entry in os.scandir(self._folder / name):
                 size += entry.stat().st_size
         manifest = self._manifest(name)
-        loss, snapshot = _finite(manifest.get("loss")), manifest.get("snapshot") is True
         return Generation(
-            name, self._folder / name, self.step_of(name), size, current, loss, snapshot
+            name,
+            self._folder / name,
+            self.step_of(name),
+            size,
+            current,
+            _finite(manifest.get("loss")),
+            int(_finite(manifest.get("loss_steps")) or 0),
+            manifest.get("snapshot") is True,
         )
 
     def problem(self, name: str) -> str | None:
@@ -315,6 +326,7 @@ class Checkpoints:
             "step": content.step,
             "time": now,
             "loss": content.loss,
+            "loss_steps": content.loss_steps,
             "snapshot": content.snapshot,
             "files": files,
         }
@@ -336,7 +348,8 @@ class Checkpoints:
             # A damaged one is no backup, however new it is.
             others.sort(key=lambda made: self.problem(made.name) is not None)
         kept = {made.name for made in others[: keep - 1]}
-        rated = sorted((m for m in others if m.loss is not None), key=lambda m: m.loss or 0.0)
+        rated = [m for m in others if m.loss is not None and m.loss_steps >= MIN_RATED]
+        rated.sort(key=lambda made: made.loss or 0.0)
         kept |= {made.name for made in rated[:keep_best]}
         for made in sorted(others, key=lambda made: not made.snapshot):
             if made.snapshot or (made.name in kept and made.bytes <= room):

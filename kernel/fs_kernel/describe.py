@@ -75,7 +75,7 @@ def show_rehearsal(facts: dict[str, Any], as_json: bool) -> None:
     memory = "" if used is None else f"{used / 1e9:.2f} GB at most in this rehearsal"
     memory += "" if there is None else f" of {there / 1e9:.2f} GB"
     rows = {
-        "model": f"{run['network_name']}, {run['parameters']:,} parameters",
+        "model": f"{run['model']}, {run['parameters']:,} parameters",
         "device": f"{run['device']} ({run['precision']})",
         "faces": f"{faces}; batch {run['batch_size']} per side",
         "steps": f"{facts['steps']} to do, from {run['start_step']} to {run['target_steps']}",

@@ -356,6 +356,7 @@ class TrainingRun:
     def _begin_save(self, final: bool = False) -> None:
         self._read()
         snapshot = self._snapshot_due() or bool(self._wants.pop("snapshot", None))
+        steps = self.step - self._tried_step
         self._tried_step, self._tried_at = self.step, time.monotonic()
         self._average, self._final = self._stepper.take_average(), final
         if self._average is not None:
@@ -366,7 +367,10 @@ class TrainingRun:
             self._snapshot_step = self.step
         self._saver.begin(
             lambda copy: attrs.evolve(
-                self._stepper.capture(with_trainer, copy), loss=self._average, snapshot=snapshot
+                self._stepper.capture(with_trainer, copy),
+                loss=self._average,
+                loss_steps=steps,
+                snapshot=snapshot,
             ),
             self.config["save"],
         )

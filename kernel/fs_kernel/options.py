@@ -65,7 +65,8 @@ class SaveOptions:
     )
     keep_best: int = option(
         0,
-        "How many more to keep: those with the lowest mean loss over their save interval.",
+        "How many more to keep: those with the lowest mean loss over their save interval, if that "
+        "was ten steps at least.",
         minimum=0,
         maximum=100,
         live=True,

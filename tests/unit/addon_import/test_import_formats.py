@@ -132,7 +132,7 @@ def test_layers_of_half_precision_follow_the_precision(imported) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_new_folder_is_whole_and_the_old_one_untouched(kind: str, tmp_path: Path) -> None:
+def test_F8_the_new_folder_is_whole_and_the_old_one_untouched(kind: str, tmp_path: Path) -> None:
     old, _ = unpacked(kind, tmp_path)
     before = {
         p: (hashlib.sha256(p.read_bytes()).digest(), p.stat().st_mtime_ns) for p in _files(old)

@@ -50,14 +50,14 @@ def test_old_options_are_what_they_are_called_now(old: dict, new: dict) -> None:
     assert not {"dssim_loss", "l2_reg_term", "clipnorm", "autoclip"} & set(config)
 
 
-def test_autoclip_takes_effect() -> None:
+def test_F4_autoclip_takes_effect() -> None:
     """The other program wrote it where nobody reads it."""
     values, _ = from_state(state_of({"autoclip": True}), CLASSES)
     assert values["optimizer"]["gradient_clipping"] == "autoclip"
     assert OptimizerOptions(**values["optimizer"]).gradient_clipping == "autoclip"
 
 
-def test_what_was_fixed_before_it_was_an_option_takes_effect_at_once() -> None:
+def test_F3_what_was_fixed_before_it_was_an_option_takes_effect_at_once() -> None:
     """The other program applied it from the next session on only."""
     values, _ = from_state(state_of({}), CLASSES)
     assert values["face"]["centering"] == "legacy"

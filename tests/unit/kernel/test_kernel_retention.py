@@ -12,8 +12,8 @@ from generations import content
 from runs import open_tiny, train
 
 
-def write(folder, step, loss=None, snapshot=False, **bounds):
-    made = attrs.evolve(content(step), loss=loss, snapshot=snapshot)
+def write(folder, step, loss=None, snapshot=False, loss_steps=10, **bounds):
+    made = attrs.evolve(content(step), loss=loss, loss_steps=loss_steps, snapshot=snapshot)
     return Checkpoints(folder).write(made, **{"keep": 2, **bounds})
 
 
@@ -25,6 +25,14 @@ def test_the_best_stay_besides_the_newest(tmp_path):
     for step, loss in enumerate([0.9, 0.3, 0.8, 0.2, 0.7, 0.6, None], 1):
         write(tmp_path, step, loss, keep_best=2)
     assert names(tmp_path) == [2, 4, 6, 7]
+
+
+def test_F20_a_few_lucky_steps_make_no_best_generation(tmp_path):
+    write(tmp_path, 1, 0.5, keep_best=1)
+    write(tmp_path, 2, 0.1, keep_best=1, loss_steps=9)
+    for step in (3, 4, 5):
+        write(tmp_path, step, 0.9, keep_best=1)
+    assert names(tmp_path) == [1, 4, 5]
 
 
 def test_snapshots_stay_and_do_not_count(tmp_path):
@@ -74,6 +82,7 @@ def test_F20_the_loss_of_a_generation_is_that_of_the_steps_before_it(tmp_path):
         losses = [sum(metrics.losses.values()) for metrics in run]
     (made,) = Checkpoints(tmp_path / "model").generations()
     assert made.loss == pytest.approx(sum(losses) / 4)
+    assert made.loss_steps == 4
 
 
 # --- commands ---
