@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ import attrs
 from fs_kernel import backend, memory
 from fs_kernel.assembly import Request, assemble
 from fs_kernel.engine import TrainingRun
-from fs_kernel.errors import FsError, ModelFolderError, TrainingError
+from fs_kernel.errors import FsError, TrainingError
 from fs_kernel.options import TrainingOptions
 from fs_kernel.plugins import Plugins
+from fs_kernel.startup import require_room
 from fs_kernel.values import options_of
 
 AUTO = "auto"
@@ -63,13 +63,7 @@ def rehearse(request: Request) -> dict[str, Any]:
         metrics = run.try_step()
         seconds = time.perf_counter() - start
         info, device = run.info, run.device
-        free = _free(request.model_dir)
-        held = sum(g.bytes for g in run.session.parts.checkpoints.generations())
-        if free < info.disk_bytes - held:
-            raise ModelFolderError(
-                f"{request.model_dir}: saving needs about {(info.disk_bytes - held) / 1e9:.3g} GB "
-                f"more, the disk has {free / 1e9:.3g} GB free"
-            )
+        free = require_room(run.session.parts, info.disk_bytes)
         return {
             "run": {**attrs.asdict(info), "model_dir": str(request.model_dir)},
             "steps": max(0, info.target_steps - info.start_step),
@@ -89,11 +83,6 @@ def rehearse(request: Request) -> dict[str, Any]:
                 for name, value in values.items()
             },
         }
-
-
-def _free(folder: Path) -> int:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free
 
 
 def settle_batch_size(request: Request) -> str | None:

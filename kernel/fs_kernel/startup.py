@@ -213,13 +213,29 @@ def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
         ModelFolderError: it is read-only, or the disk is too small.
     """
     store.require_writable(info.model_dir)
-    needed = info.disk_bytes - sum(g.bytes for g in parts.checkpoints.generations())
-    free = shutil.disk_usage(info.model_dir).free
+    require_room(parts, info.disk_bytes)
+
+
+def require_room(parts: assembly.Assembled, disk_bytes: int) -> int:
+    """Bytes that are free where the model folder is, or will be. Nothing is written.
+
+    Args:
+        parts: of the run.
+        disk_bytes: what its generations will take in all.
+
+    Raises:
+        ModelFolderError: the disk is too small.
+    """
+    folder = parts.checkpoints.model_dir
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    needed = disk_bytes - sum(g.bytes for g in parts.checkpoints.generations())
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise ModelFolderError(
-            f"{info.model_dir}: saving needs about {needed / 1e9:.3g} GB more, "
+            f"{folder}: saving needs about {needed / 1e9:.3g} GB more, "
             f"the disk has {free / 1e9:.3g} GB free"
         )
+    return free
 
 
 def run_facts(session: Started) -> dict[str, Any]:

@@ -13,26 +13,11 @@ from fs_config.files import installed_sections, write_all
 from fs_config.schema import DIALECT, schema
 from fs_kernel import option
 from fs_kernel.assembly import Request, assemble
-from fs_kernel.cli import run_cli
 from fs_kernel.config import read_toml
 from fs_kernel.testing import tiny_run
 from fs_kernel.values import Interval, Size, check, options_of, plain
 
 TINY = "fs_kernel.testing:TinyModel"
-
-
-@pytest.fixture
-def fs(capsys, monkeypatch, tmp_path):
-    """Runs the program: ``(exit code, stdout, stderr)``; stderr never holds a traceback."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def call(*arguments):
-        code = run_cli([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from fs_config.files import installed_sections
 from fs_config.options_map import GONE, HERE
 from fs_config.train_ini import read_ini, translate
-from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError
 from fs_kernel.values import options_of
 
@@ -24,17 +23,6 @@ REFERENCE = json.loads((ROOT / "tests/data/reference_options.json").read_text())
 @pytest.fixture(scope="module")
 def classes():
     return installed_sections()
-
-
-@pytest.fixture
-def fs(capsys):
-    def call(*arguments):
-        code = run_cli([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import click
 import pytest
 from fs_kernel import __version__
 from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.cli import COMMANDS, cli, run_cli
+from fs_kernel.cli import COMMANDS, cli
 from fs_kernel.cli.run import run as run_command
 from fs_kernel.testing import tiny_run
 
@@ -27,20 +27,6 @@ def trained(tmp_path_factory):
 def folder(trained, tmp_path):
     """A copy of it."""
     return shutil.copytree(trained, tmp_path / "model")
-
-
-@pytest.fixture
-def fs(capsys, monkeypatch, tmp_path):
-    """Runs the program: ``(exit code, stdout, stderr)``; stderr never holds a traceback."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def call(*arguments):
-        code = run_cli([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
 
 
 def spoil(folder, generation):

@@ -2,24 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from fs_kernel.cli import run_cli
-
-
-@pytest.fixture
-def fs(capsys, monkeypatch, tmp_path):
-    """Runs the program: ``(exit code, stdout, stderr)``; stderr never holds a traceback."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def call(*arguments):
-        code = run_cli([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
-
-
 COMMAND = """
 import click
 @click.command()
