@@ -35,9 +35,10 @@ def _names(node: ast.AST) -> list[str]:
 def _helpers(path: Path) -> dict[str, Path]:
     """Where else a module's names are defined: fixtures of its folder, helpers it imports."""
     found = {}
-    conftest = path.with_name("conftest.py")
-    if conftest.exists():
-        found |= dict.fromkeys(definitions(conftest), conftest)
+    folders = [folder for folder in path.parents if folder.is_relative_to(TESTS)]
+    for conftest in (folder / "conftest.py" for folder in reversed(folders)):
+        if conftest.exists():
+            found |= dict.fromkeys(definitions(conftest), conftest)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             file = f"{node.module}.py"
