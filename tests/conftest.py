@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,6 +20,12 @@ __all__ = ["dependencies", "full_machine", "new_machine", "people", "wheels"]
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Faces are cached per user; what tests make goes away with them. What pip has got stays.
+_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+if sys.platform == "linux":
+    os.environ.setdefault("PIP_CACHE_DIR", str(_home / "pip"))
+_caches = tempfile.TemporaryDirectory(prefix="fs-test-caches-", ignore_cleanup_errors=True)
+os.environ["XDG_CACHE_HOME"] = _caches.name
 
 ROOT = Path(__file__).resolve().parent
 SHARED = ROOT.parent.parent / "shared"

@@ -2,7 +2,8 @@
 
 The hooks below import what they need when they are called, so that naming the plugin costs
 nothing. Data's way: `source` (what is in the folders) -> `crops` (one face as the network sees it)
--> `side` (cached, varied by `augment`, scaled) -> `loader` (batches, ahead of time).
+-> `crop_store` (all of them, kept in the `cache`) -> `host` or `device` (varied and scaled, a batch
+at a time) -> `loader` (batches, ahead of time).
 """
 
 from __future__ import annotations
@@ -21,37 +22,28 @@ if TYPE_CHECKING:
 
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """Sections ``[face]``, ``[augmentation]`` and ``[loader]``."""
-    from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
+    """Sections ``[face]``, ``[augmentation]``, ``[loader]`` and ``[feed.faces]``."""
+    from fs_feed_faces.options import (
+        AugmentationOptions,
+        CacheOptions,
+        FaceOptions,
+        LoaderOptions,
+    )
 
-    return {"face": FaceOptions, "augmentation": AugmentationOptions, "loader": LoaderOptions}
+    return {
+        "face": FaceOptions,
+        "augmentation": AugmentationOptions,
+        "loader": LoaderOptions,
+        "feed.faces": CacheOptions,
+    }
 
 
 @hookimpl
 def open_feed(folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> Feed:
     """Look through the folders and get ready; see `fs_kernel.hookspecs.FeedHooks.open_feed`."""
-    from fs_kernel.errors import ConfigError
+    from fs_feed_faces import opening
 
-    from fs_feed_faces.loader import FacesFeed
-    from fs_feed_faces.side import SideFeed, SidePlan
-    from fs_feed_faces.source import FEWEST, open_faces
-
-    face, loader = config["face"], config["loader"]
-    learnt = any(output.kind == "mask" for output in spec.outputs)
-    needs_mask = learnt or "face" in spec.masks
-    if needs_mask and face.mask_type == "none":
-        wish = "network.learn_mask" if learnt else "loss.penalized_mask_loss"
-        raise ConfigError(
-            f"{wish} needs a face mask, but face.mask_type is none; "
-            f"choose a mask type, or set {wish}=false"
-        )
-    cache_bytes = loader.cache * 2**20 // len(spec.sides)
-    sides = {}
-    for side in spec.sides:
-        faces = open_faces(Path(folders[side]), face, needs_mask, FEWEST)
-        plan = SidePlan.make(side, spec, faces)
-        sides[side] = SideFeed(plan, face, config["augmentation"], cache_bytes)
-    return FacesFeed(sides, spec, face, loader)
+    return opening.open_feed(folders, spec, config)
 
 
 @hookimpl
@@ -61,7 +53,9 @@ def read_faces(
     """The faces of a folder; see `fs_feed_faces.swapping.read_faces`."""
     from fs_feed_faces import swapping
 
-    return swapping.read_faces(Path(source), shape, color_order, config["face"])
+    return swapping.read_faces(
+        Path(source), shape, color_order, config["face"], config["feed.faces"].open()
+    )
 
 
 @hookimpl

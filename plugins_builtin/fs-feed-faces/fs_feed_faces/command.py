@@ -1,4 +1,4 @@
-"""``fs faces``: look at folders of faces, make synthetic ones, compare results with the truth."""
+"""``fs faces``: look at folders of faces and at their cache, make synthetic ones, score swaps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from fs_kernel.errors import FacesError, UsageError
 
 if TYPE_CHECKING:
+    from fs_feed_faces.cache import Cache
     from fs_feed_faces.options import FaceOptions
     from fs_feed_faces.report import FolderReport
 
@@ -21,7 +22,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.group(context_settings=_HELP)
 def faces() -> None:
-    """Check folders of faces, make synthetic people, score swaps."""
+    """Check folders of faces, look after their cache, make synthetic people, score swaps."""
 
 
 @faces.command(context_settings=_HELP)
@@ -94,6 +95,58 @@ def compare(swapped: Path, truth: Path, mask_type: str, as_json: bool) -> None:
             f"{score.faces} faces: {score.face_psnr:.2f} dB over the face, "
             f"{score.view_psnr:.2f} dB over the network's view"
         )
+
+
+@faces.group(context_settings=_HELP)
+def cache() -> None:
+    """The cut-out faces that are kept on disk for the next run."""
+
+
+_CACHE = click.option(
+    "--dir", "directory", type=_FOLDER, help="The cache, if feed.faces.cache_dir names another."
+)
+
+
+@cache.command("ls", context_settings=_HELP)
+@_CACHE
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def list_cache(directory: Path | None, as_json: bool) -> None:
+    """Say what is kept, the least recently used first."""
+    from fs_feed_faces.keeping import describe, facts_of
+
+    facts = facts_of(_cache(directory))
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+
+
+@cache.command("gc", context_settings=_HELP)
+@_CACHE
+@click.option("--max-size", help="Drop the least recently used beyond this: '5GB'.")
+@click.option("--all", "everything", is_flag=True, help="Drop all of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def collect_cache(
+    directory: Path | None, max_size: str | None, everything: bool, as_json: bool
+) -> None:
+    """Remove what interrupted runs left behind, and what is beyond the cache's size."""
+    from fs_kernel.values import Size
+
+    try:
+        most = 0 if everything else None if max_size is None else Size.parse(max_size).bytes
+    except ValueError as error:
+        raise UsageError(f"--max-size: {error}") from None
+    removed, size = _cache(directory).collect(most)
+    if as_json:
+        click.echo(json.dumps({"removed": removed, "bytes": size}, indent=2))
+    else:
+        from fs_feed_faces.disk import in_words
+
+        click.echo(f"removed {removed}, {in_words(size)}")
+
+
+def _cache(directory: Path | None) -> Cache:
+    from fs_feed_faces.cache import Cache, default_folder
+    from fs_feed_faces.options import CacheOptions
+
+    return Cache(directory or default_folder(), CacheOptions().cache_size.bytes)
 
 
 def _face_options(mask_type: str) -> FaceOptions:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fs_feed_faces import masks
+from fs_feed_faces.faces import FaceFile
 from fs_feed_faces.geometry import Box, crop_box, cut, landmarks_in_crop, resize
 from fs_feed_faces.options import DRAWN_MASKS, FaceOptions
 from fs_feed_faces.pictures import UnreadableError, decode, read_bytes
 from fs_feed_faces.png_header import HeaderError
-from fs_feed_faces.source import FaceFile
 
 
 class Cropper:
@@ -35,6 +36,22 @@ class Cropper:
         self.size = size
         self.names = tuple(names)
         self.coverage = (options.coverage if coverage is None else coverage) / 100
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one face with its masks."""
+        return self.size**2 * (3 + len(self.names))
+
+    def shape(self) -> dict[str, Any]:
+        """All that decides how a face comes out, as JSON can hold it."""
+        names = ("centering", "vertical_offset")
+        if "face" in self.names:
+            names += ("mask_type", "mask_dilation")
+            if self.options.mask_type not in DRAWN_MASKS:
+                names += ("mask_blur_kernel", "mask_threshold")
+        known = {name: getattr(self.options, name) for name in names}
+        masks = list(self.names)
+        return {"size": self.size, "coverage": self.coverage, "masks": masks, **known}
 
     def read(self, face: FaceFile) -> np.ndarray:
         """The picture in BGR with the masks as further channels, ``(size, size, 3 + n)`` uint8.

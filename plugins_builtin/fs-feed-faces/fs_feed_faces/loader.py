@@ -1,50 +1,54 @@
-"""The feed: batches prepared by a pool of threads, a few steps ahead of the training."""
+"""The feed: batches made a few steps ahead of the training."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from typing import Any, Protocol
 
-import attrs
-import cv2
 import numpy as np
 import torch
 from fs_kernel.config import Config
 from fs_kernel.errors import UsageError
-from fs_kernel.randomness import generator
-from fs_kernel.types import Batch, BatchMeta, FeedSpec, PreviewFaces, Sampler, Side
+from fs_kernel.types import Batch, FeedSpec, PreviewFaces, Sampler, Side
 
 from fs_feed_faces.crops import Cropper
+from fs_feed_faces.host import HostMaker
 from fs_feed_faces.landmark_warp import find_matches
 from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
-from fs_feed_faces.side import SideArrays, SideFeed
+from fs_feed_faces.side import SideFeed
 
 
-@attrs.define(eq=False)
-class _Job:
-    """A batch in the making."""
+class Maker(Protocol):
+    """Makes batches, somewhere."""
 
-    step: int
-    arrays: dict[Side, SideArrays]
-    parts: list[Future[None]]
+    def begin(self) -> None:
+        """Get ready; comes before the first `submit`, and again after `close`."""
+
+    def submit(self, step: int, drawn: Mapping[Side, np.ndarray]) -> Any:
+        """Begin with a batch of these faces; see `fs_feed_faces.host.HostMaker.submit`."""
+
+    def finish(self, job: Any) -> Batch:
+        """The batch of what `submit` returned."""
+
+    def close(self) -> None:
+        """Stop what is being made. May be called twice."""
 
 
 class FacesFeed:
     """Faces of all sides as batches; see `fs_kernel.types.Feed`.
 
     Every random number is keyed by seed, step, side and place in the global batch, so neither the
-    number of workers nor their order changes a picture. OpenCV works outside Python's lock, so
-    threads are enough, and nothing is copied between processes.
+    number of workers nor their order changes a picture.
 
     Args:
         sides: how each side's faces become rows.
         spec: what the run needs.
         face: section ``[face]``.
         loader: section ``[loader]``.
+        on_device: makes batches on the training's device; None if that is not wanted.
+        warnings: lines the user should read, besides those on the faces.
     """
 
     def __init__(
@@ -53,20 +57,23 @@ class FacesFeed:
         spec: FeedSpec,
         face: FaceOptions,
         loader: LoaderOptions,
+        on_device: Maker | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self._sides = dict(sides)
         self._spec = spec
         self._face = face
-        self._workers = min(loader.num_processes, os.cpu_count() or 1)
-        self._pool: ThreadPoolExecutor | None = None
-        self._cv2_threads = 0
-        self._jobs: deque[_Job] = deque()
+        self.lag = loader.pre_fetch
+        self._on_device = on_device
+        self._maker: Maker = HostMaker(self._sides, spec, loader.num_processes, self.lag)
+        self._on_host = self._maker
+        self._jobs: deque[tuple[int, Any]] = deque()
         self._sampler: Sampler | None = None
         plans = {side: feed.plan for side, feed in self._sides.items()}
         self.sizes = {side: len(plan.faces.files) for side, plan in plans.items()}
-        self.warnings = tuple(line for plan in plans.values() for line in plan.faces.warnings)
+        lines = [line for plan in plans.values() for line in plan.faces.warnings]
+        self.warnings = (*lines, *warnings)
         self.fingerprint = "-".join(plan.faces.fingerprint for plan in plans.values())
-        self.lag = loader.pre_fetch
         self.facts = {
             side: {"yaw": np.array([file.yaw for file in plan.faces.files])}
             for side, plan in plans.items()
@@ -81,16 +88,16 @@ class FacesFeed:
         """
         self.close()
         self._sampler = sampler
-        if self._workers:
-            # Parallel inside of parallel only slows down.
-            self._cv2_threads = cv2.getNumThreads()
-            cv2.setNumThreads(1)
-            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="faces")
+        options = next(iter(self._sides.values())).options
+        # A triangulation per face is nothing for a device.
+        needs_host = options.warp and options.warp_to_landmarks
+        self._maker = self._on_host if self._on_device is None or needs_host else self._on_device
+        self._maker.begin()
         for ahead in range(self.lag):
             self._schedule(step + ahead)
 
     def next(self) -> Batch:
-        """The next batch, on the CPU.
+        """The next batch, on the CPU or on the training's device.
 
         Raises:
             UsageError: `start` was not called.
@@ -98,17 +105,13 @@ class FacesFeed:
         """
         if not self._jobs:
             raise UsageError("the feed was not started; call start first")
-        self._schedule(self._jobs[-1].step + 1)
-        job = self._jobs.popleft()
-        if self._pool is None:
-            for side, arrays in job.arrays.items():
-                self._fill(job.step, side, arrays, range(len(arrays.indices)))
-        for part in job.parts:
-            part.result()
+        self._schedule(self._jobs[-1][0] + 1)
+        _, job = self._jobs.popleft()
+        batch = self._maker.finish(job)
         for feed in self._sides.values():
             for line in feed.take_warnings():
                 warnings.warn(line, stacklevel=2)
-        return self._batch(job)
+        return batch
 
     def preview(self, count: int) -> PreviewFaces:
         """``count`` faces per side, evenly spread over the folder by name, the same every time.
@@ -127,10 +130,7 @@ class FacesFeed:
     def close(self) -> None:
         """Stop the workers and forget what they prepared. May be called twice."""
         self._jobs.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-            cv2.setNumThreads(self._cv2_threads)
+        self._maker.close()
 
     def change_options(self, config: Config) -> None:
         """Take over section ``[augmentation]``; `start` must follow.
@@ -177,45 +177,7 @@ class FacesFeed:
 
     def _schedule(self, step: int) -> None:
         assert self._sampler is not None
-        drawn = self._sampler.draw(step)
         places = np.asarray(self._spec.slots)
-        arrays = {
-            side: SideArrays.make(feed.plan, np.asarray(drawn[side])[places])
-            for side, feed in self._sides.items()
-        }
-        job = _Job(step, arrays, [])
-        if self._pool is not None:
-            for side, of_side in arrays.items():
-                for rows in np.array_split(np.arange(len(places)), self._workers):
-                    job.parts.append(
-                        self._pool.submit(self._fill, step, side, of_side, rows.tolist())
-                    )
-        self._jobs.append(job)
-
-    def _fill(self, step: int, side: Side, arrays: SideArrays, rows: list[int] | range) -> None:
-        for row in rows:
-            slot = self._spec.slots[row]
-            random_for = partial(generator, self._spec.seed, step, side, slot)
-            self._sides[side].fill(arrays, row, random_for)
-
-    def _batch(self, job: _Job) -> Batch:
-        inputs, targets, indices, masks = {}, {}, {}, {}
-        for side, arrays in job.arrays.items():
-            plan = self._sides[side].plan
-            of_masks = {key: torch.from_numpy(array) for key, array in arrays.masks.items()}
-            of_faces = {size: torch.from_numpy(array) for size, array in arrays.targets.items()}
-            inputs[side] = torch.from_numpy(arrays.inputs)
-            targets[side] = [
-                of_faces[output.size]
-                if output.kind == "face"
-                else of_masks["face", output.size]
-                if output.kind == "mask"
-                else None
-                for output in plan.outputs
-            ]
-            indices[side] = arrays.indices
-            masks[side] = {
-                name: {size: of_masks[name, size] for size in plan.face_sizes}
-                for name in plan.wanted
-            }
-        return Batch(job.step, inputs, targets, BatchMeta(indices, masks))
+        drawn = self._sampler.draw(step)
+        mine = {side: np.asarray(drawn[side])[places] for side in self._sides}
+        self._jobs.append((step, self._maker.submit(step, mine)))

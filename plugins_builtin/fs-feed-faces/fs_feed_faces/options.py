@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 from fs_kernel import option
+from fs_kernel.values import Size
+
+if TYPE_CHECKING:
+    from fs_feed_faces.cache import Cache
 
 #: Masks made from landmarks, and "no mask".
 DRAWN_MASKS = ("components", "extended")
@@ -146,7 +152,43 @@ class LoaderOptions:
     pre_fetch: int = option(2, "Batches prepared ahead of the training.", minimum=1, maximum=10)
     cache: int = option(
         1024,
-        "Memory for cut-out faces in MiB, so that each file is read once; 0 reads files each time.",
+        "Memory for cut-out faces in MiB where feed.faces.cache is off or cannot be used, so that "
+        "each file is read once; 0 reads files each time.",
         minimum=0,
         maximum=1048576,
     )
+
+
+@attrs.frozen
+class CacheOptions:
+    """Section ``[feed.faces]``: where cut-out faces are kept. Changes no result."""
+
+    cache: bool = option(
+        True, "Keep cut-out faces on disk, for all runs of the same faces and options."
+    )
+    cache_dir: str = option(
+        "", "Folder to keep them in, on a local disk; empty is the user's own cache folder."
+    )
+    cache_size: Size = option(
+        Size(20 * 10**9),
+        "What the cache may take on disk: '20GB', or 0 for no bound. Faces that were not used for "
+        "longest are dropped to fit.",
+    )
+    device: str = option(
+        "auto",
+        "Where batches are made. 'on': on the training's device, with all faces in its memory; "
+        "'off': on the processor; 'auto': on a CUDA device, if the faces take no more than a "
+        "quarter of its free memory.",
+        choices=("auto", "on", "off"),
+    )
+
+    def open(self) -> Cache | None:
+        """The cache that is meant; None if it is off."""
+        from pathlib import Path
+
+        from fs_feed_faces.cache import Cache, default_folder
+
+        if not self.cache:
+            return None
+        folder = Path(self.cache_dir).expanduser() if self.cache_dir else default_folder()
+        return Cache(folder, self.cache_size.bytes)

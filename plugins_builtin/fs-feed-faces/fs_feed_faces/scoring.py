@@ -10,10 +10,11 @@ import numpy as np
 from fs_kernel.errors import FacesError
 
 from fs_feed_faces.crops import Cropper
+from fs_feed_faces.faces import FaceFile
 from fs_feed_faces.geometry import cut
 from fs_feed_faces.options import FaceOptions
 from fs_feed_faces.pictures import UnreadableError
-from fs_feed_faces.source import FaceFile, open_faces
+from fs_feed_faces.source import open_faces
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""One side of a batch: its faces, what a batch holds of them, and how one face gets there."""
+"""One side of a batch: how one of its faces becomes a row, on the processor."""
 
 from __future__ import annotations
 
@@ -9,82 +9,21 @@ from typing import TypeVar
 import attrs
 import cv2
 import numpy as np
-from fs_kernel.errors import ConfigError, FacesError
-from fs_kernel.types import FeedSpec, Output, Side
+from fs_kernel.errors import FacesError
 
 from fs_feed_faces import augment, landmark_warp
-from fs_feed_faces.crops import Cropper
+from fs_feed_faces.buffers import Buffers
+from fs_feed_faces.crop_store import Crops
 from fs_feed_faces.geometry import resize, transform
 from fs_feed_faces.landmark_warp import Matches, landmark_shares
-from fs_feed_faces.options import AugmentationOptions, FaceOptions
+from fs_feed_faces.options import AugmentationOptions
 from fs_feed_faces.pictures import UnreadableError
-from fs_feed_faces.source import FaceSet
+from fs_feed_faces.plan import SidePlan
+from fs_feed_faces.variation import Variation, color_tables, inverse
 
-#: Gives the generator for one purpose of one place of one step.
+#: Gives the generator of one row for one purpose.
 RandomFor = Callable[[str], np.random.Generator]
 Result = TypeVar("Result")
-_MASKS = ("face", "eye", "mouth")
-
-
-@attrs.frozen(eq=False)
-class SidePlan:
-    """What a batch holds of one side.
-
-    Attributes:
-        side: its name.
-        input_size: edge of the network's input in pixels.
-        outputs: the side's outputs in the network's order.
-        faces: the side's faces.
-        masks: the masks that are cut along with each face, in this order.
-        wanted: those of them that the trainer gets.
-        rgb: whether the network wants RGB.
-    """
-
-    side: Side
-    input_size: int
-    outputs: tuple[Output, ...]
-    faces: FaceSet
-    masks: tuple[str, ...]
-    wanted: tuple[str, ...]
-    rgb: bool
-
-    @classmethod
-    def make(cls, side: Side, spec: FeedSpec, faces: FaceSet) -> SidePlan:
-        """What ``spec`` asks of one side.
-
-        Raises:
-            ConfigError: the network takes no square colour picture.
-        """
-        height, width, channels = spec.input_shapes[side]
-        if height != width or channels != 3:
-            raise ConfigError(
-                f"the faces feed gives square pictures of 3 channels; the network wants "
-                f"{height} x {width} x {channels} for side {side}"
-            )
-        wanted = tuple(
-            name for name in _MASKS if name in spec.masks and (name == "face" or not faces.plain)
-        )
-        outputs = tuple(output for output in spec.outputs if output.side == side)
-        learnt = any(output.kind == "mask" for output in outputs)
-        masks = ("face", *wanted) if learnt and "face" not in wanted else wanted
-        return cls(side, height, outputs, faces, masks, wanted, spec.color_order == "rgb")
-
-    @property
-    def face_sizes(self) -> tuple[int, ...]:
-        """Edges of the face outputs, each once, rising."""
-        return tuple(sorted({output.size for output in self.outputs if output.kind == "face"}))
-
-    @property
-    def mask_sizes(self) -> tuple[tuple[str, int], ...]:
-        """Each mask that is needed at each size that is needed."""
-        sizes = {(name, size) for name in self.wanted for size in self.face_sizes}
-        sizes |= {("face", output.size) for output in self.outputs if output.kind == "mask"}
-        return tuple(sorted(sizes))
-
-    @property
-    def working_size(self) -> int:
-        """Edge at which faces are cut and varied: the largest that is needed."""
-        return max(self.input_size, *(output.size for output in self.outputs), 0)
 
 
 @attrs.frozen(eq=False)
@@ -92,8 +31,8 @@ class SideArrays:
     """The arrays of one side of one batch, filled row by row.
 
     Attributes:
-        indices: ``(n,)`` int64, which faces; changed where a face had to be replaced.
-        inputs: ``(n, h, h, 3)`` float32.
+        indices: ``(n,)`` int64, which faces.
+        inputs: ``(n, size, size, 3)`` float32.
         targets: by size ``(n, size, size, 3)`` float32.
         masks: by name and size ``(n, size, size, 1)`` float32.
     """
@@ -104,11 +43,11 @@ class SideArrays:
     masks: dict[tuple[str, int], np.ndarray]
 
     @classmethod
-    def make(cls, plan: SidePlan, indices: np.ndarray) -> SideArrays:
+    def make(cls, plan: SidePlan, indices: np.ndarray, buffers: Buffers) -> SideArrays:
         """Arrays for these faces, not yet filled."""
 
         def empty(size: int, channels: int) -> np.ndarray:
-            return np.empty((len(indices), size, size, channels), np.float32)
+            return buffers.take(len(indices), size, size, channels)
 
         return cls(
             np.array(indices, np.int64),
@@ -123,47 +62,58 @@ class SideFeed:
 
     Args:
         plan: what a batch holds.
-        face: section ``[face]``.
+        crops: the faces, cut out.
         augmentation: section ``[augmentation]``.
-        cache_bytes: memory for cut-out faces.
 
     Attributes:
         options: section ``[augmentation]``; may be replaced while nothing is being filled.
         matches: who looks alike, for ``options.warp_to_landmarks``.
     """
 
-    def __init__(
-        self,
-        plan: SidePlan,
-        face: FaceOptions,
-        augmentation: AugmentationOptions,
-        cache_bytes: int,
-    ) -> None:
+    def __init__(self, plan: SidePlan, crops: Crops, augmentation: AugmentationOptions) -> None:
         self.plan = plan
+        self.crops = crops
         self.options = augmentation
         self.matches: Matches | None = None
-        self._cropper = Cropper(face, plan.working_size, plan.masks)
-        self._cache: dict[int, np.ndarray] = {}
-        self._room = cache_bytes // (plan.working_size**2 * (3 + len(plan.masks)))
         self._lock = Lock()
         self._broken: dict[int, str] = {}
         self._unsaid: list[str] = []
 
-    def fill(self, arrays: SideArrays, row: int, random_for: RandomFor) -> None:
-        """Make one row: read, vary, scale.
+    def fill(
+        self, arrays: SideArrays, row: int, variation: Variation, random_for: RandomFor
+    ) -> None:
+        """Make one row: look up, vary, scale.
+
+        Args:
+            arrays: where it goes; the index is replaced if that face cannot be read.
+            row: which, in ``arrays`` and ``variation``.
+            variation: what is done to the row's face.
+            random_for: what a warp to landmarks draws from.
 
         Raises:
             FacesError: no face of the side can be read any more.
         """
-        arrays.indices[row], stack = self.find(int(arrays.indices[row]), self._stack)
-        image, masks, movement = self._vary(stack, random_for)
-        maps = self._maps(int(arrays.indices[row]), movement, random_for)
-        self._put(arrays.inputs[row], image if maps is None else augment.warp(image, maps))
+        arrays.indices[row], crop = self.find(int(arrays.indices[row]), self.crops.read)
+        if variation.changes is None:
+            image = augment.widen(crop.picture)
+        else:
+            table = color_tables(variation.changes[row : row + 1])[0]
+            image = augment.vary_color(crop.picture, table, int(variation.tiles[row]))
+        moved, masks = image, crop.masks
+        if variation.matrices is not None:
+            moved = augment.move(image, variation.matrices[row])
+            masks = augment.move_planes(masks, variation.matrices[row])
         for target in arrays.targets.values():
-            self._put(target[row], image)
+            self._put_picture(target[row], moved)
         for (name, _), target in arrays.masks.items():
-            position = self.plan.masks.index(name)
-            self._put(target[row], masks[..., position : position + 1])
+            _put(target[row, ..., 0], masks[self.plan.masks.index(name)])
+        if variation.sources is not None:
+            moved = augment.resample(image, augment.spread(variation.sources[row], len(image)))
+            augment.blacken(moved, variation.borders[row])
+        elif self.options.warp:
+            maps = self._to_landmarks(int(arrays.indices[row]), row, variation, random_for)
+            moved = augment.resample(image, maps)
+        self._put_picture(arrays.inputs[row], moved)
 
     def find(self, index: int, read: Callable[[int], Result]) -> tuple[int, Result]:
         """What ``read`` makes of a face; a broken face's place is taken by the next one by name.
@@ -192,18 +142,6 @@ class SideFeed:
             lines, self._unsaid = self._unsaid, []
         return lines
 
-    def _stack(self, index: int) -> np.ndarray:
-        """A face's picture and masks, ``(size, size, 3 + masks)`` uint8."""
-        stack = self._cache.get(index)
-        if stack is None:
-            if index in self._broken:
-                raise UnreadableError(self._broken[index])
-            stack = self._cropper.read(self.plan.faces.files[index])
-            with self._lock:
-                if len(self._cache) < self._room:
-                    self._cache[index] = stack
-        return stack
-
     def _note_broken(self, index: int, reason: str) -> None:
         with self._lock:
             if index not in self._broken:
@@ -213,41 +151,27 @@ class SideFeed:
 
     def landmarks(self) -> np.ndarray:
         """Of all faces; see `fs_feed_faces.landmark_warp.landmark_shares`."""
-        return landmark_shares(self.plan.faces, self._cropper)
+        return landmark_shares(self.plan.faces, self.crops.cropper)
 
-    def _vary(
-        self, stack: np.ndarray, random_for: RandomFor
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The picture and its masks recoloured and moved, and the matrix of the movement."""
-        image, masks = np.ascontiguousarray(stack[..., :3]), stack[..., 3:]
-        if self.options.color:
-            image = augment.vary_color(image, self.options, random_for("color"))
-        matrix = augment.draw_movement(stack.shape[0], self.options, random_for("movement"))
-        image = augment.move(image, matrix)
-        if masks.shape[2]:
-            masks = augment.move(np.ascontiguousarray(masks), matrix)
-        if self.options.flip and augment.draw_flip(self.options, random_for("flip")):
-            image, masks = cv2.flip(image, 1), masks[:, ::-1]
-            matrix = augment.mirrored(matrix, stack.shape[0])
-        return image, masks, matrix
-
-    def _maps(
-        self, index: int, movement: np.ndarray, random_for: RandomFor
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """The warp of a face that was moved; None for none."""
-        size = self.plan.working_size
-        if not self.options.warp:
-            return None
-        if not self.options.warp_to_landmarks:
-            return augment.draw_warp(size, random_for("warp"))
+    def _to_landmarks(
+        self, index: int, row: int, variation: Variation, random_for: RandomFor
+    ) -> np.ndarray:
+        """Where the pixels of a face warped to landmarks come from, before its movement."""
         assert self.matches is not None
-        drawn = self.matches.draw(index, size, random_for("landmarks"))
-        source, target = (transform(points, movement) for points in drawn)
-        return landmark_warp.maps(size, source, target)
+        size = self.plan.working_size
+        source, target = self.matches.draw(index, size, random_for("landmarks"))
+        if variation.matrices is None:
+            return np.dstack(landmark_warp.maps(size, source, target))
+        matrix = variation.matrices[row]
+        points = (transform(source, matrix), transform(target, matrix))
+        maps = np.dstack(landmark_warp.maps(size, *points))
+        return cv2.transform(maps, inverse(matrix[None])[0])
 
-    def _put(self, target: np.ndarray, picture: np.ndarray) -> None:
-        """Write a uint8 picture into its place as float32 0..1, in the network's colour order."""
-        resized = resize(picture, target.shape[0])
-        if self.plan.rgb and target.shape[2] == 3:
-            resized = resized[..., ::-1]
-        np.divide(resized, 255, out=target, dtype=np.float32)
+    def _put_picture(self, target: np.ndarray, picture: np.ndarray) -> None:
+        """Write a picture of four channels into its place, in the network's colour order."""
+        _put(target, augment.narrow(resize(picture, len(target)), self.plan.rgb))
+
+
+def _put(target: np.ndarray, picture: np.ndarray) -> None:
+    """Write 8-bit pixels into their place as float32 0..1."""
+    np.divide(resize(picture, len(target)), 255, out=target, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -13,54 +14,19 @@ import attrs
 from fs_kernel.errors import FacesError
 
 from fs_feed_faces import png_chunks
-from fs_feed_faces.geometry import Alignment, align
+from fs_feed_faces.cache import Cache
+from fs_feed_faces.faces import FaceFile
+from fs_feed_faces.geometry import align
 from fs_feed_faces.options import DRAWN_MASKS, FaceOptions
 from fs_feed_faces.pictures import UnreadableError, decode, list_pictures, read_bytes
-from fs_feed_faces.png_header import HeaderError, StoredMask, find_header, parse_header
+from fs_feed_faces.png_header import HeaderError, find_header, parse_header
 from fs_feed_faces.progress import told
+from fs_feed_faces.remembered import Remembered, Stamp, stamp
 
 #: Fewest faces a side can be trained with.
 FEWEST = 25
 #: Fewer faces than this work, but seldom well.
 FEW = 250
-
-
-@attrs.frozen(eq=False)
-class FaceFile:
-    """One usable picture.
-
-    Attributes:
-        path: of the file.
-        height: of the picture in pixels.
-        width: of the picture in pixels.
-        alignment: of the face; None for a plain picture without a face header.
-        mask_names: the face masks it can give; empty for a plain picture.
-        mask: the chosen mask, if it is one that is stored and there.
-        digest: hash of its name, size in bytes and header.
-    """
-
-    path: Path
-    height: int
-    width: int
-    alignment: Alignment | None
-    mask_names: frozenset[str]
-    mask: StoredMask | None
-    digest: bytes
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is a picture without a face header."""
-        return self.alignment is None
-
-    @property
-    def yaw(self) -> float:
-        """Degrees the face is turned (`Alignment.yaw`); not-a-number where it is not known."""
-        posed = self.alignment is not None and len(self.alignment.landmarks) > 4
-        return self.alignment.yaw if posed else float("nan")
-
-    def has_mask(self, name: str) -> bool:
-        """Whether it can give this face mask; all of a plain picture counts as face."""
-        return self.plain or name in self.mask_names
 
 
 @attrs.frozen(eq=False)
@@ -73,10 +39,10 @@ class Scan:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of what the usable faces are."""
+        """A short hash of what the usable faces are, their names included."""
         digest = hashlib.blake2b(digest_size=8)
         for file in self.files:
-            digest.update(file.digest)
+            digest.update(file.path.name.encode() + b"\0" + file.digest)
         return digest.hexdigest()
 
 
@@ -95,31 +61,46 @@ class FaceSet:
         return all(file.plain for file in self.files)
 
 
-def scan(folder: Path, mask_type: str) -> Scan:
+def scan(folder: Path, mask_type: str, cache: Cache | None = None) -> Scan:
     """Look through a folder: every file is read and verified, every header parsed.
 
     Args:
         folder: of pictures; folders inside are left alone.
         mask_type: the stored mask that is kept, see `FaceFile.mask`.
+        cache: where it is remembered what was found, so that only files that are new or have
+            changed are read; None to read all and remember nothing.
 
     Raises:
         FacesError: the folder is missing, not readable, or holds no picture.
     """
     paths = list_pictures(folder)
-    files: list[FaceFile] = []
+    known = None if cache is None else Remembered(cache, folder, mask_type)
+    files: dict[Path, FaceFile] = {}
+    stamps: dict[Path, Stamp] = {}
     broken: list[tuple[str, str]] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stamps[path] = stamp(path)
+        same = known and path in stamps and known.get(path, stamps[path])
+        if same:
+            files[path] = same
+    unknown = [path for path in paths if path not in files]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(partial(_try, mask_type), paths)
+        results = pool.map(partial(_try, mask_type), unknown)
         line = f"{folder}: looked at {{}} of {{}} pictures"
-        for path, result in zip(paths, told(results, len(paths), line), strict=True):
+        for path, result in zip(unknown, told(results, len(unknown), line), strict=True):
             if isinstance(result, FaceFile):
-                files.append(result)
+                files[path] = result
             else:
                 broken.append((path.name, result))
-    return Scan(folder, files, broken)
+    if known is not None:
+        known.keep((stamps[path], file) for path, file in files.items() if path in stamps)
+    return Scan(folder, [files[path] for path in paths if path in files], broken)
 
 
-def open_faces(folder: Path, options: FaceOptions, needs_mask: bool, fewest: int) -> FaceSet:
+def open_faces(
+    folder: Path, options: FaceOptions, needs_mask: bool, fewest: int, cache: Cache | None = None
+) -> FaceSet:
     """The faces of a folder that can be used.
 
     Args:
@@ -127,12 +108,13 @@ def open_faces(folder: Path, options: FaceOptions, needs_mask: bool, fewest: int
         options: which mask, and what to do where it is missing.
         needs_mask: whether a face without the chosen mask is of no use.
         fewest: how many faces there must be.
+        cache: see `scan`.
 
     Raises:
         FacesError: the folder is missing or empty, has too few usable faces, or some lack the
             chosen mask.
     """
-    found = scan(folder, options.mask_type)
+    found = scan(folder, options.mask_type, cache)
     warnings = [_broken_line(found)] if found.broken else []
     files = list(found.files)
     if needs_mask:
@@ -173,19 +155,18 @@ def _try(mask_type: str, path: Path) -> FaceFile | str:
 
 def _examine(path: Path, mask_type: str) -> FaceFile:
     data = read_bytes(path)
-    digest = hashlib.blake2b(f"{path.name}\0{len(data)}\0".encode())
+    digest = hashlib.blake2b(data, digest_size=16).digest()
     if data[:8] != png_chunks.SIGNATURE:
         height, width = decode(data).shape[:2]
-        return FaceFile(path, height, width, None, frozenset(), None, digest.digest())
+        return FaceFile(path, height, width, None, frozenset(), None, digest)
     info = png_chunks.inspect(data)
     text = find_header(info.texts)
     if text is None:
-        return FaceFile(path, info.height, info.width, None, frozenset(), None, digest.digest())
+        return FaceFile(path, info.height, info.width, None, frozenset(), None, digest)
     if info.width != info.height:
         raise UnreadableError(
             f"it has a face header but is not square ({info.width} x {info.height})"
         )
-    digest.update(text)
     header = parse_header(text)
     alignment = align(header.landmarks)
     drawn = DRAWN_MASKS if len(alignment.landmarks) == 68 else ()
@@ -199,7 +180,7 @@ def _examine(path: Path, mask_type: str) -> FaceFile:
         alignment=alignment,
         mask_names=frozenset(header.masks).union(drawn),
         mask=mask,
-        digest=digest.digest(),
+        digest=digest,
     )
 
 

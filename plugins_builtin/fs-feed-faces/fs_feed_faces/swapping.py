@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -14,16 +17,20 @@ from fs_kernel.errors import ConfigError, UsageError
 from fs_kernel.types import Face
 
 from fs_feed_faces import png_chunks, png_header
+from fs_feed_faces.cache import Cache
 from fs_feed_faces.crops import Cropper
+from fs_feed_faces.faces import FaceFile
 from fs_feed_faces.geometry import Box, resize
 from fs_feed_faces.options import FaceOptions
 from fs_feed_faces.pictures import UnreadableError, decode, encode_png, read_bytes, write_atomically
-from fs_feed_faces.source import FaceFile, open_faces
+from fs_feed_faces.source import open_faces
 
 #: What every written picture says of itself, in a ``tEXt`` chunk "Comment".
 NOTICE = "Synthetic face made with fs-kernel; not a genuine picture."
 #: Width of the soft edge of a swapped face, as a share of the crop's edge.
 _FEATHER = 1 / 16
+#: Faces read before they are asked for.
+_AHEAD = 32
 
 
 @attrs.frozen(eq=False)
@@ -40,11 +47,16 @@ class Origin:
 
 
 def read_faces(
-    source: Path, shape: tuple[int, int, int], color_order: str, options: FaceOptions
+    source: Path,
+    shape: tuple[int, int, int],
+    color_order: str,
+    options: FaceOptions,
+    cache: Cache | None = None,
 ) -> Iterator[Face]:
     """The faces of a folder in name order, as a network of ``shape`` wants them.
 
-    The folder is looked through at the call; pictures are read as they are taken.
+    The folder is looked through at the call, unless ``cache`` remembers it; pictures are read as
+    they are taken.
 
     Raises:
         FacesError: the folder is missing or holds no usable face.
@@ -53,7 +65,7 @@ def read_faces(
     height, width, channels = shape
     if height != width or channels != 3:
         raise ConfigError(f"the network wants {height} x {width} x {channels}, no square picture")
-    faces = open_faces(source, options, needs_mask=False, fewest=1)
+    faces = open_faces(source, options, needs_mask=False, fewest=1, cache=cache)
     lacking = sum(not file.has_mask(options.mask_type) for file in faces.files)
     lines = list(faces.warnings)
     if lacking and options.mask_type != "none":
@@ -141,17 +153,33 @@ def paste(picture: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box) -
 
 
 def _faces(files: Sequence[FaceFile], cropper: Cropper, color_order: str) -> Iterator[Face]:
+    """The faces in order, read by threads a few ahead of whoever takes them."""
     stems = Counter(file.path.stem.lower() for file in files)
-    for file in files:
-        try:
-            crop = cropper.read(file)
-        except UnreadableError as error:
-            warnings.warn(f"skipped {file.path}: {error}", stacklevel=2)
-            continue
-        image = (crop[..., ::-1] if color_order == "rgb" else crop).astype(np.float32) / 255
-        unique = stems[file.path.stem.lower()] == 1
-        name = f"{file.path.stem if unique else file.path.name}.png"
-        yield Face(file.path.name, image, Origin(file, name))
+    pool = ThreadPoolExecutor(os.cpu_count(), "fs-face-reader")
+    coming: deque[tuple[FaceFile, Future[np.ndarray]]] = deque()
+    waiting = iter(files)
+    try:
+        while True:
+            for file in itertools.islice(waiting, _AHEAD - len(coming)):
+                coming.append((file, pool.submit(_image, cropper, file, color_order)))
+            if not coming:
+                return
+            file, reading = coming.popleft()
+            try:
+                image = reading.result()
+            except UnreadableError as error:
+                warnings.warn(f"skipped {file.path}: {error}", stacklevel=2)
+                continue
+            unique = stems[file.path.stem.lower()] == 1
+            name = f"{file.path.stem if unique else file.path.name}.png"
+            yield Face(file.path.name, image, Origin(file, name))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _image(cropper: Cropper, file: FaceFile, color_order: str) -> np.ndarray:
+    crop = cropper.read(file)
+    return (crop[..., ::-1] if color_order == "rgb" else crop).astype(np.float32) / 255
 
 
 def _weight(file: FaceFile, mask: np.ndarray | None, box: Box, options: FaceOptions) -> np.ndarray:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 from fs_feed_faces import open_feed
-from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
+from fs_feed_faces.options import (
+    AugmentationOptions,
+    CacheOptions,
+    FaceOptions,
+    LoaderOptions,
+)
 from fs_kernel.config import Config
 from fs_kernel.types import FeedSpec
 
 PLAIN = AugmentationOptions(
     color=False, flip=False, warp=False, zoom_amount=0, rotation_range=0, shift_range=0
 )
+
+#: Faces are cut as they are needed.
+NO_DISK = CacheOptions(cache=False)
 
 
 class InOrder:
@@ -26,12 +34,15 @@ class InOrder:
         return {side: places % size for side, size in self.sizes.items()}
 
 
-def make_config(workers=0, *, face=None, augmentation=None, cache=64, pre_fetch=2) -> Config:
+def make_config(
+    workers=0, *, face=None, augmentation=None, cache=64, pre_fetch=2, disk=None
+) -> Config:
     return Config(
         {
             "face": face or FaceOptions(),
             "augmentation": augmentation or AugmentationOptions(),
             "loader": LoaderOptions(num_processes=workers, pre_fetch=pre_fetch, cache=cache),
+            "feed.faces": disk or CacheOptions(),
         }
     )
 

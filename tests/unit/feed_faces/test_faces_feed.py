@@ -10,15 +10,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import two_passes
 from face_files import fill, make_spec, plain_picture
-from feed_batches import PLAIN, InOrder, batches, flat, make_config, same
+from feed_batches import NO_DISK, PLAIN, InOrder, batches, flat, make_config, same
 from fs_feed_faces import augment, open_feed
 from fs_feed_faces.crops import Cropper
+from fs_feed_faces.geometry import resize
 from fs_feed_faces.options import AugmentationOptions, FaceOptions
-from fs_feed_faces.side import SideArrays, SideFeed, SidePlan
-from fs_feed_faces.source import open_faces, scan
+from fs_feed_faces.source import scan
+from fs_feed_faces.variation import draw, movements
 from fs_kernel.errors import ConfigError, FacesError, UsageError
-from fs_kernel.randomness import generator
 from fs_kernel.types import FeedSpec
 
 
@@ -69,11 +70,13 @@ def test_color_order_is_that_of_the_network(two_sides):
 
 
 @pytest.mark.parametrize("cache", [0, 64])
+@pytest.mark.parametrize("disk", [NO_DISK, None], ids=["memory", "disk"])
 @pytest.mark.parametrize("pre_fetch", [1, 5])
-def test_workers_cache_and_depth_change_no_bit(two_sides, cache, pre_fetch):
+def test_workers_cache_and_depth_change_no_bit(two_sides, cache, disk, pre_fetch):
     spec = make_spec(64, 6, learn=True)
-    alone = batches(two_sides, spec, make_config(0, cache=64), 6)
-    many = batches(two_sides, spec, make_config(4, cache=cache, pre_fetch=pre_fetch), 6)
+    alone = batches(two_sides, spec, make_config(0, cache=64, disk=NO_DISK), 6)
+    config = make_config(4, cache=cache, pre_fetch=pre_fetch, disk=disk)
+    many = batches(two_sides, spec, config, 6)
     assert [batch.step for batch in many] == [1, 2, 3, 4, 5, 6]
     assert all(map(same, alone, many))
 
@@ -105,6 +108,13 @@ def test_processes_that_share_a_batch_make_its_parts(two_sides):
         assert part.meta.indices["b"].tolist() == whole.meta.indices["b"][rank::2].tolist()
 
 
+def test_a_batch_of_one_face_is_made_like_any_other(two_sides):
+    whole = batches(two_sides, make_spec(batch=2), make_config())
+    alone = batches(two_sides, make_spec(batch=2, slots=range(0, 2, 2)), make_config())
+    for step, part in zip(whole, alone, strict=True):
+        assert torch.equal(part.inputs["a"], step.inputs["a"][:1])
+
+
 def test_a_flip_mirrors_target_and_masks_together(two_sides):
     always = AugmentationOptions(
         color=False, warp=False, zoom_amount=0, rotation_range=0, shift_range=0, flip_chance=75
@@ -127,29 +137,53 @@ def test_masks_move_as_the_picture_does(two_sides):
     (still,) = batches(two_sides, make_spec(), make_config(augmentation=PLAIN), 1)
     (batch,) = batches(two_sides, make_spec(), make_config(augmentation=moving), 1)
     for slot in range(4):
-        matrix = augment.draw_movement(32, moving, generator(7, 1, "a", slot, "movement"))
+        matrix = movements(draw(7, 1, "a", [slot]), moving, 32)[0]
         for got, known in (
             (batch.targets["a"][0], still.targets["a"][0]),
             (batch.meta.masks["a"]["face"][32], still.meta.masks["a"]["face"][32]),
             (batch.meta.masks["a"]["mouth"][32], still.meta.masks["a"]["mouth"][32]),
         ):
             before = (known[slot].numpy() * 255).round().astype(np.uint8)
-            after = augment.move(before, matrix).astype(np.float32) / 255
-            np.testing.assert_array_equal(got[slot], after)
+            after = augment.move(augment.widen(before), matrix).astype(np.float32) / 255
+            np.testing.assert_array_equal(
+                got[slot], after.reshape(32, 32, -1)[..., : got.shape[-1]]
+            )
 
 
-def test_each_purpose_has_numbers_of_its_own(two_sides):
-    spec = make_spec()
-    plan = SidePlan.make("a", spec, open_faces(two_sides["a"], FaceOptions(), True, 25))
-    feed = SideFeed(plan, FaceOptions(), AugmentationOptions(), 0)
-    purposes = []
+@pytest.mark.parametrize("color", ["bgr", "rgb"])
+def test_batches_are_distributed_as_those_made_step_by_step(two_sides, color):
+    """Colour, movement, mirroring and warp one after the other, each over all pixels."""
+    spec = make_spec(48, 26, sizes=(32, 64), color=color)
+    (batch,) = batches(two_sides, spec, make_config(), 1)
+    options, numbers = AugmentationOptions(), draw(7, 1, "a", range(26))
+    cropper = Cropper(FaceOptions(), 64, ("face", "eye", "mouth"))
+    apart, ours, plain = {"input": [], "target": [], "mask": []}, [], []
 
-    def random_for(purpose):
-        purposes.append(purpose)
-        return generator(0, purpose)
+    def compare(kind, seen, known):
+        known = resize(known, len(seen)).reshape(seen.shape)
+        known = known[..., ::-1] if color == "rgb" and kind != "mask" else known
+        apart[kind].append(np.abs(seen.numpy() * 255 - known).mean())
+        if kind == "input":
+            ours.append([seen.mean() * 255, seen.std() * 255])
+            plain.append([known.mean(), known.std()])
 
-    feed.fill(SideArrays.make(plan, np.arange(2)), 0, random_for)
-    assert sorted(purposes) == ["color", "flip", "movement", "warp"]
+    for row, file in enumerate(scan(two_sides["a"], "none").files):
+        stack = cropper.read(file)
+        image = np.ascontiguousarray(stack[..., :3])
+        target = two_passes.recolored(image, options, numbers, row)
+        target = two_passes.moved(target, options, numbers, row)
+        compare("input", batch.inputs["a"][row], two_passes.warped(target, numbers, row))
+        for i, size in enumerate((32, 64)):
+            compare("target", batch.targets["a"][i][row], target)
+            for channel, name in enumerate(("face", "eye", "mouth"), 3):
+                mask = np.ascontiguousarray(stack[..., channel])
+                known = two_passes.moved(mask, options, numbers, row)
+                compare("mask", batch.meta.masks["a"][name][size][row], known)
+    assert np.mean(apart["input"]) < 2
+    assert max(apart["target"]) < 0.2
+    assert max(apart["mask"]) < 0.2
+    np.testing.assert_allclose(ours, plain, atol=2)
+    np.testing.assert_allclose(np.mean(ours, axis=0), np.mean(plain, axis=0), atol=0.5)
 
 
 def test_the_warp_is_for_the_input_only(two_sides):
@@ -206,7 +240,7 @@ def test_F23_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_pat
     spec = make_spec()
     results = []
     for workers in (0, 3):
-        feed = open_feed(folders, spec, make_config(workers, cache=0))
+        feed = open_feed(folders, spec, make_config(workers, cache=0, disk=NO_DISK))
         lost = folders["a"] / "0001.png"
         data = lost.read_bytes()
         lost.write_bytes(data[:50])
@@ -238,7 +272,7 @@ def test_a_preview_passes_over_a_lost_face(two_sides, tmp_path):
 
 def test_a_side_of_which_nothing_is_left_ends_the_run(two_sides, tmp_path):
     folders = {**two_sides, "a": Path(shutil.copytree(two_sides["a"], tmp_path / "A"))}
-    feed = open_feed(folders, make_spec(), make_config(2))
+    feed = open_feed(folders, make_spec(), make_config(2, disk=NO_DISK))
     shutil.rmtree(folders["a"])
     feed.start(InOrder(feed.sizes, 4), 1)
     with pytest.raises(FacesError, match="can be read any more"):
@@ -321,3 +355,23 @@ def test_F28_a_preview_of_more_faces_than_there_are(two_sides):
     assert (len(shown.inputs["a"]), len(shown.inputs["b"])) == (26, 27)
     bgr = (shown.inputs["a"][3].numpy()[..., ::-1] * 255).round().astype(np.uint8)
     np.testing.assert_array_equal(bgr, shown.faces["a"][3])
+
+
+def test_memory_is_used_again_but_never_while_a_batch_is_held(two_sides):
+    feed = open_feed(two_sides, make_spec(), make_config())
+    feed.start(InOrder(feed.sizes, 4), 1)
+    held = [feed.next() for _ in range(8)]
+    copies = [[tensor.clone() for tensor in flat(batch)] for batch in held]
+    part = feed.next().inputs["a"][1:3]
+    known = part.clone()
+    places = set()
+    for _ in range(20):
+        places.add(feed.next().inputs["a"].data_ptr())
+    for batch, copy in zip(held, copies, strict=True):
+        assert all(map(torch.equal, flat(batch), copy))
+    assert torch.equal(part, known), "a view keeps its batch"
+    del held, batch, part
+    places = {feed.next().inputs["a"].data_ptr() for _ in range(30)}
+    feed.close()
+    # Those ahead, the one given out, the one before it, of all arrays of this shape.
+    assert len(places) <= 4 * 4

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 import numpy as np
 import pytest
@@ -123,6 +126,21 @@ def test_a_command_that_takes_long_says_how_far_it_is(impatient, two_sides):
     assert lines[0] == f"{two_sides['a']}: looked at 1 of 26 pictures"
     assert len(lines) == 25
     assert result.stdout.startswith("{")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_grows_and_goes_away(impatient, monkeypatch):
+    monkeypatch.setattr(progress, "_MOVES", 0.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with click.Context(click.Command("fs")):
+        assert list(progress.told(range(4), 4, "cut out {} of {}")) == [0, 1, 2, 3]
+    *bars, end = sys.stderr.getvalue().split("\r")[1:]
+    assert bars == [f"[{'#' * 6 * i:-<24}] cut out {i} of 4" for i in (1, 2, 3)]
+    assert end == "\x1b[K"
 
 
 def test_a_command_that_is_quick_says_nothing(two_sides):

@@ -14,7 +14,7 @@ import pytest
 from face_files import face_png, fill, make_spec, plain_picture
 from fs_feed_faces import config_defaults, open_feed
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.options import AugmentationOptions, FaceOptions, LoaderOptions
+from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions, LoaderOptions
 from fs_feed_faces.pictures import UnreadableError
 from fs_feed_faces.png_chunks import insert, inspect, make_chunk
 from fs_feed_faces.png_header import find_header, write_header
@@ -148,6 +148,7 @@ def test_a_mask_is_needed_but_none_is_chosen(two_sides, learn):
             "face": FaceOptions(mask_type="none"),
             "augmentation": AugmentationOptions(),
             "loader": LoaderOptions(),
+            "feed.faces": CacheOptions(),
         }
     )
     spec = make_spec(masks=() if learn else ("face",), learn=learn)
@@ -227,7 +228,7 @@ def test_a_damaged_mask_is_found_at_the_start(tmp_path, monkeypatch):
     assert not scan(tmp_path, "extended").broken, "it is not needed"
 
 
-def test_the_fingerprint_knows_names_sizes_and_headers(two_sides, tmp_path):
+def test_the_fingerprint_knows_names_headers_and_pixels(two_sides, tmp_path):
     first = scan(two_sides["a"], "none").fingerprint
     copy = shutil.copytree(two_sides["a"], tmp_path / "copy")
     assert scan(copy, "none").fingerprint == first
@@ -241,7 +242,14 @@ def test_the_fingerprint_knows_names_sizes_and_headers(two_sides, tmp_path):
     text = find_header(inspect(data).texts)
     (copy / "0002.png").write_bytes(write_header(data, text.replace(b"'x': 100", b"'x': 101")))
     assert (copy / "0002.png").stat().st_size == len(data)
-    assert scan(copy, "none").fingerprint != other
+    changed = scan(copy, "none").fingerprint
+    assert changed != other
+    picture = cv2.imread(str(copy / "0003.png"))
+    picture[0, 0] ^= 1
+    pixels = cv2.imencode(".png", picture)[1].tobytes()
+    text = find_header(inspect((copy / "0003.png").read_bytes()).texts)
+    (copy / "0003.png").write_bytes(write_header(pixels, text))
+    assert scan(copy, "none").fingerprint != changed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")

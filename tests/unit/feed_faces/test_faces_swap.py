@@ -13,7 +13,7 @@ from face_files import face_png, fill, plain_picture
 from fs_feed_faces import png_chunks, read_faces, write_face
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.geometry import Box, cut
-from fs_feed_faces.options import FaceOptions
+from fs_feed_faces.options import CacheOptions, FaceOptions
 from fs_feed_faces.png_header import find_header
 from fs_feed_faces.scoring import psnr
 from fs_feed_faces.swapping import NOTICE, paste
@@ -24,7 +24,7 @@ SHAPE = (64, 64, 3)
 
 
 def make_config(**options) -> Config:
-    return Config({"face": FaceOptions(**options)})
+    return Config({"face": FaceOptions(**options), "feed.faces": CacheOptions()})
 
 
 def view(face, options: FaceOptions) -> Box:

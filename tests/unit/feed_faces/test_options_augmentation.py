@@ -9,11 +9,11 @@ import cv2
 import pytest
 import torch
 from face_files import make_spec, plain_picture
-from feed_batches import PLAIN, batches, make_config
+from feed_batches import NO_DISK, PLAIN, batches, make_config
 from fs_feed_faces import augment
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import AugmentationOptions
-from fs_kernel.randomness import generator
+from fs_feed_faces.variation import Variation, color_tables, draw, most_tiles
 
 
 @pytest.mark.parametrize("color_clahe_max_size", [1, 3, 8])
@@ -25,8 +25,10 @@ def test_local_contrast_uses_every_grid_up_to_the_finest(monkeypatch, color_clah
     )
     options = AugmentationOptions(color_clahe_chance=75, color_clahe_max_size=color_clahe_max_size)
     picture = plain_picture(1, 256, 256)
-    for key in range(150):
-        augment.vary_color(picture, options, generator(1, key))
+    how = Variation.make(draw(1, 1, "a", range(150)), options, 256)
+    for table, tiles in zip(color_tables(how.changes), how.tiles, strict=True):
+        augment.vary_color(picture, table, tiles)
+    assert max(how.tiles) == most_tiles(options, 256)
     # At 256 pixels the coarsest grid is 2 by 2, and each step is one finer.
     assert grids == {(2 + step, 2 + step) for step in range(color_clahe_max_size + 1)}
 
@@ -51,5 +53,5 @@ def test_cache_decides_whether_a_file_is_read_again(two_sides, monkeypatch, cach
         Cropper, "read", lambda cropper, file: (reads.update([file.path]), read(cropper, file))[1]
     )
     # Twice as many faces as there are.
-    batches(two_sides, make_spec(batch=10), make_config(cache=cache), 6)
+    batches(two_sides, make_spec(batch=10), make_config(cache=cache, disk=NO_DISK), 6)
     assert (max(reads.values()) == 1) is once

@@ -1,0 +1,258 @@
+"""A folder of things that are slow to make and can be made again at any time, shared by runs.
+
+An entry is a folder ``<name>`` with the files that its maker wrote and ``facts.json``, or a single
+file. It is made under another name and renamed once it is whole and on the disk, so whatever bears
+its name can be used. A lock of the operating system keeps two processes from making the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from fs_feed_faces import disk
+
+#: In names of what is not, or no longer, an entry.
+_PART, _TRASH = ".part-", ".trash-"
+_FACTS = "facts.json"
+#: Share of the disk that is left free.
+_RESERVE = 0.02
+#: Seconds after which nobody is at work any more, where no lock tells.
+_ABANDONED = 3600
+
+
+class CacheError(Exception):
+    """Nothing can be kept; the text says why, as a clause."""
+
+
+@attrs.frozen
+class Entry:
+    """Something that is kept.
+
+    Attributes:
+        name: of the entry, unique in the cache.
+        path: of its folder or file.
+        bytes: on disk.
+        used: when it was used last, in Unix seconds.
+        facts: what its maker said of it.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    used: float
+    facts: dict[str, Any] = attrs.field(factory=dict)
+
+
+def default_folder() -> Path:
+    """Where a user's caches are."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(home) if home else Path.home() / ".cache") / "fs-kernel" / "faces"
+
+
+class Cache:
+    """The cache in a folder, which is made when something is kept.
+
+    Args:
+        folder: where it is.
+        most: bytes that all entries together may take; 0 for no bound.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder = folder
+        self.most = most
+        self._mine: set[str] = set()
+
+    def find(self, name: str) -> Entry | None:
+        """An entry, which counts as used now; None if there is none."""
+        entry = _entry(self.folder / name)
+        if entry is not None:
+            self._mine.add(name)
+            with contextlib.suppress(OSError):
+                os.utime(entry.path)
+        return entry
+
+    def make(
+        self,
+        name: str,
+        size: int,
+        write: Callable[[Path], dict[str, Any]],
+        waiting: Callable[[], None],
+    ) -> Entry:
+        """An entry, made now unless somebody else does so first.
+
+        Args:
+            name: of the entry.
+            size: about how many bytes it will take.
+            write: fills an empty folder and returns the facts.
+            waiting: called once if another process is making the same.
+
+        Raises:
+            CacheError: it cannot be kept.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with disk.locked(self.folder / f"{name}.lock", waiting):
+                found = self.find(name)
+                if found is not None:
+                    return found
+                self._clear(name)
+                self._make_room(size)
+                return self._write(name, write)
+        except OSError as error:
+            raise CacheError(f"{self.folder}: {error.strerror or error}") from None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep a file, in place of an older one.
+
+        Raises:
+            CacheError: it cannot be kept.
+        """
+        part = self.folder / f"{name}{_PART}{uuid.uuid4().hex}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                disk.write_synced(part, content)
+                part.replace(self.folder / name)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(f"{self.folder}: {error.strerror or error}") from None
+
+    def entries(self) -> list[Entry]:
+        """What is kept, the least recently used first."""
+        found = [_entry(path) for path in self._paths() if not _is_leftover(path)]
+        return sorted((e for e in found if e is not None), key=lambda entry: entry.used)
+
+    def collect(self, most: int | None = None) -> tuple[int, int]:
+        """Remove what interrupted processes left, and the least recently used beyond the bound.
+
+        Args:
+            most: bytes to keep instead of the cache's own bound.
+
+        Returns:
+            How many things were removed, and their bytes.
+        """
+        gone = [path for path in self._paths() if _is_leftover(path) and not _in_the_making(path)]
+        sizes = [size for path, size in [(p, disk.size_of(p)) for p in gone] if _remove(path)]
+        if most is None:
+            most = self.most or sys.maxsize
+        sizes += [entry.bytes for entry in self._evict(most)]
+        for lock in self.folder.glob("*.lock"):
+            if not lock.with_suffix("").exists() and disk.is_held(lock) is False:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+        return len(sizes), sum(sizes)
+
+    def _evict(self, most: int) -> list[Entry]:
+        """Remove the least recently used beyond a bound, but nothing that this process uses."""
+        entries, removed = self.entries(), []
+        total = sum(entry.bytes for entry in entries)
+        for entry in entries:
+            if total > most and entry.name not in self._mine and _remove(entry.path):
+                total -= entry.bytes
+                removed.append(entry)
+        return removed
+
+    def _paths(self) -> list[Path]:
+        with contextlib.suppress(OSError):
+            return [path for path in self.folder.iterdir() if path.suffix != ".lock"]
+        return []
+
+    def _clear(self, name: str) -> None:
+        """Remove what is in the way of an entry; its lock is held."""
+        for path in self._paths():
+            if path.name == name or path.name.startswith((name + _PART, name + _TRASH)):
+                _remove(path)
+
+    def _make_room(self, size: int) -> None:
+        """Drop the least recently used for an entry of this size.
+
+        Raises:
+            CacheError: there is no room for all that this process uses, or not on the disk.
+        """
+        mine = size + sum(entry.bytes for entry in self.entries() if entry.name in self._mine)
+        if 0 < self.most < mine:
+            raise CacheError(
+                f"{self.folder} would take {disk.in_words(mine)} for this run, but may take "
+                f"{disk.in_words(self.most)} (feed.faces.cache_size)"
+            )
+        if self.most:
+            self._evict(self.most - size)
+        room = shutil.disk_usage(self.folder)
+        if room.free - size < room.total * _RESERVE:
+            raise CacheError(
+                f"{self.folder} needs {disk.in_words(size)}, its disk has "
+                f"{disk.in_words(room.free)} free; another place is named by feed.faces.cache_dir"
+            )
+
+    def _write(self, name: str, write: Callable[[Path], dict[str, Any]]) -> Entry:
+        part = self.folder / f"{name}{_PART}{uuid.uuid4().hex}"
+        part.mkdir()
+        try:
+            facts = write(part)
+            facts["files"] = {path.name: path.stat().st_size for path in part.iterdir()}
+            disk.write_synced(part / _FACTS, json.dumps(facts).encode())
+            if self.find(name) is None:
+                part.replace(self.folder / name)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        entry = self.find(name)
+        if entry is None:
+            raise CacheError(f"{self.folder}: what was written there is gone")
+        return entry
+
+
+def _entry(path: Path) -> Entry | None:
+    try:
+        used = path.stat().st_mtime
+        if path.is_file():
+            return Entry(path.name, path, path.stat().st_size, used)
+        facts = json.loads((path / _FACTS).read_bytes())
+        sizes = {name: (path / name).stat().st_size for name in facts["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if sizes != facts["files"]:
+        return None
+    return Entry(path.name, path, sum(sizes.values()), used, facts)
+
+
+def _is_leftover(path: Path) -> bool:
+    return _PART in path.name or _TRASH in path.name or _entry(path) is None
+
+
+def _in_the_making(path: Path) -> bool:
+    """Whether somebody may still be at work on this leftover."""
+    name = path.name.partition(_PART)[0].partition(_TRASH)[0]
+    held = disk.is_held(path.with_name(f"{name}.lock"))
+    if held is not None:
+        return held
+    try:
+        return time.time() - path.stat().st_mtime < _ABANDONED
+    except OSError:
+        return True
+
+
+def _remove(path: Path) -> bool:
+    """Take away at once, then delete; False where the system says it is in use."""
+    gone = path if _TRASH in path.name else path.with_name(path.name + _TRASH + uuid.uuid4().hex)
+    try:
+        if gone != path:
+            path.rename(gone)
+        if gone.is_dir():
+            shutil.rmtree(gone)
+        else:
+            gone.unlink()
+    except OSError:
+        return False
+    return True

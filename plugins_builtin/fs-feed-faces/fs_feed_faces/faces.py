@@ -1,0 +1,48 @@
+"""One usable picture of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from fs_feed_faces.geometry import Alignment
+from fs_feed_faces.png_header import StoredMask
+
+
+@attrs.frozen(eq=False)
+class FaceFile:
+    """One usable picture.
+
+    Attributes:
+        path: of the file.
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+        alignment: of the face; None for a plain picture without a face header.
+        mask_names: the face masks it can give; empty for a plain picture.
+        mask: the chosen mask, if it is one that is stored and there.
+        digest: hash of its content.
+    """
+
+    path: Path
+    height: int
+    width: int
+    alignment: Alignment | None
+    mask_names: frozenset[str]
+    mask: StoredMask | None
+    digest: bytes
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a picture without a face header."""
+        return self.alignment is None
+
+    @property
+    def yaw(self) -> float:
+        """Degrees the face is turned (`Alignment.yaw`); not-a-number where it is not known."""
+        posed = self.alignment is not None and len(self.alignment.landmarks) > 4
+        return self.alignment.yaw if posed else float("nan")
+
+    def has_mask(self, name: str) -> bool:
+        """Whether it can give this face mask; all of a plain picture counts as face."""
+        return self.plain or name in self.mask_names
