@@ -25,7 +25,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	$(BIN)/python tests/bench/bench.py
+	$(BIN)/fs bench $(ARGS)
 
 # Hundreds of kills and thousands of power cuts; goes on where it was interrupted.
 torture: $(VENV)/.installed

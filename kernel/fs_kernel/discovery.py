@@ -17,7 +17,6 @@ from typing import Any
 import importlib_metadata
 
 from fs_kernel.errors import PluginError
-from fs_kernel.values import nearest_name
 
 GROUP = "fs_kernel."
 #: Every kind of plugin and the word for one of them.
@@ -165,6 +164,8 @@ def find(kind: str, name: str) -> Found:
         owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
         raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
     if not matches:
+        from fs_kernel.values import nearest_name
+
         names = [found.name for found in installed(kind)]
         known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"
         package = published(kind, name)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fs_kernel import backend, store
+from fs_kernel import backend, memory, store
 from fs_kernel.assembly import Assembled, Request, assemble, make_network
-from fs_kernel.errors import ModelFolderError, UsageError
+from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.foreign import require_model
-from fs_kernel.inference import Swapper, Swappers
+from fs_kernel.inference import Swappers
 from fs_kernel.network import assign
 from fs_kernel.types import Face, Network, Side
+
+if TYPE_CHECKING:
+    from fs_kernel.plugins import Plugins
 
 
 def parse_direction(text: str) -> tuple[Side, Side]:
@@ -61,6 +67,7 @@ class TrainedModel:
 
         def read() -> tuple[Assembled, Any, Network]:
             parts = assemble(request, kinds)
+            memory.keep_freed()
             device = backend.device(parts.config["training"].device)
             built = make_network(parts, 0, device)
             if average:
@@ -80,7 +87,7 @@ class TrainedModel:
         batch_size: int = 16,
         progress: Callable[[int], None] = lambda done: None,
     ) -> int:
-        """Swap every face of a folder and write the results.
+        """Swap every face of a folder and write the results, beside the network's work.
 
         Args:
             faces: a folder of aligned faces.
@@ -99,25 +106,74 @@ class TrainedModel:
         source, target = parse_direction(direction)
         swapper = self.swapper(source, target)
         shape = tuple(self.network.model.inputs[self.network.sides.index(target)].shape[1:])
-        order, done = self.network.color_order, 0
-        found = self._parts.plugins.read_faces(faces, shape, order)
-        while batch := list(itertools.islice(found, batch_size)):
-            if not done:
-                store.require_writable(output)
-            self._write(batch, swapper, order, output)
-            done += len(batch)
-            progress(done)
-        return done
+        found = self._parts.plugins.read_faces(faces, shape, self.network.color_order)
+        order = self.network.color_order
+        with _Writers(self._parts.plugins, order, output, progress) as writers:
+            while batch := list(itertools.islice(found, batch_size)):
+                writers.write(batch, *swapper(_stacked(batch)))
+        return writers.done
 
-    def _write(self, batch: list[Face], swapper: Swapper, order: str, output: Path) -> None:
-        torch = backend.torch()
-        pictures, masks = swapper(torch.from_numpy(np.stack([face.image for face in batch])))
-        for i, face in enumerate(batch):
-            mask = None if masks is None else masks[i]
+
+def _stacked(batch: list[Face]) -> Any:
+    return backend.torch().from_numpy(np.stack([face.image for face in batch]))
+
+
+class _Writers:
+    """Threads that write one batch of results while the next one is computed, and no more.
+
+    Args:
+        plugins: of the swap.
+        order: the pictures' colour order.
+        output: where results go; made before the first one.
+        progress: told how many faces are written.
+    """
+
+    def __init__(
+        self, plugins: Plugins, order: str, output: Path, progress: Callable[[int], None]
+    ) -> None:
+        self._write_face = partial(plugins.write_face, color_order=order, target=output)
+        self._output, self._progress = output, progress
+        self._pool = ThreadPoolExecutor(os.cpu_count(), "fs-swap-writer")
+        self._pending: list[Future[Path]] = []
+        self.done = 0
+
+    def write(self, batch: list[Face], pictures: np.ndarray, masks: np.ndarray | None) -> None:
+        """Wait until the batch before is written, then begin to write this one.
+
+        Raises:
+            FsError: one of the batch before could not be written.
+        """
+        self._settle()
+        if not self.done:
+            store.require_writable(self._output)
+        learnt = itertools.repeat(None) if masks is None else masks
+        self._pending = [
+            self._pool.submit(self._write_face, *face_of)
+            for face_of in zip(batch, pictures, learnt, strict=False)
+        ]
+
+    def _settle(self) -> None:
+        for future in self._pending:
             try:
-                self._parts.plugins.write_face(face, pictures[i], mask, order, output)
-            except OSError as error:
-                raise ModelFolderError(f"cannot write in {output}: {error.strerror}") from None
+                future.result()
+            except PluginError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                reason = f"cannot write in {self._output}: {error.__cause__.strerror}"
+                raise ModelFolderError(reason) from error
+        if self._pending:
+            self.done += len(self._pending)
+            self._progress(self.done)
+
+    def __enter__(self) -> _Writers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._settle()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def _assign_average(parts: Assembled, built: Network) -> None:

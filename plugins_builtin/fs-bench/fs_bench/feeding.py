@@ -1,0 +1,102 @@
+"""The feed: images per second, and how long the device waits for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fs_kernel.config import Layer, resolve
+from fs_kernel.errors import FsError
+from fs_kernel.loading import load
+from fs_kernel.plugins import Plugins
+from fs_kernel.testing.plugins import CountedSampler
+from fs_kernel.types import FeedSpec, Output
+
+from fs_bench.machine import synchronize
+from fs_bench.plan import Plan, title_of
+from fs_bench.timing import Figure, in_turn, rates
+
+#: Pixels in and out.
+SIZES = ((64, 64), (128, 256))
+_BATCH = 16
+
+
+def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
+    """Images per second of the faces feed at its defaults, both sides counted."""
+    for size, target in SIZES:
+        plan.tell(f"feed, {size} px in, {target} out")
+        try:
+            feed = _open(people, size, target)
+        except FsError as error:
+            plan.skip(f"feed: {error}")
+            return
+        try:
+            feed.start(CountedSampler(dict(feed.sizes), _BATCH, 1), 1)
+            # The first batches were prepared while nobody waited, or fill a cache.
+            for _ in range(5 if plan.quick else 20):
+                feed.next()
+            take = partial(_take, feed, 10)
+            found = in_turn({"": take}, plan.rounds)[""]
+        finally:
+            feed.close()
+        values = rates(found, 10 * 2 * _BATCH)
+        figure = Figure(
+            f"feed.{size}.{target}", f"feed, {size} px in, {target} out", "images/s", values
+        )
+        facts = {"images_per_second_per_processor": figure.median / (os.cpu_count() or 1)}
+        yield Figure(figure.key, figure.title, figure.unit, values, facts)
+
+
+def _take(feed: Any, count: int) -> None:
+    for _ in range(count):
+        feed.next()
+
+
+def _open(people: dict[str, Path], size: int, target: int) -> Any:
+    plugins = Plugins([load("feeds", "faces")])
+    plugins.config, _ = resolve(plugins.config_defaults(), list[Layer]())
+    return plugins.open_feed(
+        people,
+        FeedSpec(
+            input_shapes=dict.fromkeys(people, (size, size, 3)),
+            color_order="bgr",
+            outputs=tuple(Output(side, "face", target) for side in people),
+            masks=frozenset(),
+            batch_size=_BATCH,
+            seed=1,
+            slots=range(_BATCH),
+        ),
+    )
+
+
+def waiting(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
+    """Share of the time in which the device waits for faces.
+
+    It is the difference to steps that take the same batch again and again.
+    """
+    name, batch = plan.networks[0]
+    precision, variant = plan.precisions[-1], plan.variants[-1]
+    shown = title_of(name)
+    title = f"waiting for the feed, {shown} b{batch} {precision}, {variant.name}"
+    plan.tell(title)
+    with (
+        plan.run(name, batch, precision, variant) as still,
+        plan.run(name, batch, precision, variant, feed="faces", **people) as fed,
+    ):
+
+        def steps(run: Any) -> Any:
+            def call() -> None:
+                for _ in range(20 if plan.device.type == "cuda" else 1):
+                    run._step()
+                run.advance()
+                synchronize(plan.device)
+
+            return call
+
+        found = in_turn({"still": steps(still), "fed": steps(fed)}, plan.rounds)
+    shares = [max(0.0, 1 - a / b) for a, b in zip(found["still"], found["fed"], strict=True)]
+    facts = {"network": shown, "batch": batch, "precision": precision, "executor": variant.name}
+    yield Figure("feed.waiting", title, "% of the time", [100 * x for x in shares], facts)

@@ -1,0 +1,123 @@
+"""What is to be measured, and how thoroughly."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from fs_kernel import discovery, open_run
+from fs_kernel.errors import FsError
+
+from fs_bench.networks import StillFeed
+
+
+@attrs.frozen
+class Variant:
+    """One way to execute a network: an executor, and its ``compile`` option if it is not at rest.
+
+    Attributes:
+        executor: name of the plugin.
+        compile: value of ``executor.<name>.compile``; None leaves it alone.
+    """
+
+    executor: str
+    compile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For keys and titles."""
+        return self.executor if self.compile is None else f"{self.executor}+{self.compile}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What to set for it."""
+        return {} if self.compile is None else {f"executor.{self.executor}.compile": self.compile}
+
+
+@attrs.frozen
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        device: where networks run.
+        networks: names and batch sizes to take steps with.
+        precisions: out of "fp32", "bf16", "fp16".
+        variants: the ways to execute a network, the plain one first.
+        rounds: runs of everything that is measured.
+        quick: smaller sizes everywhere.
+        folder: for files; it is empty at first.
+        skip: told in one line what is left out, and why.
+        tell: told what is measured now.
+    """
+
+    device: torch.device
+    networks: Sequence[tuple[str, int]]
+    precisions: Sequence[str]
+    variants: Sequence[Variant]
+    rounds: int
+    quick: bool
+    folder: Path
+    skip: Callable[[str], None]
+    tell: Callable[[str], None]
+
+    @contextlib.contextmanager
+    def run(self, name: str, batch: int, precision: str, variant: Variant, **more: Any) -> Any:
+        """A run of a network at its defaults that takes the same batch again and again.
+
+        Args:
+            name: of the network.
+            batch: faces per side.
+            precision: number format.
+            variant: executor.
+            more: further arguments of `fs_kernel.open_run`, ``set`` among them.
+        """
+        values = {
+            "training.batch_size": batch,
+            "training.device": str(self.device),
+            "training.precision": precision,
+            "training.executor": variant.executor,
+            "training.seed": 1,
+            **variant.options,
+            **more.pop("set", {"save.optimizer": "never"}),
+        }
+        folder = self.folder / "runs" / f"{len(list(self.folder.glob('runs/*')))}"
+        folder.mkdir(parents=True)
+        arguments = {"feed": StillFeed(), "addons": [], "a": folder, "b": folder, **more}
+        run = open_run(folder / "model", name, set=values, **arguments)
+        try:
+            yield run
+        finally:
+            run.close(save=False)
+            gc.collect()
+
+    @contextlib.contextmanager
+    def every_variant(self, name: str, batch: int, precision: str) -> Iterator[dict[str, Any]]:
+        """A run of each variant that can be had, by the variant's name."""
+        with contextlib.ExitStack() as stack:
+            runs = {}
+            for variant in self.variants:
+                try:
+                    run = self.run(name, batch, precision, variant)
+                    runs[variant.name] = stack.enter_context(run)
+                except FsError as error:
+                    self.skip(f"{name} {precision} with {variant.name}: {error}")
+            yield runs
+
+
+def title_of(name: str) -> str:
+    """A network's name in keys and titles: a file's without folder and ending."""
+    return Path(name).stem
+
+
+def available(kind: str, names: Sequence[str], skip: Callable[[str], None]) -> list[str]:
+    """Those of the named plugins that are installed; the others are skipped with a line."""
+    there = {found.name for found in discovery.installed(kind)}
+    for name in names:
+        if name not in there:
+            skip(f"the {discovery.KINDS[kind]} '{name}' is not installed")
+    return [name for name in names if name in there]

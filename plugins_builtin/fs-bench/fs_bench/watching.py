@@ -1,0 +1,82 @@
+"""What the engine and those who watch take from a step: hooks, console, events, previews."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from fs_kernel import hookimpl
+from fs_kernel.testing import PlainTrainer, TinyModel
+from fs_kernel.types import BatchLoss, StepResult
+
+from fs_bench.plan import Plan, Variant, available
+from fs_bench.timing import Figure, in_turn
+
+WATCHERS = ("console", "preview", "guard", "control", "tensorboard")
+_STEPS = 100
+#: Steps between saves by default, and faces of a preview.
+_SAVE_STEPS, _FACES = 250, 14
+
+
+class IdleTrainer(PlainTrainer):
+    """Takes a batch and does nothing with it: what is left of a step is the engine's."""
+
+    name = "idle"
+
+    @hookimpl
+    def train_batch(self, state: dict[str, Any]) -> StepResult:
+        sides = state["run"].network.sides
+        return StepResult([BatchLoss(side, torch.ones(())) for side in sides], learning_rate=1.0)
+
+
+def measure(plan: Plan, step_seconds: float | None) -> Iterator[Figure]:
+    """Milliseconds of a step in which nothing is trained, with watchers and without.
+
+    Args:
+        plan: what to measure.
+        step_seconds: of a real step, to compare with.
+    """
+    plan.tell("engine, hooks and watchers")
+    addons = available("addons", WATCHERS, plan.skip)
+    quiet = {"save.optimizer": "never", "preview.interval": "1000000it"}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        calls = {}
+        for name, names in (("engine", []), ("watched", addons)):
+            more = {"trainer": IdleTrainer(), "addons": names}
+            more["set"] = quiet if "preview" in names else {"save.optimizer": "never"}
+            run = stack.enter_context(plan.run(TinyModel(), 1, "fp32", Variant("keras"), **more))
+            calls[name] = partial(_advance, run, _STEPS)
+        found = in_turn(calls, plan.rounds)
+    titles = {"engine": "engine and hooks, per step", "watched": f"with {', '.join(addons)}"}
+    for name, seconds in found.items():
+        values = [1000 * value / _STEPS for value in seconds]
+        facts = {}
+        if step_seconds:
+            median = sorted(values)[len(values) // 2]
+            facts["percent_of_step"] = median / 10 / step_seconds
+        yield Figure(f"watch.{name}", titles[name], "ms", values, facts)
+
+
+def _advance(run: Any, steps: int) -> None:
+    for _ in range(steps):
+        run.advance()
+
+
+def previews(plan: Plan, step_seconds: float | None) -> Iterator[Figure]:
+    """Seconds that training stands still for a preview of the first network."""
+    plan.tell("previews")
+    with plan.run(plan.networks[0][0], 1, "fp32", plan.variants[-1]) as run:
+        run.advance()
+        found = in_turn({"": partial(run._preview, _FACES)}, max(2, plan.rounds // 2))[""]
+    seconds = sorted(found)[len(found) // 2]
+    facts: dict[str, float] = {"percent_in_the_first_ten_minutes": 100 * seconds / 60}
+    if step_seconds:
+        afterwards = seconds / (_SAVE_STEPS * step_seconds + seconds)
+        facts["percent_afterwards"] = 100 * afterwards
+        facts["percent_of_a_day"] = 100 * (10 * seconds / 86400 + afterwards * 85800 / 86400)
+    yield Figure("watch.preview", f"a preview of {_FACES} faces a side", "s", found, facts)
