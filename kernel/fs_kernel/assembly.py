@@ -105,19 +105,39 @@ def assemble(
     """
     warnings: list[str] = []
     checkpoints = Checkpoints(request.model_dir)
-    generation, state, layers = None, None, []
+    generation, state = None, None
     if look and checkpoints.exists():
         generation = checkpoints.choose(warnings.append)
         state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
-        values = read_toml(checkpoints.config_path(generation))
-        layers.append(Layer(str(request.model_dir), values, "model"))
     elif look:
         refuse_foreign(request.model_dir)
+    layers = _layers(request, checkpoints, generation)
+    chosen = _choose(request, state, layers, kinds, warnings)
+    return _resolve(request, checkpoints, generation, state, chosen, layers, warnings)
+
+
+def trainer_of(request: Request) -> plugins.Plugins:
+    """The trainer alone, for what it does before a run is assembled.
+
+    Raises:
+        FsError: of the kind that fits; nothing has been written.
+    """
+    checkpoints = Checkpoints(request.model_dir)
+    generation = checkpoints.current_name() if checkpoints.exists() else None
+    names = [_names_only(layer) for layer in _layers(request, checkpoints, generation)]
+    config, _ = resolve({"training": TrainingOptions}, names)
+    return plugins.Plugins([load("trainers", config["training"].trainer)])
+
+
+def _layers(request: Request, checkpoints: Checkpoints, generation: str | None) -> list[Layer]:
+    layers = []
+    if generation is not None:
+        values = read_toml(checkpoints.config_path(generation))
+        layers.append(Layer(str(request.model_dir), values, "model"))
     if request.config_file is not None:
         layers.append(Layer(str(request.config_file), read_toml(request.config_file), "file"))
     layers.append(Layer("--set", request.values, "set"))
-    chosen = _choose(request, state, layers, kinds, warnings)
-    return _resolve(request, checkpoints, generation, state, chosen, layers, warnings)
+    return layers
 
 
 def _choose(

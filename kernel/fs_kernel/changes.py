@@ -10,6 +10,7 @@ import attrs
 from fs_kernel.assembly import Assembled
 from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError
+from fs_kernel.types import Group
 from fs_kernel.values import OptionInfo, check, nearest_name, options_of
 
 
@@ -27,12 +28,15 @@ class Changes:
 
     Args:
         parts: the run whose options change.
+        group: the processes that share the run. What process 0 is asked for holds for all, from
+            their next `exchange` on; what another one is asked for is only checked.
     """
 
-    def __init__(self, parts: Assembled) -> None:
-        self._parts = parts
+    def __init__(self, parts: Assembled, group: Group) -> None:
+        self._parts, self._group = parts, group
         self._lock = threading.Lock()
         self._changes: list[_Change] = []
+        self._asked: list[_Change] = []
 
     def request(self, name: str, value: Any, at_step: int | None, bounded: bool) -> None:
         """Ask for a change; see `fs_kernel.types.Run.set_option`.
@@ -42,7 +46,21 @@ class Changes:
         """
         checked = check_change(self._parts.config, name, value, bounded)
         with self._lock:
-            self._changes.append(_Change(name, checked, at_step or 0))
+            if self._group.size == 1:
+                self._changes.append(_Change(name, checked, at_step or 0))
+            elif self._group.rank == 0:
+                self._asked.append(_Change(name, checked, at_step or 0))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something that other processes have not heard of."""
+        return bool(self._asked)
+
+    def exchange(self) -> None:
+        """Let every process hear what process 0 was asked for."""
+        with self._lock:
+            asked, self._asked = self._asked, []
+            self._changes += self._group.share(asked)
 
     def apply(self, step: int) -> list[tuple[str, Any]]:
         """Make the changes that are due before ``step``, in order of their steps.

@@ -4,6 +4,8 @@
 
     assemble            plugins are loaded            config_defaults, migrate_options
                         options are settled           check_options
+    group               processes meet, or not        launch, join_group
+                        a batch they can share        fit_batch_size
     network             new                           network_spec, build_model
                         or from the checkpoint        custom_objects, adapt_model
                         frozen, weights loaded        freeze_layers, load_layers
@@ -16,17 +18,21 @@
                         live options change           change_options
                         losses read back              judge_metrics -> on_metrics
                         one is bad                    on_bad_step
-                        now and then a save           trainer_state -> on_checkpoint
-                        on request a preview          build_inference -> on_preview
+                        now and then a save           whole_weights, trainer_state -> on_checkpoint
+                        on request a preview          whole_weights, build_inference -> on_preview
     end                 last save                     trainer_state -> on_finish
+                        the trainer lets go           stop_trainer
 
-Everything up to "trainer" happens before anything in the model folder is touched.
+Everything up to "trainer" happens before anything in the model folder is touched. Where several
+processes share a run, all of them go this way in step, and between steps they agree on what is next
+(`fs_kernel.group.Plan`); only process 0 writes, and only it is watched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -37,13 +43,14 @@ from fs_kernel import assembly, events, network, startup
 from fs_kernel.changes import find_option
 from fs_kernel.config import Config
 from fs_kernel.errors import BadStepError, FsError, ModelFolderError
+from fs_kernel.group import Plan, outcome, together
 from fs_kernel.inference import Swapper, Swappers
 from fs_kernel.loading import Chosen
-from fs_kernel.observers import Observers
 from fs_kernel.preview import make_preview
 from fs_kernel.saver import Written, make_saver
 from fs_kernel.stepper import Stepper
-from fs_kernel.types import BadStep, Finished, Metrics, Saved, Side
+from fs_kernel.telling import Telling
+from fs_kernel.types import BadStep, Finished, Metrics, Observer, Saved, Side
 from fs_kernel.values import plain
 from fs_kernel.view import RunView, Trial
 
@@ -66,11 +73,14 @@ class TrainingRun:
         self.session = session = startup.start(parts)
         self._plugins, self.device = parts.plugins, session.device
         self.network, self.state, self.info = session.network, session.state, session.info
+        self.group = session.group
         self.warnings = session.warnings
         self.addons = [item.name for item in parts.plugins.chosen if item.kind == "addons"]
         self._watching: list[tuple[Chosen, RunView]] = []
-        self._wants: dict[str, Any] = {}
-        self._observers = Observers(self.warn)
+        self._wants: dict[str, int] = {}
+        self._plan = Plan()
+        self._telling = Telling(session.group, session.state)
+        self._observers, self._event = self._telling.observers, self._telling.event
         self._finished = False
         self._preview_count = self._preview_step = self._snapshot_step = self._rollbacks = 0
         self._began = self._tried_at = self._read_at = time.monotonic()
@@ -82,6 +92,7 @@ class TrainingRun:
         try:
             self._start_trainer()
             self._start_watchers()
+            self._stepper.changes.exchange()
             self._change_options(begun=False)
             self._stepper.start_feed()
         except BaseException as error:
@@ -90,6 +101,9 @@ class TrainingRun:
             self._observers.close()
             session.feed.close()
             session.lock.release()
+            self._part(failed=True)
+            if isinstance(error, Exception) and (told := outcome(self.group, error)) is not error:
+                raise told from error
             raise
 
     @property
@@ -111,17 +125,14 @@ class TrainingRun:
 
     def _start_watchers(self) -> None:
         logs = self.info.model_dir / "logs"
-        try:
-            self._events = events.EventLog(logs)
-            events.write_run_file(logs, self.info.session, startup.run_facts(self.session))
-        except OSError as error:
-            raise ModelFolderError(f"cannot write in {logs}: {error.strerror}") from error
-        for item in self._plugins.chosen:
-            if item.kind == "addons":
-                view = RunView(self, self._plugins.view("addons", item.name))
-                for observer in self._plugins.make_observers(item, view):
-                    self._observers.add(item.name, observer)
-                self._watching.append((item, view))
+        with together(self.group):
+            self._telling.begin(logs, self.info.session, startup.run_facts(self.session))
+            for item in self._plugins.chosen:
+                if item.kind == "addons":
+                    view = RunView(self, self._plugins.view("addons", item.name))
+                    for observer in self._observers_of(item, view):
+                        self._observers.add(item.name, observer)
+                    self._watching.append((item, view))
         self._event("started", target=self.info.target_steps, session=self.info.session)
         self._observers.tell("on_start", self.info)
         for line in self.warnings:
@@ -129,7 +140,12 @@ class TrainingRun:
         for line in self.session.notes:
             self.note(line)
         for item, view in self._watching:
-            self._plugins.before_training(item, view)
+            # All processes come to the same end here: their options and their losses are the same.
+            with together(self.group):
+                self._plugins.before_training(item, view)
+
+    def _observers_of(self, item: Chosen, view: RunView) -> list[Observer]:
+        return self._plugins.make_observers(item, view) if self.group.rank == 0 else []
 
     # --- steps ---
 
@@ -140,11 +156,13 @@ class TrainingRun:
 
     def __iter__(self) -> Iterator[Metrics]:
         """Train step by step until the target or a stop request, yielding each step's metrics."""
-        while not self._stop_reason():
+        self._agree()
+        while not self._finished and not self._stop_reason():
             try:
                 metrics = self.advance()
             except BadStepError as error:
                 self._recover(error)
+                self._agree()
                 continue
             yield metrics
             if not self._finished:
@@ -171,26 +189,55 @@ class TrainingRun:
         try:
             while True:
                 try:
-                    while not (reason := self._stop_reason(deadline)):
+                    self._agree(deadline)
+                    while not (reason := self._stop_reason()):
                         self._step()
-                        elapsed = time.monotonic() - self._read_at
-                        interval = self.config["training"].metrics_interval
-                        if interval.due(self.step - self._read_step, elapsed):
+                        if self._plan.read:
                             self._read()
-                        self._attend()
+                        self._attend(deadline)
                     return self._finish(reason)
                 except BadStepError as error:
                     self._recover(error)
         except BaseException as error:
             self._fail(error)
+            if isinstance(error, Exception) and (told := outcome(self.group, error)) is not error:
+                raise told from error
             raise
 
-    def _stop_reason(self, deadline: float | None = None) -> str | None:
+    def _stop_reason(self) -> str | None:
         if self.state.complete:
             return "target"
-        if "stop" in self._wants:
+        if self._plan.stop:
             return "stopped"
-        return "time" if deadline is not None and time.monotonic() >= deadline else None
+        return "time" if self._plan.late else None
+
+    def _agree(self, deadline: float | None = None) -> None:
+        """Between steps: let all processes make one plan of what is next."""
+        failure = None
+        try:
+            self._settle(self._saver.take(wait=self._snapshot_due()))
+            if not self._stop_reason():
+                self._stepper.look_ahead()
+        except FsError as error:
+            failure = error
+        plan, wants = self._plan, self._wants
+        for name in ("stop", "save", "snapshot", "preview"):
+            setattr(plan, name, max(getattr(plan, name), wants.pop(name, 0)))
+        plan.read = plan.due = plan.busy = 0
+        if self.group.rank == 0:
+            now = time.monotonic()
+            plan.late = int(deadline is not None and now >= deadline)
+            read, save = self.config["training"].metrics_interval, self.config["save"].interval
+            plan.read = read.due(self.step + 1 - self._read_step, now - self._read_at)
+            plan.due = save.due(self.step - self._tried_step, now - self._tried_at)
+            plan.busy = self._saver.busy
+        plan.changes, plan.lines = self._stepper.changes.waiting, self._telling.waiting
+        self._plan = plan = plan.agreed(self.group, failure)
+        self._preview_count = plan.preview or self._preview_count
+        if plan.changes:
+            self._stepper.changes.exchange()
+        if plan.lines:
+            self._telling.exchange()
 
     def _step(self) -> None:
         self._change_options()
@@ -208,6 +255,7 @@ class TrainingRun:
 
     def try_step(self) -> Metrics:
         """One step that nobody is told of; only in a trial or a rehearsal."""
+        self._stepper.changes.exchange()
         self._stepper.change_options()
         self._stepper.step()
         metrics = self._stepper.read()
@@ -233,15 +281,18 @@ class TrainingRun:
 
     def _recover(self, error: BadStepError) -> None:
         """Go back to the last good checkpoint if an add-on says so; else raise."""
-        with contextlib.suppress(BadStepError):
+        with contextlib.suppress(BadStepError), together(self.group):
             self._settle(self._saver.take(wait=True))
-        weights = network.weights(self.network).items()
-        bad = (name for name, w in weights if not bool(w._value.isfinite().all()))
-        line = "; ".join([str(error), *(f"the first bad weight is {n}" for n in [*bad][:1])])
+        with self._stepper.whole_weights():
+            weights = network.weights(self.network).items()
+            bad = [name for name, w in weights if not bool(w._value.isfinite().all())]
+        line = "; ".join([str(error), *(f"the first bad weight is {n}" for n in bad[:1])])
         kept = self.session.parts.checkpoints.current_name() is not None
         report = BadStep(error.step, line, self._saved_step if kept else None, self._rollbacks)
+        report = self.group.share(report)
+        line, kept = report.reason, report.checkpoint_step is not None
         votes = [self._plugins.on_bad_step(i, v, report) for i, v in self._watching] if kept else []
-        if not any(votes):
+        if not self.group.share(any(votes)):
             folder = self.session.parts.request.model_dir
             advice = "Begin again with a lower learning rate"
             if kept:
@@ -252,14 +303,16 @@ class TrainingRun:
             raise BadStepError(error.step, f"{line}; nothing was saved since. {advice}") from error
         # What follows a checkpoint may be bad because the checkpoint is.
         checkpoints, last = self.session.parts.checkpoints, self._returned_to
-        name = checkpoints.choose(self.warn) if last is None else checkpoints.older_than(last)
-        self._returned_to = name
+        with together(self.group):
+            name = checkpoints.choose(self.warn) if last is None else checkpoints.older_than(last)
+        self._returned_to = name = self.group.share(name)
         for note in self._stepper.return_to(name):
             self.warn(note)
         self._saved_step = self._tried_step = self._read_step = self.step
         self._saved_last, self._rollbacks = True, self._rollbacks + 1
         self._event("rolled_back", reason=line, bad_step=error.step, generation=name)
         self.warn(f"{line}; went back to step {self.step}")
+        self._stepper.changes.exchange()
         self._change_options(begun=False)
         self._stepper.start_feed()
 
@@ -274,18 +327,19 @@ class TrainingRun:
             self._observers.tell("on_metrics", metrics)
         return metrics
 
-    def _attend(self) -> None:
+    def _attend(self, deadline: float | None = None) -> None:
         """Between steps: save and preview when it is time or somebody asked."""
-        self._settle(self._saver.take())
-        interval = self.config["save"].interval
-        due = interval.due(self.step - self._tried_step, time.monotonic() - self._tried_at)
-        if self._snapshot_due() and self._saver.busy:
-            self._settle(self._saver.take(wait=True))
-        wanted = due or self._snapshot_due() or self._wants.keys() & {"save", "snapshot"}
-        if wanted and not self._saver.busy and not self._stop_reason():
-            self._wants.pop("save", None)
-            self._begin_save()
-        if (count := self._wants.pop("preview", None)) is not None:
+        self._agree(deadline)
+        plan = self._plan
+        wanted = plan.due or plan.save or plan.snapshot or self._snapshot_due()
+        if wanted and not plan.busy and not self._stop_reason():
+            plan.save = 0
+            try:
+                self._begin_save()
+            except ModelFolderError as error:
+                self._not_saved(self.step, error)
+        if plan.preview:
+            count, plan.preview = plan.preview, 0
             self._preview(count)
 
     def _snapshot_due(self) -> bool:
@@ -296,15 +350,15 @@ class TrainingRun:
 
     def request_stop(self) -> None:
         """Finish the step, save, end."""
-        self._wants["stop"] = True
+        self._wants["stop"] = 1
 
     def request_save(self) -> None:
         """Save after the current step."""
-        self._wants["save"] = True
+        self._wants["save"] = 1
 
     def request_snapshot(self) -> None:
         """Save after the current step, and keep that generation for good."""
-        self._wants["snapshot"] = True
+        self._wants["snapshot"] = 1
 
     def get_option(self, name: str) -> Any:
         """See `fs_kernel.types.Run.get_option`."""
@@ -320,20 +374,15 @@ class TrainingRun:
 
     def request_preview(self, count: int = 14) -> None:
         """Make a preview of ``count`` faces per side after the current step."""
-        self._wants["preview"] = self._preview_count = max(count, self._wants.get("preview", 0))
+        self._wants["preview"] = max(count, self._wants.get("preview", 0))
 
     def warn(self, line: str) -> None:
         """Tell everybody who watches something a user should know."""
-        self._event("warning", message=line)
-        self._observers.tell("on_warning", line)
+        self._telling.line("warning", line)
 
     def note(self, line: str) -> None:
         """Tell everybody who watches what happened."""
-        self._event("note", message=line)
-        self._observers.tell("on_note", line)
-
-    def _event(self, event: str, **facts: Any) -> None:
-        self._events.write(event, self.step, **facts)
+        self._telling.line("note", line)
 
     # --- saving, previewing ---
 
@@ -347,15 +396,18 @@ class TrainingRun:
             ModelFolderError: it could not be written; earlier generations are intact.
             TrainingError: losses or weights are no finite numbers; nothing is written.
         """
-        self._settle(self._saver.take(wait=True))
+        with together(self.group):
+            self._settle(self._saver.take(wait=True))
         self._begin_save(final)
-        saved = self._settle(self._saver.take(wait=True), must=True)
-        assert saved is not None
-        return saved
+        with together(self.group):
+            saved = self._settle(self._saver.take(wait=True), must=True)
+        shared: Saved = self.group.share(saved)
+        return shared
 
     def _begin_save(self, final: bool = False) -> None:
         self._read()
-        snapshot = self._snapshot_due() or bool(self._wants.pop("snapshot", None))
+        snapshot = self._snapshot_due() or bool(self._plan.snapshot)
+        self._plan.snapshot = 0
         steps = self.step - self._tried_step
         self._tried_step, self._tried_at = self.step, time.monotonic()
         self._average, self._final = self._stepper.take_average(), final
@@ -376,6 +428,10 @@ class TrainingRun:
         )
         self._stepper.resume_clock()
 
+    def _not_saved(self, step: int, failure: ModelFolderError) -> None:
+        self._event("save_failed", step, message=str(failure))
+        self.warn(f"{failure}; training goes on and tries again")
+
     def _settle(self, written: Written | None, must: bool = False) -> Saved | None:
         """Tell how a save ended; one that failed ends the run only if it ``must`` be."""
         if written is None:
@@ -388,8 +444,7 @@ class TrainingRun:
             )
             if must:
                 raise failure from written.error
-            self._events.write("save_failed", written.step, message=str(failure))
-            self.warn(f"{failure}; training goes on and tries again")
+            self._not_saved(written.step, failure)
             return None
         if written.generation is None:
             assert written.error is not None
@@ -407,7 +462,7 @@ class TrainingRun:
         self._saved_step, self._saved_last = made.step, self._final
         self._returned_to = None
         facts = attrs.asdict(saved)
-        self._events.write("saved", facts.pop("step"), **facts)
+        self._event("saved", **facts)
         self._observers.tell("on_checkpoint", saved)
         return saved
 
@@ -418,17 +473,20 @@ class TrainingRun:
     def _preview(self, count: int) -> None:
         self._read()
         self._preview_step = self.step
-        preview = make_preview(self, self._stepper.preview(count), self.step)
-        self._event("preview")
-        self._observers.tell("on_preview", preview)
+        with self._stepper.whole_weights():
+            if self.group.rank == 0:
+                preview = make_preview(self, self._stepper.preview(count), self.step)
+                self._event("preview")
+                self._observers.tell("on_preview", preview)
         self._stepper.resume_clock()
 
     # --- the end ---
 
     def _finish(self, reason: str) -> Finished:
-        self._settle(self._saver.take(wait=True))
+        with together(self.group):
+            self._settle(self._saver.take(wait=True))
         self.state.stop_reason = reason
-        if self._unsaved() or self.session.parts.generation is None:
+        if self.group.share(self._unsaved() or self.session.parts.generation is None):
             self.save(final=True)
         if reason != "stopped" and self._preview_count and self._preview_step != self.step:
             self._preview(self._preview_count)
@@ -440,7 +498,7 @@ class TrainingRun:
 
     def _fail(self, error: BaseException) -> None:
         reason = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-        events.log_error(self.info.model_dir / "logs", error)
+        events.log_error(self.session.logs, error)
         self._end("failed", reason)
 
     def _end(self, reason: str, error: str | None = None) -> Finished:
@@ -458,13 +516,25 @@ class TrainingRun:
                 self._stepper.close()
             except FsError as problem:
                 self.warn(str(problem))
+            self._part(failed=error is not None)
         return outcome
+
+    def _part(self, failed: bool) -> None:
+        """Let go of the trainer and of the other processes."""
+        try:
+            if hasattr(self, "_stepper"):
+                self._stepper.stop_trainer(failed)
+        except FsError as problem:
+            self.warn(str(problem))
+        self.group.close(failed)
+        if self.group.rank > 0 and (scratch := self.session.parts.request.scratch) is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def close(self, save: bool = True) -> None:
         """End the run: save what was trained since the last save, stop workers. Twice is fine."""
         if self._finished:
             return
-        if save and self._unsaved():
+        if save and self.group.share(self._unsaved()):
             self._finish(self._stop_reason() or "stopped")
         else:
             self._end(self._stop_reason() or "stopped")

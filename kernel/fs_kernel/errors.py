@@ -11,9 +11,17 @@ from collections.abc import Sequence
 
 
 class FsError(Exception):
-    """Base of all deliberate errors. ``str(error)`` is what the user reads."""
+    """Base of all deliberate errors. ``str(error)`` is what the user reads.
+
+    Attributes:
+        exit_code: what the command line ends with.
+        agreed: all processes of a run end with it.
+        quiet: another process of the run tells the user.
+    """
 
     exit_code = 1
+    agreed = False
+    quiet = False
 
 
 class UsageError(FsError):
@@ -65,6 +73,15 @@ class TrainingError(FsError):
     """Training cannot go on: not-a-number, out of memory (exit code 6)."""
 
     exit_code = 6
+
+
+class ProcessError(FsError):
+    """One of several processes failed alone, or lost the others (exit code 7).
+
+    Started again, the group goes on from the last good checkpoint.
+    """
+
+    exit_code = 7
 
 
 class BadStepError(TrainingError):

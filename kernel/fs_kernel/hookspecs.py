@@ -15,6 +15,7 @@ The order of calls is drawn in `fs_kernel.engine`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Feed,
         FeedSpec,
         Forward,
+        Group,
         Metrics,
         Network,
         NetworkSpec,
@@ -190,6 +192,56 @@ class TrainerHooks:
     """How a batch trains a network. Required: `start_trainer`, `train_batch`, `get_sampler`."""
 
     @hookspec(firstresult=True)
+    def launch(self, argv: list[str], devices: int) -> int:
+        """Start several processes of one command, and wait for them: ``fs run --devices N``.
+
+        Called before anything of the run is built, and only if ``devices`` is more than 1.
+
+        Args:
+            argv: the arguments of ``fs`` as they were typed, for every process; they do not lead
+                here again.
+            devices: how many processes to start on this machine.
+
+        Returns:
+            The exit code: that of the processes, see `fs_kernel.errors`.
+        """
+
+    @hookspec(firstresult=True)
+    def join_group(self, device: str, config: Config) -> Group | None:
+        """Meet the other processes of the run.
+
+        Called once per session, when the plugins are loaded and before the network is built. What
+        it says with `warnings.warn` is a warning of the run.
+
+        Args:
+            device: ``training.device``, as a user wrote it.
+            config: the plugin's sections.
+
+        Returns:
+            The group; None if this process trains alone.
+
+        Raises:
+            ConfigError: the device cannot be shared by several processes.
+        """
+
+    @hookspec(firstresult=True)
+    def fit_batch_size(self, batch_size: int, device: torch.device, config: Config) -> int:
+        """The batch size that the trainer can do. Default: the one that was asked for.
+
+        Called after `join_group`, before the feed is opened. The feed, the sampler and whoever asks
+        for the run's facts get what is returned here. What it says with `warnings.warn` is a
+        warning of the run.
+
+        Args:
+            batch_size: faces per side per step, over all processes: ``training.batch_size``.
+            device: where this process computes.
+            config: the plugin's sections.
+
+        Returns:
+            Faces per side per step, over all processes.
+        """
+
+    @hookspec(firstresult=True)
     def batch_needs(self, config: Config) -> set[str]:
         """Which masks the loss wants. Default: none.
 
@@ -259,7 +311,8 @@ class TrainerHooks:
 
         Returns:
             Nested dicts and lists of tensors and JSON scalars. Key what belongs to a weight by the
-            weight's name in ``run.parameters()``. Tensors are copied before training goes on.
+            weight's name in ``run.parameters()``. Tensors are copied before training goes on,
+            but for those in a `fs_kernel.types.Settled`.
         """
 
     @hookspec(firstresult=True)
@@ -291,6 +344,34 @@ class TrainerHooks:
 
         Returns:
             Averages by the weight's lasting name; None if none are kept.
+        """
+
+    @hookspec(firstresult=True)
+    def whole_weights(self, state: Any) -> AbstractContextManager[None]:
+        """While the network's own variables hold the whole, newest weights. Default: always.
+
+        For a trainer that keeps the weights elsewhere, in shards say. The kernel reads, saves and
+        changes weights only inside; every process enters together. On leaving, weights that were
+        changed are taken over.
+
+        Args:
+            state: from `start_trainer`.
+
+        Returns:
+            What the kernel enters and leaves.
+        """
+
+    @hookspec(firstresult=True)
+    def stop_trainer(self, state: Any, failed: bool) -> None:
+        """Let go of what `start_trainer` made. Default: nothing.
+
+        Called before the trainer is started anew in a session, and at the end of the session. The
+        network's own variables hold the whole weights afterwards, unless the session failed.
+
+        Args:
+            state: from `start_trainer`; it is not used again.
+            failed: the session ends with an error, so that other processes may be gone: nothing may
+                be waited for.
         """
 
 
@@ -347,6 +428,8 @@ class FeedHooks:
     ) -> Path:
         """Put one result back into its picture and write it.
 
+        Called from several threads at once, for different faces.
+
         Args:
             face: from `read_faces`.
             swapped: ``(h, w, 3)`` float32 0..1 in the network's colour order.
@@ -364,7 +447,9 @@ class ExecutorHooks:
     """What runs the forward pass. Required: `make_forward`."""
 
     @hookspec(firstresult=True)
-    def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
+    def make_forward(
+        self, network: Network, device: torch.device, precision: str, config: Config
+    ) -> Forward:
         """A callable that runs the network; see `fs_kernel.types.Forward`.
 
         Called in the main thread, after weights are loaded and on the device. The callable must
@@ -374,6 +459,7 @@ class ExecutorHooks:
             network: what is trained, or the cut of one swap direction.
             device: where inputs and weights lie.
             precision: ``training.precision``.
+            config: the executor's options.
 
         Returns:
             ``forward({side: (n, h, w, c)}, training=True)``, the outputs flat and in order.

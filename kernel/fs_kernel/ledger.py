@@ -8,7 +8,7 @@ import time
 
 from fs_kernel import backend
 from fs_kernel.errors import BadStepError
-from fs_kernel.types import Metrics, StepResult
+from fs_kernel.types import Group, Metrics, StepResult
 
 
 class Ledger:
@@ -16,10 +16,11 @@ class Ledger:
 
     Args:
         images_per_step: pictures of all sides together that one step sees.
+        group: the processes that share a step; what is read is the mean over them.
     """
 
-    def __init__(self, images_per_step: int) -> None:
-        self._images = images_per_step
+    def __init__(self, images_per_step: int, group: Group) -> None:
+        self._images, self._group = images_per_step, group
         self._pending: list[tuple[int, StepResult]] = []
         self._durations: list[float] = []
         self._since = time.perf_counter()
@@ -46,7 +47,12 @@ class Ledger:
         sides = [loss.side for loss in last.losses]
         totals = torch.stack([t.total for _, r in self._pending for t in r.losses])
         parts = [x for loss in last.losses for p in loss.parts for x in (p.weighted, p.unweighted)]
-        values = torch.stack([*totals.unbind(), *parts]).tolist()
+        read = torch.stack([*totals.unbind(), *parts]).tolist()
+        now = time.perf_counter()
+        pace = [now - self._since, statistics.median(self._durations)]
+        *values, elapsed, median = self._group.mean(
+            torch.tensor([*read, *pace], dtype=torch.float64)
+        ).tolist()
         rows = [values[i : i + len(sides)] for i in range(0, len(totals), len(sides))]
         for (number, result), row in zip(self._pending, rows, strict=True):
             if not all(math.isfinite(value) for value in row):
@@ -64,14 +70,13 @@ class Ledger:
                 name = f"{part.output}/{part.function}"
                 values_of[name] = values_of.get(name, 0.0) + next(rest)
                 bare[name] = next(rest)
-        now = time.perf_counter()
         metrics = Metrics(
             step=step,
             losses=dict(zip(sides, rows[-1], strict=True)),
             parts=by_side,
             learning_rate=None if last.learning_rate is None else float(last.learning_rate),
-            images_per_second=len(rows) * self._images / max(now - self._since, 1e-9),
-            step_seconds=statistics.median(self._durations),
+            images_per_second=len(rows) * self._images / max(elapsed, 1e-9),
+            step_seconds=median,
             unweighted=unweighted,
         )
         self._sum += sum(map(sum, rows))
@@ -99,4 +104,5 @@ def _describe(step: int, result: StepResult) -> str:
     ]
     totals = [loss for loss in result.losses if not math.isfinite(float(loss.total))]
     bad = bad or [f"{loss.side} total = {float(loss.total)}" for loss in totals]
+    bad = bad or ["of another process's faces"]
     return f"step {step}: the loss is no finite number ({', '.join(bad)})"

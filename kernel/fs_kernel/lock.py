@@ -28,25 +28,29 @@ class FolderLock:
 
     Args:
         folder: an existing, writable model folder.
+        group: the name of the processes that share a run. A lock that they left behind on another
+            machine is theirs to take.
 
     Raises:
         ModelFolderError: another process, here or elsewhere, is using the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, group: str = "") -> None:
         self._path = folder / NAME
         try:
             self._stream = self._path.open("a+", encoding="utf-8")
         except OSError as error:
             raise ModelFolderError(f"cannot lock {folder}: {error.strerror}") from None
         owner = _owner(self._stream)
-        if not _try_lock(self._stream) or _is_alive_elsewhere(owner, self._path):
+        ours = bool(group) and owner.get("group") == group
+        if not _try_lock(self._stream) or (not ours and _is_alive_elsewhere(owner, self._path)):
             self._stream.close()
             who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another run"
             raise ModelFolderError(
                 f"{folder} is in use by {who}; stop that run first (fs swap and fs model may read)"
             )
         self._note = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        self._note |= {"group": group} if group else {}
         self._write(self._note)
         self._guard, self._released = threading.Lock(), threading.Event()
         threading.Thread(target=self._live, name="fs-lock", daemon=True).start()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
     from fs_kernel.plugins import Plugins
     from fs_kernel.types import Side
 
+#: Counts the networks of this process: the first one finds no memory to free, and to look for some
+#: takes a fifth of a second.
+_built = itertools.count()
+
 
 @contextlib.contextmanager
 def building(seed: int, device: str | torch.device) -> Iterator[None]:
     """The one place where networks are made: a cleared Keras session, seeded, on ``device``."""
     keras = backend.keras()
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=next(_built) > 0)
     seed_everything(seed)
     with keras.device(str(device)):
         yield
@@ -160,6 +165,16 @@ def _frozen_ids(network: Network) -> set[int]:
         if not layer.trainable:
             frozen.update(id(v) for v in layer.variables)
     return frozen
+
+
+def statistics(network: Network) -> dict[str, keras.Variable]:
+    """The floating weights that change without gradients (batch normalisation's), by name."""
+    own = {id(v) for _, layer in layers(network) for v in layer._non_trainable_variables}
+    return {
+        name: variable
+        for name, variable in weights(network).items()
+        if id(variable) in own and variable._value.is_floating_point()
+    }
 
 
 def seed_states(network: Network) -> dict[str, keras.Variable]:

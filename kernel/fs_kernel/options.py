@@ -36,7 +36,7 @@ class TrainingOptions:
     )
     feed: str = option("faces", "Feed plugin: where faces come from.", plugin="feeds")
     executor: str = option(
-        "keras", "Executor plugin: what runs the forward pass.", plugin="executors"
+        "fast", "Executor plugin: what runs the forward pass.", plugin="executors"
     )
     addons: list[str] = option(
         ["console", "preview", "guard", "control"],

@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         Feed,
         FeedSpec,
         Forward,
+        Group,
         Metrics,
         Observer,
         Run,
@@ -221,6 +223,23 @@ class Plugins:
 
     # --- trainer ---
 
+    def launch(self, argv: list[str], devices: int) -> int | None:
+        code: int | None = self._call(
+            self.of_kind("trainers"), "launch", argv=argv, devices=devices
+        )
+        return code
+
+    def join_group(self, device: str) -> Group | None:
+        item, config = self.of_kind("trainers"), self.view("trainers")
+        group: Group | None = self._call(item, "join_group", device=device, config=config)
+        return group
+
+    def fit_batch_size(self, batch_size: int, device: torch.device) -> int:
+        item, config = self.of_kind("trainers"), self.view("trainers")
+        arguments = {"batch_size": batch_size, "device": device, "config": config}
+        fitted = self._call(item, "fit_batch_size", **arguments)
+        return batch_size if fitted is None else int(fitted)
+
     def batch_needs(self) -> frozenset[str]:
         item = self.of_kind("trainers")
         return frozenset(self._call(item, "batch_needs", config=self.view("trainers")) or ())
@@ -281,6 +300,23 @@ class Plugins:
         averages: dict[str, torch.Tensor] | None = self._call(item, "averaged_weights", tree=tree)
         return averages
 
+    @contextlib.contextmanager
+    def whole_weights(self, state: Any) -> Iterator[None]:
+        item = self.of_kind("trainers")
+        manager: AbstractContextManager[None] | None = self._call(
+            item, "whole_weights", state=state
+        )
+        with contextlib.ExitStack() as stack:
+            if manager is not None:
+                with self.blaming(item, "whole_weights"):
+                    stack.enter_context(manager)
+            yield
+            with self.blaming(item, "whole_weights"):
+                stack.close()
+
+    def stop_trainer(self, state: Any, failed: bool) -> None:
+        self._call(self.of_kind("trainers"), "stop_trainer", state=state, failed=failed)
+
     # --- feed ---
 
     def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec) -> Feed:
@@ -332,6 +368,7 @@ class Plugins:
     def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
         item = self.of_kind("executors")
         arguments = {"network": network, "device": device, "precision": precision}
+        arguments["config"] = self.view("executors")
         forward: Forward = self._demand("__call__", item, "make_forward", **arguments)
         return forward
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+def seed_apart(seed: int, step: int, rank: int, states: Iterable[Any]) -> None:
+    """Let the global generators of a process that shares a run differ from those of process 0.
+
+    Args:
+        seed: the run's seed.
+        step: steps done.
+        rank: of the process; 0 stays as it is.
+        states: of Keras seed generators, integer tensors ``(2,)``: seed and count.
+    """
+    if rank == 0:
+        return
+    numbers = generator(seed, "process", step, rank)
+    seed_everything(int(numbers.integers(2**31)))
+    for state in states:
+        state[0] = int(numbers.integers(2**31))
 
 
 def capture(device: torch.device) -> Tree:

@@ -14,7 +14,7 @@ import attrs
 from fs_kernel import backend, memory
 from fs_kernel.assembly import Request, assemble
 from fs_kernel.engine import TrainingRun
-from fs_kernel.errors import FsError, TrainingError
+from fs_kernel.errors import FsError, TrainingError, UsageError
 from fs_kernel.options import TrainingOptions
 from fs_kernel.plugins import Plugins
 from fs_kernel.startup import require_room
@@ -50,7 +50,8 @@ def rehearse(request: Request) -> dict[str, Any]:
     """Build everything, check everything, train one step in memory.
 
     Returns:
-        ``run`` (the facts of the session), ``steps``, ``step_seconds``, ``memory_bytes``,
+        ``process`` (its rank), ``run`` (the facts of the session), ``steps``,
+        ``step_seconds``, ``memory_bytes``,
         ``memory_total``, ``disk_bytes``, ``disk_free``, ``warnings``, and ``options``: for each,
         its value and where it came from.
 
@@ -65,6 +66,7 @@ def rehearse(request: Request) -> dict[str, Any]:
         info, device = run.info, run.device
         free = require_room(run.session.parts, info.disk_bytes)
         return {
+            "process": run.group.rank,
             "run": {**attrs.asdict(info), "model_dir": str(request.model_dir)},
             "steps": max(0, info.target_steps - info.start_step),
             "losses": dict(metrics.losses),
@@ -98,6 +100,11 @@ def settle_batch_size(request: Request) -> str | None:
     with rehearsing(request) as run:
         if run.session.parts.state is not None:
             return None
+        if run.group.size > 1:
+            raise UsageError(
+                "-b auto tries one device: find out with --dry-run -b auto in one process, then "
+                "give -b that size times the number of processes"
+            )
         size, speed = find_batch_size(run)
     training["batch_size"] = size
     return f"batch size {size} per side, {speed:.3g} images a second when it was tried"

@@ -7,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from fs_kernel import network, randomness, tree
+from fs_kernel import backend, network, randomness, tree
 from fs_kernel.checkpoint import Content
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.startup import Started
@@ -31,11 +31,13 @@ def capture(
         copy: makes a contiguous CPU copy of a tensor.
     """
     facade, built = session.parts.plugins, session.network
-    training: dict[str, Any] = {
-        "random": randomness.capture(session.device),
-        "keras_seeds": {name: v._value for name, v in network.seed_states(built).items()},
-        "sampler": sampler.state_dict(),
-    }
+    seeds = {name: v._value.cpu() for name, v in network.seed_states(built).items()}
+    own = {"random": randomness.capture(session.device), "keras_seeds": seeds}
+    first, *others = session.group.gather(own)
+    training: dict[str, Any] = {**first, "others": others, "sampler": sampler.state_dict()}
+    if not others:
+        del training["others"]
+    _even_out(session)
     if with_trainer:
         training["trainer"] = facade.trainer_state(trainer)
     with facade.blaming(facade.of_kind("trainers"), "the packing of its state"):
@@ -50,6 +52,17 @@ def capture(
         state=session.state.to_json(),
         config=tomli_w.dumps(options),
     )
+
+
+def _even_out(session: Started) -> None:
+    """What layers learn without gradients (batch normalisation): every process's mean, in all."""
+    torch = backend.torch()
+    found = network.statistics(session.network).values() if session.group.size > 1 else ()
+    if tensors := [variable._value.data for variable in found]:
+        flat = torch.cat([tensor.reshape(-1).to("cpu", torch.float64) for tensor in tensors])
+        means = session.group.mean(flat).split([tensor.numel() for tensor in tensors])
+        for tensor, mean in zip(tensors, means, strict=True):
+            tensor.copy_(mean.view(tensor.shape))
 
 
 def restore(
@@ -76,10 +89,14 @@ def restore(
         if "random" not in training:
             return lines  # No run has written this generation: it was adopted.
         sampler.load_state_dict(training["sampler"])
+        of_processes = [training, *training.get("others", ())]
+        if session.group.rank >= len(of_processes):
+            return lines  # Fewer processes wrote it; this one keeps the seed it began with.
+        own = of_processes[session.group.rank]
         for name, variable in network.seed_states(session.network).items():
-            if name in training["keras_seeds"]:
-                variable._value.data.copy_(training["keras_seeds"][name])
-        randomness.restore(training["random"], session.device)
+            if name in own["keras_seeds"]:
+                variable._value.data.copy_(own["keras_seeds"][name])
+        randomness.restore(own["random"], session.device)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelFolderError(f"{source}: its training state does not fit ({reason})") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import backend
+from fs_kernel import backend, tree
 from fs_kernel.checkpoint import Checkpoints, Content, Generation
 from fs_kernel.errors import BadStepError
 from fs_kernel.options import SaveOptions
@@ -112,6 +112,8 @@ class Saver:
         generation, failure = None, None
         try:
             _require_finite(content)
+            skeleton, tensors = content.training
+            content.training = skeleton, tree.settle(tensors)
             generation = self._checkpoints.write(
                 content, options.keep, options.max_disk.bytes, options.keep_best
             )
@@ -136,6 +138,16 @@ class Saver:
         return written
 
 
+class Follower(Saver):
+    """The saver of a process that is not the one that writes: it takes part, and keeps nothing."""
+
+    def begin(
+        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
+    ) -> None:
+        """Take part in capturing a content."""
+        capture(lambda tensor: tensor)
+
+
 def _require_finite(content: Content) -> None:
     for name, tensor in content.weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -146,6 +158,8 @@ def _require_finite(content: Content) -> None:
 
 def make_saver(session: Started) -> Saver:
     """The saver of a session, its buffer allocated for weights and two moments of each."""
+    if session.group.rank > 0:
+        return Follower(session.parts.checkpoints, Staging(0, pinned=False))
     options = session.parts.config["save"]
     copies = 1 if options.optimizer == "never" else 3
     size = session.info.parameters * 4 * copies + 2**20

@@ -11,20 +11,24 @@ import math
 import platform
 import shutil
 import sys
+import tempfile
 import time
+import warnings as python_warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import assembly, backend, network, provenance, store
+from fs_kernel import assembly, backend, memory, network, provenance, store
 from fs_kernel.config import Config
-from fs_kernel.errors import ConfigError, ModelFolderError
+from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, UsageError
 from fs_kernel.graph import to_json
+from fs_kernel.group import Alone, require_alike, together
 from fs_kernel.loading import load
 from fs_kernel.lock import FolderLock
 from fs_kernel.state import ModelState, Session
-from fs_kernel.types import Feed, FeedSpec, Forward, Network, RunInfo, Side
+from fs_kernel.types import Feed, FeedSpec, Forward, Group, Network, RunInfo, Side
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +36,14 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class Started:
-    """A session with everything but its trainer and its watchers."""
+    """A session with everything but its trainer and its watchers.
+
+    ``logs`` is the folder for what goes wrong, also for a process that writes nothing else.
+    """
 
     parts: assembly.Assembled
+    group: Group
+    logs: Path
     device: torch.device
     seed: int
     network: Network
@@ -81,30 +90,103 @@ def start(parts: assembly.Assembled) -> Started:
     Raises:
         FsError: of the kind that fits.
     """
-    warnings, notes = list(parts.warnings), list[str]()
-    device = backend.device(parts.config["training"].device)
-    seed = assembly.settle_seed(parts.config)
+    warnings, logs = list(parts.warnings), _folder(parts) / "logs"
+    memory.keep_freed()
+    with _heard(warnings):
+        group = parts.plugins.join_group(parts.config["training"].device) or Alone()
+    with contextlib.ExitStack() as undo:
+        undo.callback(group.close, failed=True)
+        _require_one_run(parts, group)
+        if group.rank > 0:
+            # It writes nothing, and what plugins write goes away with it.
+            scratch = tempfile.mkdtemp(prefix=f"fs-process-{group.rank}-")
+            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
+            parts.request = attrs.evolve(parts.request, scratch=Path(scratch))
+        seed = group.share(assembly.settle_seed(parts.config))
+        with together(group):
+            session = _prepare(parts, group, logs, seed, warnings, undo)
+        faces = {"the fingerprint of the faces": session.feed.fingerprint}
+        require_alike(group, faces, FacesError, "every machine needs the same faces")
+        undo.pop_all()
+    return session
+
+
+def _folder(parts: assembly.Assembled) -> Path:
+    return parts.request.scratch or parts.request.model_dir
+
+
+@contextlib.contextmanager
+def _heard(lines: list[str]) -> Iterator[None]:
+    """Take down what a plugin says with `warnings.warn`."""
+    with python_warnings.catch_warnings(record=True) as said:
+        python_warnings.simplefilter("always", UserWarning)
+        yield
+    lines += [str(item.message) for item in said if item.category is UserWarning]
+
+
+def _require_one_run(parts: assembly.Assembled, group: Group) -> None:
+    """Hold what the processes of a group were given against each other.
+
+    Raises:
+        UsageError: it is not the same run everywhere.
+    """
+    if group.size == 1:
+        return
+    facts = {
+        "the model folder's generation": parts.generation or "none",
+        "the version of torch": str(backend.torch().__version__),
+        "the version of keras": backend.keras().__version__,
+    }
+    for item in parts.plugins.chosen:
+        known = (str(value) for value in item.identity().values() if value is not None)
+        facts[f"the {item.kind[:-1]} '{item.name}'"] = " ".join(known)
+    for section, values in parts.config.as_dict().items():
+        facts |= {f"{section}.{name}": f"{value!r}" for name, value in values.items()}
+    require_alike(group, facts, UsageError, "all processes of a run need the same")
+
+
+def _fit_batch_size(parts: assembly.Assembled, device: torch.device, lines: list[str]) -> None:
+    """The batch size that the trainer can do, for the whole run."""
+    asked = parts.config["training"].batch_size
+    with _heard(lines):
+        fitted = parts.plugins.fit_batch_size(asked, device)
+    if fitted != asked:
+        trainer = parts.plugins.of_kind("trainers").name
+        lines.append(f"batch size {asked} is {fitted} now: the trainer '{trainer}' needs that")
+        origin = f"fitted by the trainer '{trainer}'"
+        parts.reset(parts.config.changed("training", "batch_size", fitted, origin))
+
+
+def _prepare(
+    parts: assembly.Assembled,
+    group: Group,
+    logs: Path,
+    seed: int,
+    warnings: list[str],
+    undo: contextlib.ExitStack,
+) -> Started:
+    notes = list[str]()
+    device = group.device or backend.device(parts.config["training"].device)
+    _fit_batch_size(parts, device, warnings)
     built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
     _freeze_and_load(parts, built, warnings, notes)
     graph = to_json(built)
     folders = assembly.settle_folders(parts, built.sides)
-    feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed))
+    feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed, group, device))
+    undo.callback(feed.close)
     warnings += feed.warnings
-    with contextlib.ExitStack() as undo:
-        undo.callback(feed.close)
-        forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
-        state = _begin(parts, built, folders, seed)
-        info = _info(parts, built, feed, state, str(device), seed)
-        if parts.request.scratch is None:
-            require_space(parts, info)
-        lock = FolderLock(info.model_dir)
-        undo.callback(lock.release)
-        parts.checkpoints.require_unchanged()
-        for item in parts.plugins.chosen:
-            provenance.keep_source(item, info.model_dir)
-        undo.pop_all()
-    lines = (warnings, notes)
-    return Started(parts, device, seed, built, graph, lock, feed, forward, state, info, *lines)
+    forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
+    state = _begin(parts, built, folders, seed)
+    info = _info(parts, built, feed, state, str(device), seed)
+    if parts.request.scratch is None:
+        require_space(parts, info)
+    lock = FolderLock(info.model_dir, group.name)
+    undo.callback(lock.release)
+    parts.checkpoints.require_unchanged()
+    for item in parts.plugins.chosen:
+        provenance.keep_source(item, info.model_dir)
+    where = (parts, group, logs, device)
+    return Started(*where, seed, built, graph, lock, feed, forward, state, info, warnings, notes)
 
 
 def _freeze_and_load(
@@ -125,7 +207,9 @@ def _freeze_and_load(
         (notes if whole else warnings).append(line)
 
 
-def _feed_spec(parts: assembly.Assembled, built: Network, seed: int) -> FeedSpec:
+def _feed_spec(
+    parts: assembly.Assembled, built: Network, seed: int, group: Group, device: torch.device
+) -> FeedSpec:
     size = parts.config["training"].batch_size
     shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
     return FeedSpec(
@@ -135,7 +219,8 @@ def _feed_spec(parts: assembly.Assembled, built: Network, seed: int) -> FeedSpec
         masks=parts.plugins.batch_needs(),
         batch_size=size,
         seed=seed,
-        slots=range(size),
+        slots=range(group.rank, size, group.size),
+        device=str(device),
     )
 
 
@@ -246,6 +331,7 @@ def run_facts(session: Started) -> dict[str, Any]:
         "command": sys.argv,
         **attrs.asdict(session.info),
         "model_dir": str(session.info.model_dir),
+        "processes": session.group.size,
         "faces_fingerprint": session.feed.fingerprint,
         "options": session.parts.config.as_dict(),
         "origins": session.parts.config.origins,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,9 @@ class Stepper:
         self._tell_first: Callable[[Batch], None] | None = on_first_batch
         self._batch_size = session.info.batch_size
         self._sample: Batch | None = None
-        self.changes = Changes(session.parts)
+        self._ahead: Batch | None = None
+        self._trainer: Any = None
+        self.changes = Changes(session.parts, session.group)
         with self._memory():
             self._begin()
         self.warnings = self._restore()
@@ -59,7 +61,10 @@ class Stepper:
             feed.sizes, self._batch_size, session.seed, feed.lag + _DELAY, facts
         )
         self._unheard: deque[tuple[int, Any, Mapping[Side, torch.Tensor]]] = deque()
-        self._ledger = Ledger(self._batch_size * len(session.network.sides))
+        self._ledger = Ledger(self._batch_size * len(session.network.sides), session.group)
+        seeds = [state._value.data for state in network.seed_states(session.network).values()]
+        done, rank = session.state.iterations, session.group.rank
+        randomness.seed_apart(session.seed, done, rank, seeds)
 
     def _restore(self) -> list[str]:
         parts = self._session.parts
@@ -71,8 +76,15 @@ class Stepper:
 
     def start_feed(self) -> None:
         """Begin, or begin anew, to prepare batches from the next step on."""
+        self._ahead = None
         with self._feed("start"):
             self._session.feed.start(self._sampler, self._session.state.iterations + 1)
+
+    def look_ahead(self) -> None:
+        """Have the next batch at hand, where processes must know that each of them has one."""
+        if self._session.group.size > 1 and self._ahead is None:
+            with self._memory(), self._feed("next"):
+                self._ahead = self._session.feed.next()
 
     def step(self) -> None:
         """One step; nothing is read back.
@@ -83,9 +95,9 @@ class Stepper:
         start, session = time.perf_counter(), self._session
         with self._memory():
             with self._feed("next"):
-                batch = session.feed.next()
+                batch, self._ahead = self._ahead or session.feed.next(), None
             if self._tell_first is not None:
-                self._tell_first(batch)
+                self._tell_first(_mapped(batch, lambda tensor: tensor.cpu()))
                 self._tell_first = None
             batch = self._to_device(batch)
             result = self._plugins.train_batch(self._trainer, batch, session.network.sides)
@@ -101,7 +113,8 @@ class Stepper:
         while len(self._unheard) > delay:
             step, indices, tensors = self._unheard.popleft()
             losses = {side: tensor.cpu().numpy() for side, tensor in tensors.items()}
-            self._sampler.update(step, indices, losses)
+            told = self._session.group.gather((indices, losses))
+            self._sampler.update(step, *(_interleaved(parts) for parts in zip(*told, strict=True)))
 
     def time_step(self, size: int) -> float:
         """Seconds of one step of another batch size, after one to warm up; weights change.
@@ -177,7 +190,7 @@ class Stepper:
         """Whatever is done inside leaves no trace. The feed must be started afterwards."""
         parts, label = self._session.parts, "the trial"
         content, config = self.capture(True, tree.cpu_copy), parts.config
-        changes, self.changes = self.changes, Changes(parts)
+        changes, self.changes = self.changes, Changes(parts, self._session.group)
         self.start_feed()
         try:
             yield
@@ -207,16 +220,27 @@ class Stepper:
         self, step: int, weights: Mapping[str, Any], training: Any, source: str
     ) -> list[str]:
         session = self._session
+        self.stop_trainer(failed=False)
         network.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
             self._begin()
         return resume.restore(session, self._trainer, self._sampler, training, source)
 
+    def stop_trainer(self, failed: bool) -> None:
+        """Let go of the trainer, if there is one; see `fs_kernel.hookspecs.TrainerHooks`."""
+        trainer, self._trainer = self._trainer, None
+        if trainer is not None:
+            self._plugins.stop_trainer(trainer, failed)
+
+    def whole_weights(self) -> AbstractContextManager[None]:
+        """While the network's own variables hold its weights."""
+        return self._plugins.whole_weights(self._trainer)
+
     def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
         """A copy of everything that a step changes; see `fs_kernel.resume.capture`."""
         self._tell_sampler(0)
-        with self._memory():
+        with self._memory(), self.whole_weights():
             return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)
 
     def preview(self, count: int) -> PreviewFaces:
@@ -253,6 +277,19 @@ class Stepper:
             return batch
 
         return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _interleaved(parts: Sequence[Mapping[Side, np.ndarray]]) -> Mapping[Side, np.ndarray]:
+    """What processes know of their slots of a batch, in the order of the slots."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = {}
+    for side in parts[0]:
+        each = [np.asarray(part[side]) for part in parts]
+        whole[side] = np.empty(sum(map(len, each)), each[0].dtype)
+        for rank, values in enumerate(each):
+            whole[side][rank :: len(each)] = values
+    return whole
 
 
 def _mapped(batch: Batch, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:

@@ -15,7 +15,7 @@ import numpy as np
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.tensors import require_kept
-from fs_kernel.types import Tree
+from fs_kernel.types import Settled, Tree
 
 _TENSOR, _ARRAY, _FLOAT = "$tensor", "$array", "$float"
 
@@ -33,7 +33,8 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
         copy: makes a contiguous CPU copy of a tensor; `cpu_copy` if None.
 
     Returns:
-        The skeleton, and contiguous CPU copies of its tensors by their path in the tree.
+        The skeleton, and contiguous CPU copies of its tensors by their path in the tree; a
+        `fs_kernel.types.Settled` stays as it is, see `settle`.
 
     Raises:
         TypeError: the tree holds something a checkpoint cannot.
@@ -42,12 +43,15 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
     tensors: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> Any:
-        if isinstance(node, torch.Tensor | np.ndarray):
+        if isinstance(node, torch.Tensor | np.ndarray | Settled):
             # Keys may hold slashes, so two places can spell one path.
             while path in tensors:
                 path += "'"
             if isinstance(node, torch.Tensor):
                 tensors[path] = (copy or cpu_copy)(require_kept(node, path))
+                return {_TENSOR: path}
+            if isinstance(node, Settled):
+                tensors[path] = node
                 return {_TENSOR: path}
             tensors[path] = require_kept(torch.from_numpy(np.array(node, order="C")), path)
             return {_ARRAY: path}
@@ -68,6 +72,15 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
     return walk(tree, ""), tensors
 
 
+def settle(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of `pack`, those included that could wait."""
+    return {path: _settled(tensor) for path, tensor in tensors.items()}
+
+
+def _settled(tensor: Any) -> Any:
+    return tensor.tensor() if isinstance(tensor, Settled) else tensor
+
+
 def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
     """Put a tree together again.
 
@@ -86,7 +99,8 @@ def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
                 if key in (_TENSOR, _ARRAY):
                     if not isinstance(value, str) or value not in tensors:
                         raise ModelFolderError(f"{source} lacks the tensor {value}")
-                    return tensors[value] if key == _TENSOR else tensors[value].numpy()
+                    found = _settled(tensors[value])
+                    return found if key == _TENSOR else found.numpy()
             return {key: walk(value) for key, value in node.items()}
         return [walk(value) for value in node] if isinstance(node, list) else node
 

@@ -30,9 +30,26 @@ ColorOrder = Literal["bgr", "rgb"]
 OutputKind = Literal["face", "mask", "aux"]
 #: Runs a network: ``forward({side: (n, h, w, c)}, training=True)`` gives its outputs, flat, in the
 #: order of ``Network.outputs``. Inputs must lie on the run's device.
+#: A lowered network shows in two attributes. ``module`` is a ``torch.nn.Module``, called with
+#: one picture per side, in the order of the sides, and gives the same list; it trains if
+#: ``module.training``. Its parameters are the network's own, read at each call, so that whoever
+#: replaces them (a shard, a replica) changes the result, but for the parts in ``module.fallbacks``
+#: (names; empty if there are none). ``module.sub_models`` has the sub-models by name.
 Forward: TypeAlias = "Callable[..., list[torch.Tensor]]"
 #: Nested dict / list of torch tensors, numpy arrays and JSON scalars: what a checkpoint can hold.
 Tree: TypeAlias = Any
+
+
+@attrs.frozen(eq=False)
+class Settled:
+    """A tensor in a tree that need not be copied before training goes on.
+
+    Attributes:
+        tensor: gives it, contiguous, on the CPU and never changed; called while training goes on,
+            in the thread that writes. May raise OSError.
+    """
+
+    tensor: Callable[[], torch.Tensor]
 
 
 # --- networks ------------------------------------------------------------------------------------
@@ -111,6 +128,7 @@ class FeedSpec:
         seed: key of all randomness of the data path.
         slots: the places of the global batch that this process draws, ``range(batch_size)`` unless
             several processes share a batch.
+        device: where the network is trained, "cpu" or "cuda:0"; a feed may make its batches there.
     """
 
     input_shapes: Mapping[Side, tuple[int, int, int]]
@@ -120,6 +138,7 @@ class FeedSpec:
     batch_size: int
     seed: int
     slots: range
+    device: str = "cpu"
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -258,7 +277,7 @@ class Feed(Protocol):
         """
 
     def next(self) -> Batch:
-        """The next batch, on the CPU."""
+        """The next batch, on the CPU or on ``FeedSpec.device``."""
 
     def preview(self, count: int) -> PreviewFaces:
         """``count`` faces per side (fewer if there are fewer), the same at every call."""
@@ -435,6 +454,55 @@ class Finished:
     error: str | None = None
 
 
+class Group(Protocol):
+    """The processes that share a run, each with its own slots of every batch.
+
+    What several processes do together is done by all of them, in the same order; whoever is missing
+    holds up the others until they give up. Values travel from CPU to CPU, so that nobody waits for
+    a GPU. A trainer may keep more in its group; it gets it back as ``run.group``.
+
+    Attributes:
+        rank: which of them this one is; process 0 decides and writes, and is the only one that
+            anybody watches.
+        size: how many there are.
+        device: where this process computes; None for what ``training.device`` says.
+        name: the same in all of them, and after a restart of the group; "" if there is no such.
+    """
+
+    rank: int
+    size: int
+    device: torch.device | None
+    name: str
+
+    def largest(self, values: torch.Tensor) -> torch.Tensor:
+        """The largest of all processes' values, element by element.
+
+        Args:
+            values: on the CPU, of the same shape and type everywhere; it is left as it is.
+        """
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of all processes' values, element by element.
+
+        Args:
+            values: floating, on the CPU, of the same shape and type everywhere; it is left as it
+                is. One that is no number makes the mean none.
+        """
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, in the order of ranks. Any object that can be pickled."""
+
+    def share(self, value: Any) -> Any:
+        """The value of process 0; what the others give does not matter."""
+
+    def close(self, failed: bool) -> None:
+        """Part.
+
+        Args:
+            failed: others may be gone: nothing may be waited for.
+        """
+
+
 class Trial(Protocol):
     """Inside ``with run.trial() as trial``."""
 
@@ -452,6 +520,7 @@ class Run(Protocol):
     info: RunInfo
     network: Network
     device: torch.device
+    group: Group
 
     @property
     def config(self) -> Config:
@@ -464,7 +533,11 @@ class Run(Protocol):
     def forward(
         self, inputs: Mapping[Side, torch.Tensor], training: bool = True
     ) -> list[torch.Tensor]:
-        """Run the network. The only way a trainer may call it."""
+        """Run the network. The only way a trainer may call it, but for `module`."""
+
+    @property
+    def module(self) -> torch.nn.Module | None:
+        """What runs the lowered network, see `Forward`; None if the executor lowers nothing."""
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Trainable weights by their lasting name, extra networks included."""

@@ -35,6 +35,7 @@ class RunView:
         self.info = owner.info
         self.network = owner.network
         self.device = owner.device
+        self.group = owner.group
         self.request_stop = owner.request_stop
         self.request_save = owner.request_save
         self.request_snapshot = owner.request_snapshot
@@ -58,6 +59,11 @@ class RunView:
     def forward(self, inputs: Mapping[Side, torch.Tensor], training: bool = True) -> list[Any]:
         """Run the network."""
         return self._owner.session.forward(inputs, training=training)
+
+    @property
+    def module(self) -> torch.nn.Module | None:
+        """What runs the lowered network."""
+        return getattr(self._owner.session.forward, "module", None)
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Trainable weights by their lasting name."""

@@ -10,12 +10,14 @@ import ast
 import inspect
 from pathlib import Path
 
+import attrs
 import fs_kernel
 import pytest
 from fs_kernel import hookimpl, hookspecs
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
 from fs_kernel.plugins import Plugins, _hook_names
 from fs_kernel.testing import PlainExecutor, TinyModel, tiny_run
+from fs_kernel.values import option
 
 KERNEL = Path(fs_kernel.__file__).parent
 SPECS = [CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values())]
@@ -129,13 +131,23 @@ class Whole(TinyModel):
         self.seen["build_inference"] = (source, target, config["model.tiny"].width)
 
 
+@attrs.frozen
+class ExecutorOptions:
+    threads: int = option(2, "Threads.", minimum=1, maximum=8)
+
+
 class WholeExecutor(PlainExecutor):
     def __init__(self):
         self.seen = []
 
     @hookimpl
-    def make_forward(self, network, device, precision):
-        self.seen.append((network.sides, device.type, precision))
+    def config_defaults(self):
+        return {"executor.whole": ExecutorOptions}
+
+    @hookimpl
+    def make_forward(self, network, device, precision, config):
+        threads = config["executor.whole"].threads
+        self.seen.append((network.sides, device.type, precision, threads))
         return super().make_forward(network, device)
 
 
@@ -150,11 +162,11 @@ def test_every_argument_arrives(tmp_path):
         model=model,
         executor=executor,
         load_weights=tmp_path / "old/model",
-        set={"training.precision": "bf16"},
+        set={"training.precision": "bf16", "executor.whole.threads": 3},
     ) as run:
         run.swapper("a", "b")
     assert model.seen == {"load_layers": ("tiny", 16), "build_inference": ("a", "b", 16)}
-    assert executor.seen == [(("a", "b"), "cpu", "bf16"), (("a",), "cpu", "bf16")]
+    assert executor.seen == [(sides, "cpu", "bf16", 3) for sides in (("a", "b"), ("a",))]
 
 
 def test_the_version_of_the_contract_is_a_whole_number():

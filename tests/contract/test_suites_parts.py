@@ -19,6 +19,18 @@ class TestOriginalTrainer(TrainerSuite):
     plugin = "original"
 
 
+class TestDdpTrainer(TrainerSuite):
+    plugin = "ddp"
+
+
+class TestDistributedTrainer(TrainerSuite):
+    plugin = "distributed"
+
+
+class TestFsdpTrainer(TrainerSuite):
+    plugin = "fsdp"
+
+
 class TestPlainTrainer(TrainerSuite):
     plugin = PlainTrainer
 
@@ -29,7 +41,8 @@ class TestFaces(FeedSuite):
         {"loader.num_processes": 0},
         {"loader.num_processes": 3},
         {"loader.pre_fetch": 5},
-        {"loader.cache": 0},
+        {"feed.faces.cache": False},
+        {"feed.faces.cache": False, "loader.cache": 0},
     )
 
     @classmethod

@@ -13,7 +13,7 @@ BUILT_IN = {
     "fs-model-original": "there is no model 'original'",
     "fs-trainer-original": "there is no trainer 'original'",
     "fs-feed-faces": "there is no feed 'faces'",
-    "fs-executor-keras": "there is no executor 'keras'",
+    "fs-executor-fast": "there is no executor 'fast'",
 }
 WATCHERS = {
     "fs-addon-console": "there is no add-on 'console'",

@@ -22,7 +22,7 @@ NEEDED = [
     "fs-nn",
     "fs-trainer-original",
     "fs-feed-faces",
-    "fs-executor-keras",
+    "fs-executor-fast",
     "fs-addon-console",
     "fs-addon-preview",
     "fs-new",

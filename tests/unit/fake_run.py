@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import torch
+from fs_kernel.group import Alone
 from fs_kernel.types import Batch, BatchMeta, Network
 
 
@@ -21,7 +22,9 @@ class FakeRun:
         config: option objects by section.
         found: what is installed, ``found[kind][name]``.
         runs: the forward pass.
+        module: what runs the lowered network.
         info: the facts of the session.
+        group: the processes that share it.
     """
 
     network: Network | None = None
@@ -29,7 +32,9 @@ class FakeRun:
     config: Mapping[str, Any] = attrs.field(factory=dict)
     found: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     runs: Callable[..., list[torch.Tensor]] | None = None
+    module: torch.nn.Module | None = None
     info: Any = SimpleNamespace(precision="fp32")
+    group: Any = attrs.field(factory=Alone)
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:

@@ -165,7 +165,8 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        result: Any = cli.main(args=arguments, prog_name="fs", standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        result: Any = cli.main(args=given, prog_name="fs", standalone_mode=False, obj=given)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
@@ -175,7 +176,7 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
         say(f"fs: {error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except FsError as error:
-        for line in str(error).splitlines():
+        for line in () if error.quiet else str(error).splitlines():
             say(f"fs: {line}")
         if isinstance(error, PluginError) and error.__cause__ is not None:
             events.log_error(events.user_log_folder(), error)

@@ -30,10 +30,19 @@ PATH = click.Path(path_type=Path)
 @click.option("--freeze-weights", is_flag=True, help="Freeze what the model plugin names.")
 @click.option("-c", "--config", type=PATH, metavar="FILE", help="Options as TOML.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="Processes to train in.")
 @click.option("--dry-run", is_flag=True, help="Check everything, train one step, keep nothing.")
 @click.option("--json", is_flag=True, help="With --dry-run: as JSON.")
 @click.option("--exit-on-preempt", type=int, metavar="CODE", help="Exit code after a signal.")
-def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: Any) -> int:
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    model_dir: Path,
+    model: str | None,
+    settings: tuple[str, ...],
+    **given: Any,
+) -> int:
     """Train a model, or resume the one the folder holds.
 
     A resumed folder knows its model, its options and its faces: fs run -m MODEL_DIR. SIGINT and
@@ -43,29 +52,48 @@ def run(model_dir: Path, model: str | None, settings: tuple[str, ...], **given: 
         raise UsageError("--json goes with --dry-run; a run writes logs/events.jsonl")
     limit = parse_duration(given["max_time"]) if given["max_time"] else None
     request = _request(model_dir, model, settings, given)
+    if given["devices"] > 1:
+        return _launch(request, context.find_root().obj, given["devices"])
     if given["dry_run"]:
         from fs_kernel import describe, rehearsal
 
         rehearsal.settle_batch_size(request)
-        describe.show_rehearsal(rehearsal.rehearse(request), given["json"])
+        facts = rehearsal.rehearse(request)
+        if facts["process"] == 0:
+            describe.show_rehearsal(facts, given["json"])
         return 0
     from fs_kernel.run import begin
 
     training = begin(request)
-    if "console" not in training.addons:
+    plain = "console" not in training.addons and training.group.rank == 0
+    if plain:
         for line in training.warnings:
             say(line)
     with _Signals(training) as signals, training:
-        if training.state.complete:
+        if training.state.complete and training.group.rank == 0:
             say(
                 f"fs: {model_dir} already has {training.step} steps; "
                 f"ask for more with -i (it was {training.info.target_steps})"
             )
         outcome = training.train(limit)
-    if "console" not in training.addons:
+    if plain:
         say(f"{outcome.reason} at step {outcome.step}, saved in {model_dir}")
     code = given["exit_on_preempt"]
     return code if signals.received and code is not None else 0
+
+
+def _launch(request: Any, argv: list[str], devices: int) -> int:
+    """Have the run's trainer start ``fs`` with the same arguments in several processes."""
+    from fs_kernel.assembly import trainer_of
+
+    trainer = trainer_of(request)
+    code = trainer.launch([*argv, "--devices", "1"], devices)
+    if code is None:
+        raise UsageError(
+            f"--devices {devices}: the trainer '{trainer.of_kind('trainers').name}' starts no "
+            "processes; choose one that does, such as --trainer ddp"
+        )
+    return code
 
 
 def _request(

@@ -15,11 +15,12 @@ import numpy as np
 from fs_kernel import backend, precision
 from fs_kernel import network as networks
 from fs_kernel.config import Config, Layer, resolve
+from fs_kernel.group import Alone
 from fs_kernel.loading import load
 from fs_kernel.plugins import Plugins
 from fs_kernel.testing.arrays import array_faces, array_mask
 from fs_kernel.testing.plugins import PlainExecutor
-from fs_kernel.types import Batch, BatchMeta, Network, Output, RunInfo, Side, Trial
+from fs_kernel.types import Batch, BatchMeta, Group, Network, Output, RunInfo, Side, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +116,8 @@ class HarnessRun:
         network: what is trained.
         config: the plugin's options.
         device: the CPU.
+        group: none.
+        module: none.
         step: steps done; set it as you like.
         requests: what was asked for, in order ("stop", "save", "snapshot", "preview", or "warn: "
             and "note: " with the line).
@@ -131,6 +134,8 @@ class HarnessRun:
         self.step = 0
         self.requests: list[str] = []
         self.direct_calls = 0
+        self.group: Group = Alone()
+        self.module: torch.nn.Module | None = None
         self._inside = False
         self._forward = PlainExecutor().make_forward(network, self.device)
         self.info = RunInfo(

@@ -20,7 +20,7 @@ NEEDED = {
     "model": "fs-model-original",
     "trainer": "fs-trainer-original",
     "feed": "fs-feed-faces",
-    "executor": "fs-executor-keras",
+    "executor": "fs-executor-fast",
 }
 LITTLE_MEMORY = 4e9
 LITTLE_DISK = 10e9

@@ -15,6 +15,7 @@ from fs_kernel.types import Tree
 from torch import Tensor
 
 from fs_nn.options import OptimizerOptions
+from fs_nn.sharded import whole_of
 
 Clip: TypeAlias = Callable[[list[Tensor]], None]
 
@@ -114,7 +115,7 @@ class AutoClip:
 def global_norm(gradients: list[Tensor]) -> Tensor:
     """The norm of all gradients as one vector, a scalar on their device."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
+    return whole_of(norm)
 
 
 def _factor(norm: Tensor, limit: float | Tensor) -> Tensor:

@@ -21,6 +21,7 @@ weight 1. Outputs of several sizes count the same.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -82,6 +83,21 @@ class LossCollator:
         self._penalized = penalized
         self._multipliers = dict(multipliers)
         self._normalize = normalize
+
+    def on(self, device: torch.device) -> LossCollator:
+        """The same, with copies on ``device`` of those losses that hold tensors."""
+
+        def copied(loss: Loss) -> Loss:
+            return copy.deepcopy(loss).to(device) if isinstance(loss, nn.Module) else loss
+
+        return LossCollator(
+            self._network,
+            [attrs.evolve(term, function=copied(term.function)) for term in self._terms],
+            (self._mask_name, copied(self._mask_loss)),
+            penalized=self._penalized,
+            multipliers=self._multipliers,
+            normalize=self._normalize,
+        )
 
     def __call__(
         self, side: Side, predictions: Sequence[Tensor], batch: Batch

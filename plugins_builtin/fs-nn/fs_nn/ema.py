@@ -10,6 +10,8 @@ from fs_kernel.types import Tree
 from torch import Tensor
 from torch.nn import Parameter
 
+from fs_nn.sharded import copy_whole
+
 
 class WeightAverage:
     """The exponential moving average of named weights.
@@ -63,4 +65,4 @@ class WeightAverage:
         self._updates = tree["updates"]
         for name, average in self._averages.items():
             if name in tree["weights"]:
-                average.copy_(tree["weights"][name])
+                copy_whole(average, tree["weights"][name])

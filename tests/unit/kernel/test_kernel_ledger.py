@@ -8,6 +8,7 @@ import pytest
 import torch
 from fs_kernel import ledger as module
 from fs_kernel.errors import TrainingError
+from fs_kernel.group import Alone
 from fs_kernel.ledger import Ledger
 from fs_kernel.types import BatchLoss, LossPart, StepResult
 
@@ -34,13 +35,13 @@ def clock(monkeypatch):
 
 
 def test_nothing_pending():
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     assert ledger.read() is None
     assert ledger.take_average() is None
 
 
 def test_the_last_step_is_reported_and_all_count_for_the_speed(clock):
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     ledger.add(1, result(1.0, 2.0), 0.5)
     ledger.add(2, result(3.0, 4.0), 0.1)
     ledger.add(3, result(5.0, 6.0, rate=1e-3), 0.2)
@@ -59,7 +60,7 @@ def test_the_last_step_is_reported_and_all_count_for_the_speed(clock):
 
 
 def test_the_average_is_of_the_summed_loss_since_the_last_one():
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     ledger.add(1, result(1.0, 2.0), 0.1)
     ledger.read()
     ledger.add(2, result(3.0, 4.0), 0.1)
@@ -69,7 +70,7 @@ def test_the_average_is_of_the_summed_loss_since_the_last_one():
 
 
 def test_a_pause_can_be_left_out_of_the_speed(clock):
-    ledger = Ledger(10)
+    ledger = Ledger(10, Alone())
     clock[0] += 50.0
     ledger.resume_clock()
     clock[0] += 1.0
@@ -78,21 +79,21 @@ def test_a_pause_can_be_left_out_of_the_speed(clock):
 
 
 def test_a_clock_that_stands_still_is_no_division_by_zero(clock):
-    ledger = Ledger(10)
+    ledger = Ledger(10, Alone())
     ledger.add(1, result(1.0, 1.0), 0.0)
     assert math.isfinite(ledger.read().images_per_second)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_float_type_is_read(dtype):
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     ledger.add(1, result(1.0, 2.0, dtype=dtype), 0.1)
     assert ledger.read().losses == {"a": 1.0, "b": 2.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_names_step_side_and_part(value):
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     ledger.add(41, result(1.0, 1.0), 0.1)
     ledger.add(42, result(1.0, value), 0.1)
     ledger.add(43, result(1.0, 1.0), 0.1)
@@ -106,7 +107,7 @@ def test_a_loss_that_is_no_number_names_step_side_and_part(value):
 
 
 def test_it_is_not_forgotten():
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     ledger.add(1, result(math.nan, 1.0), 0.1)
     for _ in range(2):
         with pytest.raises(TrainingError, match="step 1"):
@@ -114,7 +115,7 @@ def test_it_is_not_forgotten():
 
 
 def test_without_parts_only_the_bad_side_is_named():
-    ledger = Ledger(8)
+    ledger = Ledger(8, Alone())
     losses = [BatchLoss("a", torch.tensor(1.0)), BatchLoss("b", torch.tensor(math.nan))]
     ledger.add(1, StepResult(losses), 0.1)
     with pytest.raises(TrainingError, match=r"\(b total"):
@@ -124,4 +125,4 @@ def test_without_parts_only_the_bad_side_is_named():
 def test_adding_reads_nothing_from_the_device():
     """Meta tensors cannot be read, so reading would raise."""
     loss = BatchLoss("a", torch.empty((), device="meta"))
-    Ledger(8).add(1, StepResult([loss]), 0.1)
+    Ledger(8, Alone()).add(1, StepResult([loss]), 0.1)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fs_kernel import store, tensors, tree
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.types import Settled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,3 +160,22 @@ TREES = st.recursive(
 def test_any_tree_comes_back(value):
     skeleton, tensors = tree.pack(value)
     assert same(value, tree.unpack(json.loads(json.dumps(skeleton)), tensors, "x"))
+
+
+def test_a_settled_tensor_is_asked_for_when_it_is_needed():
+    """Not when the tree is packed: a save's thread, or whoever unpacks, waits for it."""
+    asked = []
+
+    def give():
+        asked.append(1)
+        return torch.arange(3.0)
+
+    skeleton, tensors = tree.pack({"a": [Settled(give)], "b": torch.ones(2)})
+    assert not asked
+    settled = tree.settle(tensors)
+    assert len(asked) == 1
+    assert settled["/a/0"].tolist() == [0, 1, 2]
+    assert settled["/b"] is tensors["/b"]
+    assert tree.unpack(skeleton, tensors, "x")["a"][0].tolist() == [0, 1, 2]
+    assert tree.unpack(skeleton, settled, "x")["a"][0].tolist() == [0, 1, 2]
+    assert len(asked) == 2

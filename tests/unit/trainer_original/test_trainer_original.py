@@ -8,7 +8,6 @@ import sys
 
 import attrs
 import fs_executor_keras
-import fs_trainer_original as plugin
 import keras
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from fs_nn.blocks import Blocks
 from fs_nn.losses import SSIM, mae, mse
 from fs_nn.optimizers import AdaBelief, adam
 from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
+from fs_trainer_original import plugin
 
 SMALL = {"convs": (4, 4, 6, 6), "dense": 8, "bottleneck": 6, "shared": 8, "ups": (8, 6, 4)}
 INSTALLED = {

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from fs_nn.clipping import AutoClip, Clip
 from fs_nn.ema import WeightAverage
 from fs_nn.schedule import WarmUp
+from fs_nn.sharded import copy_whole
 
 
 class NamedOptimizer:
@@ -63,6 +64,17 @@ class NamedOptimizer:
     def learning_rate(self) -> float:
         """The rate of the next step."""
         return self.schedule.at(self._steps + 1)
+
+    @property
+    def completes(self) -> bool:
+        """Whether the next batch completes a step, so that the weights change."""
+        return self._batches + 1 >= self._accumulation
+
+    def waiting(self) -> dict[str, Tensor]:
+        """The gradients that wait for their step, by the weights' names; not copies."""
+        if not self._batches:
+            return {}
+        return {n: p.grad for n, p in self._parameters.items() if p.grad is not None}
 
     def change(
         self,
@@ -157,14 +169,13 @@ class NamedOptimizer:
             for name, parameter in self._parameters.items()
             if (values := self._optimizer.state.get(parameter))
         }
-        waiting = self._parameters.items() if self._batches else ()
         return {
             "weights": weights,
             "steps": self._steps,
             "accumulated": {
                 "batches": self._batches,
                 "of": self._accumulation,
-                "gradients": {name: p.grad for name, p in waiting if p.grad is not None},
+                "gradients": self.waiting(),
             },
             "scaler": self._scaler and self._scaler.state_dict(),
             "clipping": self._clip.state() if isinstance(self._clip, AutoClip) else None,
@@ -253,4 +264,6 @@ def _as_laid_out(value: Any, parameter: Parameter) -> Any:
         return value
     if value.shape != parameter.shape:
         return value.clone()
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)
+    copy = torch.empty_like(parameter, requires_grad=False)
+    copy_whole(copy, value)
+    return copy

@@ -1,0 +1,182 @@
+"""A network's weights, spread over the processes of a group and gathered again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import torch
+from fs_kernel import network as networks
+from fs_kernel.errors import ConfigError
+from fs_kernel.types import Network, Run
+from fs_nn.sharded import copy_whole
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn import Parameter
+
+
+@attrs.frozen(eq=False)
+class Weight:
+    """A weight that is spread.
+
+    Attributes:
+        variable: Keras's.
+        whole: the network's own parameter; it is empty while the weights are spread.
+        share: what this process keeps of it, a DTensor.
+    """
+
+    variable: Any
+    whole: Parameter
+    share: Parameter
+
+
+class Shards:
+    """A network whose trainable weights are spread over a group.
+
+    While they are spread, each variable of the network holds a DTensor, so that whoever asks for
+    the network's weights gets this process's share of each; while they are gathered it holds what
+    it held before. Weights that do not train stay whole in every process.
+
+    Args:
+        module: what runs the network, a module over the network's own parameters; its property
+            ``sub_models`` names the blocks that are gathered one at a time for a step.
+        network: whose weights they are.
+        device: where this process computes.
+        size: of the group.
+
+    Attributes:
+        weights: those that are spread.
+    """
+
+    def __init__(
+        self, module: nn.Module, network: Network, device: torch.device, size: int
+    ) -> None:
+        self._module = module
+        variables = {id(v._value): v for v in networks.weights(network).values()}
+        trained = {id(p): p for p in networks.parameters(network).values()}
+        places = {
+            id(p): (owner, name)
+            for owner in module.modules()
+            for name, p in owner.named_parameters(recurse=False)
+        }
+        for parameter in trained.values():
+            # FSDP takes no other order of the numbers.
+            parameter.data = parameter.data.contiguous()
+        mesh = init_device_mesh(device.type, (size,))
+        rest = {p for p in module.parameters() if id(p) not in trained}
+        for block in (*module.sub_models.values(), module):
+            fully_shard(
+                block,
+                mesh=mesh,
+                shard_placement_fn=placement(size),
+                ignored_params=rest,
+            )
+        self.weights = [
+            Weight(variables[key], trained[key], getattr(owner, name))
+            for key, (owner, name) in places.items()
+            if key in trained
+        ]
+        self._spread = False
+        self._empty()
+
+    def _empty(self) -> None:
+        """Let go of the whole weights, and show the shares in their place."""
+        for weight in self.weights:
+            weight.whole.data = weight.whole.data.new_empty(0)
+            weight.variable._value = weight.share
+        self._spread = True
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Let the network's own variables hold the whole weights, in every process of the group."""
+        if not self._spread:
+            return
+        for block in self._blocks():
+            block.reshard()
+        for weight in self.weights:
+            weight.whole.data = weight.share.full_tensor()
+            weight.variable._value = weight.whole
+        self._spread = False
+
+    @torch.no_grad()
+    def spread(self) -> None:
+        """Take over what the network's own variables hold, this process its share of it."""
+        if self._spread:
+            return
+        for weight in self.weights:
+            copy_whole(weight.share, weight.whole)
+        self._empty()
+
+    def _blocks(self) -> Iterator[FSDPModule]:
+        return (block for block in self._module.modules() if isinstance(block, FSDPModule))
+
+
+#: Where a module keeps its shards: it stays sharded for good, so that is what a trainer that starts
+#: anew has to go on with.
+_SHARDS = "fs_shards"
+
+
+def shard(module: nn.Module, network: Network, device: torch.device, size: int) -> Shards:
+    """The shards of a module, spread; made at the first call. See `Shards`."""
+    made: Shards | None = getattr(module, _SHARDS, None)
+    if made is None:
+        made = Shards(module, network, device, size)
+        setattr(module, _SHARDS, made)
+    made.spread()
+    return made
+
+
+def placement(size: int) -> Callable[[Parameter], Shard]:
+    """Along which axis a weight is cut: the longest that all processes share evenly, or the first.
+
+    Keras's kernels begin with rows and columns, three of each, which is no use for many processes.
+    """
+
+    def place(parameter: Parameter) -> Shard:
+        even = [axis for axis, length in enumerate(parameter.shape) if length % size == 0]
+        return Shard(max(even, key=lambda axis: parameter.shape[axis], default=0))
+
+    return place
+
+
+def require_shardable(run: Run, module: nn.Module) -> None:
+    """Refuse weights that train and cannot be spread, and those that nobody would see change.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    made: Shards | None = getattr(module, _SHARDS, None)
+    known = {id(parameter) for parameter in module.parameters()}
+    known |= {id(weight.whole) for weight in made.weights} if made is not None else set()
+    for name, parameter in run.parameters().items():
+        if not parameter.ndim or id(parameter) not in known:
+            reason = "is a single number" if not parameter.ndim else "is not in the main network"
+            raise ConfigError(
+                f"trainer 'fsdp' cannot spread the weight '{name}', which {reason}; "
+                "choose trainer 'ddp'"
+            )
+
+
+def require_optimizer(run: Run, name: str) -> None:
+    """Let an optimiser do a step of a spread weight that nobody needs.
+
+    Raises:
+        ConfigError: it cannot.
+        PluginError: it is not installed.
+    """
+    mesh = init_device_mesh(run.device.type, (run.group.size,))
+    zeros = torch.zeros(2, 2, device=run.device)
+    weight = Parameter(DTensor.from_local(zeros, mesh, [Shard(0)]))
+    weight.grad = torch.ones_like(weight)
+    make = run.find("optimizers", name)
+    try:
+        make([weight]).step()
+    except Exception as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"optimizer '{name}' cannot change weights that are spread over processes ({line}); "
+            "choose another one, or trainer 'ddp'"
+        ) from error
