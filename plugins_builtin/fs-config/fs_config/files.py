@@ -49,7 +49,11 @@ def write_all(parts: Assembled) -> str:
             if follows and f"{section}.{name}" not in parts.config.origins:
                 lines = [f"# {line}" for line in lines]
             text = info.help, "; ".join(facts(annotation, info))
-            notes = [f"# {line}" for part in text for line in textwrap.wrap(part, 96)]
+            notes = [
+                f"# {line}"
+                for part in text
+                for line in textwrap.wrap(part, 96, break_on_hyphens=False)
+            ]
             blocks.append("\n".join([*notes, *lines, ""]))
     return "\n".join(blocks)
 
