@@ -83,6 +83,7 @@ def test_f13_a_failed_search_leaves_every_file_of_the_model_folder(tmp_path, peo
     assert checksums(model).items() >= before.items()
     assert "found none" in str(events(model, "warning"))
     assert run.get_option(RATE) == 5e-5
+    run._agree()
     assert run._stop_reason() == ("stopped" if mode == "graph_and_exit" else None)
     run.close(save=False)
     assert checksums(model).items() >= before.items()
