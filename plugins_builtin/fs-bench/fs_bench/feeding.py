@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -27,11 +28,12 @@ _MASKS = frozenset({"face", "eye", "mouth"})
 
 
 def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
-    """Images per second of the faces feed at its defaults, both sides counted."""
-    for size, target in SIZES:
-        plan.tell(f"feed, {size} px in, {target} out")
+    """Images per second of the faces feed, both sides counted: by default, and of one worker."""
+    for (size, target), alone in itertools.product(SIZES, (False, True)):
+        title = f"feed, {size} px in, {target} out" + (", one worker" if alone else "")
+        plan.tell(title)
         try:
-            feed = _open(people, size, target)
+            feed = _open(people, size, target, {"num_processes": 1} if alone else {})
         except FsError as error:
             plan.skip(f"feed: {error}")
             return
@@ -45,10 +47,10 @@ def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
         finally:
             feed.close()
         values = rates(found, 10 * 2 * _BATCH)
-        figure = Figure(
-            f"feed.{size}.{target}", f"feed, {size} px in, {target} out", "images/s", values
-        )
-        facts = {"images_per_second_per_processor": figure.median / (os.cpu_count() or 1)}
+        key = f"feed.{size}.{target}" + (".one" if alone else "")
+        figure = Figure(key, title, "images/s", values)
+        processors = 1 if alone else os.cpu_count() or 1
+        facts = {"images_per_second_per_processor": figure.median / processors}
         yield Figure(figure.key, figure.title, figure.unit, values, facts)
 
 
@@ -57,9 +59,10 @@ def _take(feed: Any, count: int) -> None:
         feed.next()
 
 
-def _open(people: dict[str, Path], size: int, target: int) -> Any:
+def _open(people: dict[str, Path], size: int, target: int, loader: dict[str, Any]) -> Any:
     plugins = Plugins([load("feeds", "faces")])
-    plugins.config, _ = resolve(plugins.config_defaults(), list[Layer]())
+    options = Layer("fs bench", {"loader": loader}, "set")
+    plugins.config, _ = resolve(plugins.config_defaults(), [options])
     return plugins.open_feed(
         people,
         FeedSpec(

@@ -177,12 +177,13 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
 
     work = {
         "machine": [machine_rates],
+        # Before anything large is saved: a program that starts beside a busy disk waits for it.
+        "start": [lambda: starting.measure(plan, people)],
         "steps": [lambda: steps.measure(plan, conv())],
         "swap": [lambda: swaps.measure(plan)],
         "feed": [lambda: feeding.measure(plan, people), lambda: feeding.waiting(plan, people)],
         "save": [lambda: saving.measure(plan, model)],
         "files": [lambda: swaps.from_files(plan, model, people["a"])],
-        "start": [lambda: starting.measure(plan, people)],
         "watch": [lambda: watching.measure(plan, step()), lambda: watching.previews(plan, step())],
     }
     if "networks" in parts:

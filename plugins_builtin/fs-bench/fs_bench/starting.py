@@ -64,6 +64,7 @@ def _first_step(
         "training.device": plan.device,
         "training.executor": executor,
         "training.seed": 1,
+        "training.metrics_interval": 1,
         "save.optimizer": "never",
     }
     command = ["-m", "fs_kernel", "run", "-m", str(folder), "-i", "4"]
