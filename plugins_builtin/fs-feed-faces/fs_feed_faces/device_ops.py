@@ -67,10 +67,7 @@ def from_lab(lab: torch.Tensor) -> torch.Tensor:
     y = (lightness / 2.55 + 16) / 116
     f = torch.stack([y + (a - 128) / 500, y, y - (b - 128) / 200], 1)
     xyz = torch.where(f > _SLOPE * _LINEAR + _LEVEL, f**3, (f - _LEVEL) / _SLOPE)
-    matrix = (
-        torch.tensor(_XYZ, device=lab.device) / torch.tensor(_WHITE, device=lab.device)[:, None]
-    )
-    linear = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), xyz).clamp(0, 1)
+    linear = torch.einsum("ij,njhw->nihw", _to_light(lab.device), xyz).clamp(0, 1)
     rgb = torch.where(
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
     )
