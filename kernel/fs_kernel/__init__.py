@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fs_kernel.config import Config
     from fs_kernel.errors import (
         ConfigError,
         FacesError,
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from fs_kernel.hookspecs import API_VERSION, hookimpl
+    from fs_kernel.options.fields import Interval, option
+    from fs_kernel.options.sources import Config
     from fs_kernel.run import TrainedModel, TrainingRun, open_model, open_run
     from fs_kernel.types import Network, NetworkSpec, Output
-    from fs_kernel.values import Interval, option
 
 __version__ = "0.1.0"
 
@@ -51,17 +51,17 @@ __all__ = [
 
 
 #: Which module has what; each is imported when something of it is first asked for.
-_ROOMS = {
-    "config": ("Config",),
+_LAZY = {
+    "options.sources": ("Config",),
     "hookspecs": ("API_VERSION", "hookimpl"),
     "run": ("TrainedModel", "TrainingRun", "open_model", "open_run"),
     "types": ("Network", "NetworkSpec", "Output"),
-    "values": ("Interval", "option"),
+    "options.fields": ("Interval", "option"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'fs_kernel' has no attribute '{name}'")
-    room = next((room for room, names in _ROOMS.items() if name in names), "errors")
-    return getattr(importlib.import_module(f"fs_kernel.{room}"), name)
+    module = next((module for module, names in _LAZY.items() if name in names), "errors")
+    return getattr(importlib.import_module(f"fs_kernel.{module}"), name)

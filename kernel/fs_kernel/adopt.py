@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from fs_kernel import network, provenance, tree
-from fs_kernel.checkpoint import Content, Generation
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.graph import to_json
-from fs_kernel.state import ModelState, Session
+from fs_kernel.networks import weights as network
+from fs_kernel.networks.serialization import to_json
+from fs_kernel.plugins import record as provenance
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Content, Generation
+from fs_kernel.storage.model_state import ModelState, Session
 from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
     import torch
 
-    from fs_kernel.assembly import Assembled
+    from fs_kernel.training.resolve import Assembled
 
 
 def adopt(

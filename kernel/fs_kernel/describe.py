@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from fs_kernel import discovery
-from fs_kernel.config import Config
 from fs_kernel.errors import PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
-from fs_kernel.values import OptionInfo, options_of, plain
+from fs_kernel.options.fields import OptionInfo, options_of, plain
+from fs_kernel.options.sources import Config
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins, discovery
 
 
 def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:

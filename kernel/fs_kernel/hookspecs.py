@@ -9,7 +9,7 @@ Only the chosen plugins of a run are registered, so at most one model, trainer, 
 ever answers. Hooks raise `fs_kernel.errors` types for what the user can mend; anything else, and
 any ``sys.exit``, counts as the plugin's failure and is reported with its name.
 
-The order of calls is drawn in `fs_kernel.engine`.
+The order of calls is drawn in `fs_kernel.training.loop`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.config import Config
+    from fs_kernel.options.sources import Config
     from fs_kernel.types import (
         BadStep,
         Batch,
@@ -112,8 +112,8 @@ class ModelHooks:
     def build_model(self, inputs: dict[Side, keras.KerasTensor], config: Config) -> Network:
         """Build the network for a new model folder.
 
-        Called once per new folder, in the main thread, inside `fs_kernel.network.building`; a
-        resumed folder is built from its own graph instead.
+        Called once per new folder, in the main thread, inside
+        `fs_kernel.networks.weights.building`; a resumed folder is built from its own graph instead.
 
         Args:
             inputs: one symbolic ``(None, h, w, c)`` tensor per side, named ``face_in_<side>``.
@@ -174,7 +174,7 @@ class ModelHooks:
 
         Returns:
             A model with one input, and outputs in the order of ``network.outputs_of(target)``;
-            None for the kernel's own cut (see `fs_kernel.inference`).
+            None for the kernel's own cut (see `fs_kernel.networks.inference`).
         """
 
     @hookspec(firstresult=True)

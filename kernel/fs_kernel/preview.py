@@ -9,7 +9,7 @@ import numpy as np
 from fs_kernel.types import Preview, PreviewFaces
 
 if TYPE_CHECKING:
-    from fs_kernel.engine import TrainingRun
+    from fs_kernel.training.loop import TrainingRun
 
 #: Faces run at once; bounds the memory a preview takes.
 _BATCH = 16

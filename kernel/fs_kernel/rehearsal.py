@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 
 from fs_kernel import backend, memory
-from fs_kernel.assembly import Request, assemble
-from fs_kernel.engine import TrainingRun
 from fs_kernel.errors import FsError, TrainingError, UsageError
-from fs_kernel.options import TrainingOptions
-from fs_kernel.plugins import Plugins
-from fs_kernel.startup import require_room
-from fs_kernel.values import options_of
+from fs_kernel.options.defaults import TrainingOptions
+from fs_kernel.options.fields import options_of
+from fs_kernel.plugins.roles import Plugins
+from fs_kernel.training.loop import TrainingRun
+from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.session import require_room
 
 AUTO = "auto"
 #: A batch twice as large must give this many more images a second to be worth its memory.

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.assembly import Request, assemble
-from fs_kernel.engine import TrainingRun
 from fs_kernel.rehearsal import settle_batch_size
 from fs_kernel.swap import TrainedModel
+from fs_kernel.training.loop import TrainingRun
+from fs_kernel.training.resolve import Request, assemble
 
 __all__ = ["TrainedModel", "TrainingRun", "open_model", "open_run"]
 

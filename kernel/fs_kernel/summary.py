@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from fs_kernel import network
-from fs_kernel.assembly import Assembled
+from fs_kernel.networks import weights as network
+from fs_kernel.training.resolve import Assembled
 from fs_kernel.types import Network
 
 

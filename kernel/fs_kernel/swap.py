@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fs_kernel import backend, memory, store
-from fs_kernel.assembly import Assembled, Request, assemble, make_network
+from fs_kernel import backend, memory
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
-from fs_kernel.foreign import require_model
-from fs_kernel.inference import Swappers
-from fs_kernel.network import assign
+from fs_kernel.networks.inference import Swappers
+from fs_kernel.networks.weights import assign
+from fs_kernel.plugins.other_formats import require_model
+from fs_kernel.storage import files as store
+from fs_kernel.training.resolve import Assembled, Request, assemble, make_network
 from fs_kernel.types import Face, Network, Side
 
 if TYPE_CHECKING:
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.roles import Plugins
 
 
 def parse_direction(text: str) -> tuple[Side, Side]:
@@ -44,7 +45,7 @@ class TrainedModel:
         model_dir: the model folder.
         values: changed options, ``{section: {option: value}}``.
         model: the model plugin, if it is not the installed one the folder names.
-        objects: plugin objects by kind, as in `fs_kernel.assembly.Request`.
+        objects: plugin objects by kind, as in `fs_kernel.training.resolve.Request`.
         average: use the running average of the weights that the trainer kept.
 
     Raises:

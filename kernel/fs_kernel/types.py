@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.config import Config
+    from fs_kernel.options.sources import Config
 
 Side: TypeAlias = str
 ColorOrder = Literal["bgr", "rgb"]

@@ -61,7 +61,7 @@ def measure(name: str, batch_size: int, steps: int) -> dict[str, Any]:
 
     import attrs
     import fs_kernel
-    from fs_kernel import network
+    from fs_kernel.networks import weights as network
     from fs_kernel.testing import ArrayFeed
 
     with tempfile.TemporaryDirectory() as folder:

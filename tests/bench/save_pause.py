@@ -19,9 +19,11 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
-from fs_kernel import hookimpl, resume, tree
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel import hookimpl
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
+from fs_kernel.training import capture as resume
 
 
 class Listener:

@@ -10,8 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
 
 from fake_packages import Site, forget, quick_collections
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 
 __all__ = ["quick_collections"]
 

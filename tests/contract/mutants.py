@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import pytest
 import torch
-from fs_kernel import Network, NetworkSpec, hookimpl, network, option
+from fs_kernel import Network, NetworkSpec, hookimpl, option
+from fs_kernel.networks import weights as network
 from fs_kernel.testing import ArrayFeed, PlainTrainer, TinyModel
 from fs_kernel.testing.plugins import ArrayFaces, CountedSampler
 from fs_kernel.testing.suites import (

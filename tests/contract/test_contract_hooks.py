@@ -15,9 +15,9 @@ import fs_kernel
 import pytest
 from fs_kernel import hookimpl, hookspecs
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
-from fs_kernel.plugins import Plugins, _hook_names
+from fs_kernel.options.fields import option
+from fs_kernel.plugins.roles import Plugins, _hook_names
 from fs_kernel.testing import PlainExecutor, TinyModel, tiny_run
-from fs_kernel.values import option
 
 KERNEL = Path(fs_kernel.__file__).parent
 SPECS = [CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fs_kernel import discovery
+from fs_kernel.plugins import discovery
 from fs_kernel.testing.suites import LossSuite, OptimizerSuite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/nn"))

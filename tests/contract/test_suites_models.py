@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 import fs_model_phaze_a
 import pytest
-from fs_kernel import Config, PluginError, discovery, hookimpl
+from fs_kernel import Config, PluginError, hookimpl
+from fs_kernel.plugins import discovery
 from fs_kernel.testing import TinyModel
 from fs_kernel.testing.suites import ModelSuite
 from fs_model_original.network import original

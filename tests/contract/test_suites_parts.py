@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fs_kernel import discovery
+from fs_kernel.plugins import discovery
 from fs_kernel.testing import ArrayFeed, PlainTrainer
 from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
 

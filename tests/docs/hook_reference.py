@@ -15,8 +15,9 @@ import textwrap
 from pathlib import Path
 
 import attrs
-from fs_kernel import discovery, hookspecs, types
+from fs_kernel import hookspecs, types
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, CommonHooks
+from fs_kernel.plugins import discovery
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/hooks.md"
@@ -165,7 +166,7 @@ def values() -> list[type]:
 
 def lifecycle() -> str:
     """The life of a run, from the engine's docstring."""
-    source = (ROOT / "kernel/fs_kernel/engine.py").read_text("utf-8")
+    source = (ROOT / "kernel/fs_kernel/training/loop.py").read_text("utf-8")
     doc = ast.get_docstring(ast.parse(source)) or ""
     drawing, _, after = doc.partition("::\n\n")[2].partition("\n\n")
     return f"```\n{textwrap.dedent(drawing)}\n```\n\n{after}"

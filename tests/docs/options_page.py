@@ -14,9 +14,9 @@ from pathlib import Path
 import attrs
 from fs_config.files import sections_of
 from fs_config.options_map import GONE, HERE
-from fs_kernel import discovery
-from fs_kernel.options import KERNEL_SECTIONS
-from fs_kernel.values import OptionInfo, options_of, plain
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.options.fields import OptionInfo, options_of, plain
+from fs_kernel.plugins import discovery
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "options.md"

@@ -7,7 +7,7 @@ import re
 import options_page
 import pytest
 from fs_config.options_map import GONE, HERE
-from fs_kernel import discovery
+from fs_kernel.plugins import discovery
 from mentions import mentions, source_of
 
 ROWS = {row.name: row for row in options_page.rows()}

@@ -134,7 +134,7 @@ def test_a_read_only_model_folder(train, tmp_path):
 
 def test_a_folder_that_refuses_writes(train, tmp_path, monkeypatch):
     assert train()[0] == 0
-    from fs_kernel import store
+    from fs_kernel.storage import files as store
 
     def refuse(**_):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -146,7 +146,7 @@ def test_a_folder_that_refuses_writes(train, tmp_path, monkeypatch):
 
 
 def test_a_disk_too_small_for_the_model(train, tmp_path, monkeypatch):
-    from fs_kernel import startup
+    from fs_kernel.training import session as startup
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(startup.shutil, "disk_usage", lambda _: usage._replace(free=1000))
@@ -157,7 +157,7 @@ def test_a_disk_too_small_for_the_model(train, tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(train, fs, tmp_path, monkeypatch):
     assert train()[0] == 0
-    from fs_kernel import tensors
+    from fs_kernel.storage import tensors
 
     def full(_):
         yield b"half"

@@ -12,8 +12,8 @@ import time
 
 import pytest
 from addon_runs import events
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 from small_runs import OPTIONS, SMALL
 
 SETTINGS = OPTIONS | {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from addon_runs import events, losses, open_with
 from fs_kernel import hookimpl
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import TrainingError
+from fs_kernel.storage.checkpoints import Checkpoints
 from small_runs import checksums
 
 FRAGILE = str(Path(__file__).parents[1] / "data" / "fragile_loss.py") + ":fragile"

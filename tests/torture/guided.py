@@ -22,12 +22,13 @@ import atheris
 with atheris.instrument_imports(include=["fs_kernel", "fs_feed_faces", "tomllib", "ast"]):
     from fs_feed_faces.png_chunks import PngError
     from fs_feed_faces.png_header import HeaderError, parse_header, read_header
-    from fs_kernel import graph, tensors, tree
-    from fs_kernel.checkpoint import Checkpoints
-    from fs_kernel.config import Layer, read_toml, resolve
     from fs_kernel.errors import FsError
-    from fs_kernel.options import KERNEL_SECTIONS
-    from fs_kernel.state import ModelState
+    from fs_kernel.networks import serialization as graph
+    from fs_kernel.options.defaults import KERNEL_SECTIONS
+    from fs_kernel.options.sources import Layer, read_toml, resolve
+    from fs_kernel.storage import tensors, tree
+    from fs_kernel.storage.checkpoints import Checkpoints
+    from fs_kernel.storage.model_state import ModelState
 
 from test_fuzz import HEADER, MANIFEST, PNG, STATE, TOML, WEIGHTS
 

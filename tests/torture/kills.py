@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
 
 from forked import Child, until
 from fs_kernel import hookimpl
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
 from runs import held, identical
 

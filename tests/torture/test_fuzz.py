@@ -33,13 +33,17 @@ from fs_feed_faces.png_header import (
     read_header,
     write_header,
 )
-from fs_kernel import discovery, graph, network, store, tensors, tree
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
-from fs_kernel.config import Layer, parse_assignment, read_toml, resolve
 from fs_kernel.errors import ConfigError, FsError, ModelFolderError, UsageError
-from fs_kernel.options import KERNEL_SECTIONS
-from fs_kernel.state import ModelState, Session
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as network
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.options.sources import Layer, parse_assignment, read_toml, resolve
+from fs_kernel.plugins import discovery
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tensors, tree
+from fs_kernel.storage.checkpoints import Checkpoints
+from fs_kernel.storage.model_state import ModelState, Session
 from fs_kernel.testing import TinyModel
 from fs_kernel.testing.plugins import TinyOptions
 from generations import content

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
 
 import attrs
 from disk import Recorder
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.storage.checkpoints import Checkpoints
 from generations import content
 from kills import finish, kill_once
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel.group import Alone
+from fs_kernel.training.coordination import Alone
 from fs_kernel.types import Batch, BatchMeta, Network
 
 

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import attrs
 from fs_kernel import option
-from fs_kernel.changes import find_option
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.fields import check
+from fs_kernel.options.sources import Config
+from fs_kernel.training.live_options import find_option
 from fs_kernel.types import Metrics
-from fs_kernel.values import check
 
 
 @attrs.frozen

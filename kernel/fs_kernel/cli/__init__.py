@@ -15,8 +15,10 @@ from typing import Any
 
 import click
 
-from fs_kernel import __version__, discovery, events
+from fs_kernel import __version__
 from fs_kernel.errors import FsError, PluginError
+from fs_kernel.plugins import discovery
+from fs_kernel.training import records as events
 
 #: The kernel's commands: name -> (module:attribute, help line).
 COMMANDS = {
@@ -72,7 +74,7 @@ class PluginGroup(click.Group):
             if discovery.published("commands", entry):
                 discovery.find("commands", entry)
             return None
-        from fs_kernel.loading import load
+        from fs_kernel.plugins.loading import load
 
         chosen = load("commands", entry)
         if not isinstance(chosen.plugin, click.Command):
@@ -89,7 +91,7 @@ class PluginGroup(click.Group):
             name = ctx.invoked_subcommand
             if name is None or name not in self.plugins():
                 raise
-            from fs_kernel.loading import blame, load
+            from fs_kernel.plugins.loading import blame, load
 
             raise blame(load("commands", self._prefix + name), "its command", error) from error
 

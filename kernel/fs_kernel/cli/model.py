@@ -13,9 +13,9 @@ import click
 
 from fs_kernel.cli import say
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.foreign import require_model
-from fs_kernel.lock import FolderLock
-from fs_kernel.state import ModelState
+from fs_kernel.plugins.other_formats import require_model
+from fs_kernel.storage.lock import FolderLock
+from fs_kernel.storage.model_state import ModelState
 
 PATH = click.Path(path_type=Path)
 
@@ -184,9 +184,9 @@ def _locked(model_dir: Path) -> Iterator[None]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     """The network that the options describe: layers, parameters, memory for a batch."""
-    from fs_kernel.assembly import Request, assemble
-    from fs_kernel.config import assignments
+    from fs_kernel.options.sources import assignments
     from fs_kernel.summary import summarise
+    from fs_kernel.training.resolve import Request, assemble
 
     request = Request(Path(), name, config_file=file, values=assignments(settings))
     facts = summarise(assemble(request, ("models",), look=False))

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from fs_kernel import discovery
 from fs_kernel.cli import PluginGroup
 from fs_kernel.hookspecs import API_VERSION
+from fs_kernel.plugins import discovery
 
 
 def rows(kind: str | None = None) -> list[dict[str, Any]]:
@@ -96,9 +96,9 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def models(as_json: bool) -> None:
     """The installed networks with their sizes, at default options."""
-    from fs_kernel.assembly import Request, assemble
     from fs_kernel.errors import FsError
     from fs_kernel.summary import summarise
+    from fs_kernel.training.resolve import Request, assemble
 
     table = []
     for row in rows("models"):

@@ -10,7 +10,7 @@ import click
 
 from fs_kernel.cli import say
 from fs_kernel.errors import UsageError
-from fs_kernel.values import parse_duration
+from fs_kernel.options.fields import parse_duration
 
 PATH = click.Path(path_type=Path)
 
@@ -84,7 +84,7 @@ def run(
 
 def _launch(request: Any, argv: list[str], devices: int) -> int:
     """Have the run's trainer start ``fs`` with the same arguments in several processes."""
-    from fs_kernel.assembly import trainer_of
+    from fs_kernel.training.resolve import trainer_of
 
     trainer = trainer_of(request)
     code = trainer.launch([*argv, "--devices", "1"], devices)
@@ -99,8 +99,8 @@ def _launch(request: Any, argv: list[str], devices: int) -> int:
 def _request(
     model_dir: Path, model: str | None, settings: tuple[str, ...], given: dict[str, Any]
 ) -> Any:
-    from fs_kernel.assembly import Request
-    from fs_kernel.config import assignments
+    from fs_kernel.options.sources import assignments
+    from fs_kernel.training.resolve import Request
 
     values = assignments(settings)
     training = values.setdefault("training", {})

@@ -20,11 +20,11 @@ from typing import Any
 import attrs
 import importlib_metadata
 
-from fs_kernel import discovery
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
-from fs_kernel.loading import Chosen, load
-from fs_kernel.values import nearest_name
+from fs_kernel.options.fields import nearest_name
+from fs_kernel.plugins import discovery
+from fs_kernel.plugins.loading import Chosen, load
 
 #: An import that takes longer than this is remarked upon.
 SLOW_SECONDS = 1.0
@@ -123,7 +123,7 @@ def examine(found: discovery.Found) -> dict[str, Any]:
 
 
 def _look(chosen: Chosen, report: dict[str, Any]) -> None:
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.roles import Plugins
 
     plugin = chosen.plugin
     if chosen.kind in HOOKS_OF_KIND:

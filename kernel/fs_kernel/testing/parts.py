@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from fs_kernel import backend, precision
-from fs_kernel import network as networks
-from fs_kernel.config import Config, Layer, resolve
-from fs_kernel.group import Alone
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
+from fs_kernel import backend
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as networks
+from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.arrays import array_faces, array_mask
 from fs_kernel.testing.plugins import PlainExecutor
+from fs_kernel.training.coordination import Alone
 from fs_kernel.types import Batch, BatchMeta, Group, Network, Output, RunInfo, Side, Trial
 
 if TYPE_CHECKING:

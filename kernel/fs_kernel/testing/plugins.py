@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from fs_kernel.config import Config
 from fs_kernel.hookspecs import hookimpl
+from fs_kernel.options.fields import option
+from fs_kernel.options.sources import Config
 from fs_kernel.randomness import generator
 from fs_kernel.testing.arrays import array_face, array_mask
 from fs_kernel.types import (
@@ -27,7 +28,6 @@ from fs_kernel.types import (
     Run,
     StepResult,
 )
-from fs_kernel.values import option
 
 if TYPE_CHECKING:
     import keras

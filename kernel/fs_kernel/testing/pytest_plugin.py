@@ -20,8 +20,8 @@ import pytest
 if TYPE_CHECKING:
     import numpy as np
 
-    from fs_kernel.engine import TrainingRun
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.training.loop import TrainingRun
 
 pytest.register_assert_rewrite("fs_kernel.testing.suites")
 
@@ -64,7 +64,7 @@ def fs_plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plugins]:
     What is installed on this machine is not to be seen: looking for it fails the test, so that a
     test cannot pass by the grace of a package that happens to be there.
     """
-    from fs_kernel import discovery
+    from fs_kernel.plugins import discovery
     from fs_kernel.testing.parts import make_plugins
 
     def refuse(kind: str | None = None) -> list[Any]:

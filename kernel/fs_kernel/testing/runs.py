@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fs_kernel.testing.plugins import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 
 if TYPE_CHECKING:
-    from fs_kernel.engine import TrainingRun
+    from fs_kernel.training.loop import TrainingRun
 
 
 def tiny_run(folder: Path, **arguments: Any) -> TrainingRun:

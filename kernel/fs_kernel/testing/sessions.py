@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import network as networks
-from fs_kernel import tree
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.plugins import Plugins
+from fs_kernel.networks import weights as networks
+from fs_kernel.plugins.roles import Plugins
+from fs_kernel.storage import tree
 from fs_kernel.testing.parts import HarnessRun, array_batch
 from fs_kernel.testing.plugins import TinyModel
 from fs_kernel.types import Batch, Network, Output, StepResult

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import click
 from fs_kernel.errors import FsError, ModelFolderError, TrainingError, UsageError
-from fs_kernel.lock import holder
+from fs_kernel.storage.lock import holder
 
 from fs_addon_control.mailbox import ACCEPTED, ACTIONS, DONE, Answer, Command, Outbox
 

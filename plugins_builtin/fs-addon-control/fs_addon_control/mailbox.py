@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel import store
+from fs_kernel.storage import files as store
 
 FOLDER = "control"
 SESSION = "session.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 from fs_kernel import Config, hookimpl, option
-from fs_kernel.changes import check_change
+from fs_kernel.training.live_options import check_change
 from fs_kernel.types import BadStep, Metrics, Run
 
 from fs_addon_guard.explosion import Explosion

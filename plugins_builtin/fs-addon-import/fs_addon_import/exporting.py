@@ -11,11 +11,14 @@ from typing import Any
 import attrs
 import h5py
 import numpy as np
-from fs_kernel import backend, network, precision, store
-from fs_kernel.assembly import Request, assemble, read_graph
-from fs_kernel.config import read_toml
+from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.foreign import require_model
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as network
+from fs_kernel.options.sources import read_toml
+from fs_kernel.plugins.other_formats import require_model
+from fs_kernel.storage import files as store
+from fs_kernel.training.resolve import Request, assemble, read_graph
 
 from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.faceswap3.state import state_of

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fs_kernel import store
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import files as store
 
 
 @contextlib.contextmanager

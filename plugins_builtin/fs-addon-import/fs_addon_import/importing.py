@@ -10,12 +10,16 @@ from typing import Any
 
 import attrs
 import numpy as np
-from fs_kernel import backend, discovery, network, precision, store
+from fs_kernel import backend
 from fs_kernel.adopt import adopt
-from fs_kernel.assembly import Assembled, Request, assemble, make_network
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError, ModelFolderError
-from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as network
+from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.plugins import discovery
+from fs_kernel.storage import files as store
+from fs_kernel.training.resolve import Assembled, Request, assemble, make_network
 from fs_kernel.types import Network
 
 from fs_addon_import import options

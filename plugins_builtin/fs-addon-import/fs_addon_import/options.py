@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
+from fs_kernel.options.fields import OptionInfo, check, options_of
 from fs_kernel.types import Network
-from fs_kernel.values import OptionInfo, check, options_of
 
 from fs_addon_import.foreign import ForeignOptimizer
 from fs_addon_import.state import ForeignState

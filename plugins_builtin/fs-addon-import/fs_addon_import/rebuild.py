@@ -6,8 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from fs_kernel import graph, network
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as network
 from fs_kernel.types import Network, Output
 
 _INPUT = "face_in_"

@@ -10,8 +10,8 @@ import math
 
 import attrs
 from fs_kernel import Config, hookimpl, option
-from fs_kernel.changes import check_change
 from fs_kernel.errors import BadStepError
+from fs_kernel.training.live_options import check_change
 from fs_kernel.types import Run
 
 from fs_addon_lr_finder.graph import write_graph

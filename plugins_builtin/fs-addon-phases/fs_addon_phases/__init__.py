@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from fs_kernel import Config, ConfigError, hookimpl, option
-from fs_kernel.changes import check_change
+from fs_kernel.training.live_options import check_change
 from fs_kernel.types import Run
 
 from fs_addon_phases.plan import Phase, outstanding, parse_plan

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import FsError
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
+from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.plugins import CountedSampler
 from fs_kernel.types import FeedSpec, Output
 

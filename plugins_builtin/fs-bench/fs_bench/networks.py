@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 import numpy as np
-from fs_kernel import hookimpl, network
-from fs_kernel.assembly import Request, assemble
+from fs_kernel import hookimpl
+from fs_kernel.networks import weights as network
 from fs_kernel.testing import ArrayFeed
 from fs_kernel.testing.plugins import ArrayFaces
+from fs_kernel.training.resolve import Request, assemble
 from fs_kernel.types import Batch, FeedSpec, Network
 
 from fs_bench.counting import Work, count

@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel import discovery, open_run
+from fs_kernel import open_run
 from fs_kernel.errors import FsError
+from fs_kernel.plugins import discovery
 
 from fs_bench.networks import StillFeed
 

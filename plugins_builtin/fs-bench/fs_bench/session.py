@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel import backend, discovery, memory
+from fs_kernel import backend, memory
 from fs_kernel.errors import FsError, UsageError
+from fs_kernel.plugins import discovery
 
 from fs_bench.counting import Work
 from fs_bench.plan import Plan, Variant, available, title_of

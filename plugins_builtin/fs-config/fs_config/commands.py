@@ -23,8 +23,8 @@ OUTPUT = click.option(
 @OUTPUT
 def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> None:
     """A TOML file with every option of the chosen plugins, explained, for fs run -c."""
-    from fs_kernel.assembly import Request, assemble
-    from fs_kernel.config import assignments
+    from fs_kernel.options.sources import assignments
+    from fs_kernel.training.resolve import Request, assemble
 
     from fs_config.files import write_all, write_new
 
@@ -57,7 +57,7 @@ def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) 
 @click.option("-t", "--model", help="Only of a run of this model plugin.")
 def schema(model: str | None) -> None:
     """JSON Schema of a file of options, of everything installed, for editors."""
-    from fs_kernel.assembly import Request, assemble
+    from fs_kernel.training.resolve import Request, assemble
 
     from fs_config.files import installed_sections
     from fs_config.schema import schema

@@ -11,15 +11,15 @@ from typing import Any
 import attrs
 import click
 import tomli_w
-from fs_kernel import discovery, provenance
-from fs_kernel.assembly import Assembled, Request, assemble
-from fs_kernel.config import Layer, read_toml, resolve
 from fs_kernel.errors import ConfigError, FsError, UsageError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.loading import Chosen, is_local, load
-from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.plugins import Plugins
-from fs_kernel.values import OptionInfo, check, options_of, plain
+from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.options.fields import OptionInfo, check, options_of, plain
+from fs_kernel.options.sources import Layer, read_toml, resolve
+from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins.loading import Chosen, is_local, load
+from fs_kernel.plugins.roles import Plugins, discovery
+from fs_kernel.training.resolve import Assembled, Request, assemble
 
 _HEAD = """\
 # Every option of: fs run -t {model} -c THIS_FILE

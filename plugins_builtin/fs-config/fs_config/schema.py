@@ -7,8 +7,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fs_kernel import discovery
-from fs_kernel.values import Interval, OptionInfo, Size, options_of, plain
+from fs_kernel.options.fields import Interval, OptionInfo, Size, options_of, plain
+from fs_kernel.plugins import discovery
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

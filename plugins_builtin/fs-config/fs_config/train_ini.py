@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import attrs
-from fs_kernel import discovery
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
-from fs_kernel.values import OptionInfo, check, nearest_name, options_of, plain
+from fs_kernel.options.fields import OptionInfo, check, nearest_name, options_of, plain
+from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.plugins import discovery
 
 from fs_config.options_map import GONE, HERE, VALUES
 

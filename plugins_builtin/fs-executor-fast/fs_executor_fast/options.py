@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from fs_kernel.values import option
+from fs_kernel.options.fields import option
 
 SECTION = "executor.fast"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Config
 from fs_kernel.types import FeedSpec, Side
 
 from fs_feed_faces.cache import Cache, CacheError

@@ -10,8 +10,8 @@ import h5py
 import keras
 import numpy as np
 import safetensors
-from fs_kernel import network as kernel_network
 from fs_kernel.errors import ConfigError
+from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network
 
 from fs_model_phaze_a import h5_weights

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from fs_kernel import discovery
 from fs_kernel.cli import say
 from fs_kernel.errors import PluginError, UsageError
+from fs_kernel.plugins import discovery
 
 KINDS = ("model", "trainer", "feed", "addon", "loss", "optimizer")
 LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "GPL-3.0-or-later", "none")
@@ -95,8 +95,8 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
         PluginError: it is no plugin of this kind.
     """
     from fs_kernel.hookspecs import HOOKS_OF_KIND
-    from fs_kernel.loading import load
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.loading import load
+    from fs_kernel.plugins.roles import Plugins
 
     path, _, attribute = reference.partition(".py")
     file = Path(f"{path}.py")

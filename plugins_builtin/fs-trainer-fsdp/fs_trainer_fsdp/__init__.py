@@ -29,7 +29,7 @@ class ShardedSteps(Steps):
 
     def __init__(self, run: Run, options: ProcessOptions) -> None:
         if run.group.size > 1:
-            from fs_kernel.group import together
+            from fs_kernel.training.coordination import together
             from fs_nn.lowered import require_lowered
 
             from fs_trainer_fsdp.shards import require_optimizer, require_shardable, shard

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel import network as networks
 from fs_kernel.errors import ConfigError
+from fs_kernel.networks import weights as networks
 from fs_kernel.types import Network, Run
 from fs_nn.sharded import copy_whole
 from torch import nn

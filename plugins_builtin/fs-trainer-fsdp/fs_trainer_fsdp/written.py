@@ -18,7 +18,7 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.group import together
+from fs_kernel.training.coordination import together
 from fs_kernel.types import Group, Settled, Tree
 from fs_nn.sharded import is_spread
 from safetensors.torch import load_file

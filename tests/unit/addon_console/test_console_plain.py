@@ -9,10 +9,10 @@ import fs_addon_console
 import pytest
 from fs_addon_console import ConsoleOptions
 from fs_addon_console.plain import PlainConsole
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.fields import Interval
+from fs_kernel.options.sources import Layer, resolve
 from fs_kernel.types import Finished, Saved
-from fs_kernel.values import Interval
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import io
 
 import pytest
 from fs_addon_console import ConsoleOptions, choose_console
-from fs_kernel.values import Interval
+from fs_kernel.options.fields import Interval
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fake_session import FakeSession, metrics
 from fs_addon_control import SECTION, Control, ControlOptions
-from fs_kernel.lock import FolderLock
-from fs_kernel.options import TrainingOptions
+from fs_kernel.options.defaults import TrainingOptions
+from fs_kernel.storage.lock import FolderLock
 from fs_kernel.types import Finished
 
 

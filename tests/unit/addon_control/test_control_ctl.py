@@ -12,7 +12,7 @@ import pytest
 from fake_session import until
 from fs_addon_control import command
 from fs_kernel.cli import run_cli
-from fs_kernel.lock import FolderLock, holder
+from fs_kernel.storage.lock import FolderLock, holder
 from fs_kernel.types import Finished, Preview, PreviewFaces, Saved
 
 
@@ -139,7 +139,7 @@ def test_whoever_waits_hears_of_a_failed_session(session, capsys):
 def test_the_mask_is_shown_hidden_or_the_other_way(session, capsys, words, shown):
     import attrs
     from fs_kernel import option
-    from fs_kernel.config import Config
+    from fs_kernel.options.sources import Config
 
     @attrs.frozen
     class PreviewSection:

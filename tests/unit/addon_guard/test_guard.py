@@ -8,8 +8,8 @@ import fs_addon_guard
 import pytest
 from fake_session import FakeSession, metrics
 from fs_addon_guard import SECTION, Guard, GuardOptions
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Layer, resolve
 from fs_kernel.types import BadStep
 
 RATE = "optimizer.learning_rate"
@@ -162,7 +162,7 @@ def test_bad_values_are_refused(name, value):
 
 
 def test_the_plugin_has_one_guard_per_run():
-    from fs_kernel.loading import load
+    from fs_kernel.plugins.loading import load
 
     first, second = load("addons", "guard").plugin, load("addons", "guard").plugin
     assert isinstance(first, fs_addon_guard.Guard)

@@ -18,8 +18,8 @@ import torch
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer
 from fs_addon_import.keras2 import read_keras2
 from fs_addon_import.rebuild import custom_objects
-from fs_kernel import graph
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network
 
 Weights = Mapping[str, Sequence[tuple[str, np.ndarray]]]

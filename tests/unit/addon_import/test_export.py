@@ -18,12 +18,12 @@ from fs_addon_import.importing import import_model
 from fs_addon_import.keras3.graph import Rewriter
 from fs_addon_import.keras3.weights import locate
 from fs_addon_import.rebuild import rebuild
-from fs_kernel import network
-from fs_kernel.assembly import Request, assemble
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.networks import weights as network
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.swap import TrainedModel
+from fs_kernel.training.resolve import Request, assemble
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from addon_import import small_models
 from fs_addon_import.importing import Imported, import_model
-from fs_kernel import network, precision
-from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.inference import swapper_network
-from fs_kernel.state import ModelState
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as network
+from fs_kernel.networks.inference import swapper_network
+from fs_kernel.storage.checkpoints import Checkpoints
+from fs_kernel.storage.model_state import ModelState
 from fs_kernel.swap import TrainedModel
 
 KINDS = ("early", "release", "mixed", "current")

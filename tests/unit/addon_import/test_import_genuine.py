@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fs_addon_import.importing import import_model
-from fs_kernel import precision
-from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.inference import swapper_network
+from fs_kernel.networks import precision
+from fs_kernel.networks.inference import swapper_network
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.swap import TrainedModel
 
 LEGACY = Path(__file__).parents[4] / "shared" / "data" / "legacy"

@@ -13,8 +13,8 @@ import pytest
 import torch
 from addon_import import small_models
 from fs_addon_import.importing import RECORD, import_model
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.swap import TrainedModel
 
 

@@ -17,8 +17,8 @@ import torch
 from addon_import import small_models
 from addon_import.small_models import members, pickled, rewrite_config, write_members
 from fs_addon_import.importing import import_model
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 
 FILE = "original.keras"
 
@@ -435,7 +435,7 @@ def test_several_models_in_a_folder_are_named(old, tmp_path, capsys) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing(old, tmp_path, capsys, monkeypatch) -> None:
-    from fs_kernel import tensors
+    from fs_kernel.storage import tensors
 
     def fail(found: Any) -> Any:
         raise OSError(28, "No space left on device")

@@ -14,8 +14,8 @@ from addon_import import small_models
 from addon_import.small_models import OPTIMIZERS
 from fake_run import FakeRun
 from fs_addon_import.importing import import_model
-from fs_kernel import network
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.networks import weights as network
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.swap import TrainedModel
 from fs_nn import optimizers
 from fs_nn.optimizers import build_optimizer

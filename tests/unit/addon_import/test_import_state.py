@@ -7,7 +7,7 @@ from fs_addon_import.foreign import ForeignOptimizer
 from fs_addon_import.options import from_state, settle
 from fs_addon_import.state import interpret
 from fs_feed_faces.options import FaceOptions
-from fs_kernel.options import SaveOptions, TrainingOptions
+from fs_kernel.options.defaults import SaveOptions, TrainingOptions
 from fs_kernel.types import Network, Output
 from fs_model_original import OriginalOptions
 from fs_nn.options import LossOptions, NetworkOptions, OptimizerOptions

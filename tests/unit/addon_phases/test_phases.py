@@ -9,8 +9,8 @@ from fake_session import FakeSession
 from fs_addon_phases import SECTION, PhasesOptions
 from fs_addon_phases.plan import Phase, parse_plan
 from fs_kernel import option
-from fs_kernel.config import Config, Layer, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Config, Layer, resolve
 
 WARP_OFF = "20: picture.warp=false"
 RATE = "40: optimizer.learning_rate=1e-5"

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from fs_addon_preview import PreviewOptions
-from fs_kernel import events
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
-from fs_kernel.observers import Observers
+from fs_kernel.options.fields import Interval, options_of
+from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.training import records as events
+from fs_kernel.training.observers import Observers
 from fs_kernel.types import Batch, BatchMeta, Metrics, Network, Output, Saved
-from fs_kernel.values import Interval, options_of
 
 
 class FakeRun:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from fs_addon_preview.history import LossHistory, read_losses
-from fs_kernel import events
+from fs_kernel.training import records as events
 
 
 def history_of(readings, most=8):

@@ -15,8 +15,8 @@ from fs_addon_tensorboard import TensorBoardOptions
 from fs_addon_tensorboard.observer import TensorBoard
 from fs_addon_tensorboard.pictures import swap_sheets
 from fs_kernel import hookimpl
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Layer, resolve
 from fs_kernel.testing import tiny_run
 from fs_kernel.types import Finished, Preview, PreviewFaces, Saved
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fs_kernel import discovery
 from fs_kernel.cli import run_cli
+from fs_kernel.plugins import discovery
 
 ONNX = "onnx" in {found.name for found in discovery.installed("executors")}
 SMALL = str(Path(__file__).parents[2] / "data" / "small_net.py")

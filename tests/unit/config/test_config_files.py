@@ -12,10 +12,10 @@ import pytest
 from fs_config.files import installed_sections, write_all
 from fs_config.schema import DIALECT, schema
 from fs_kernel import option
-from fs_kernel.assembly import Request, assemble
-from fs_kernel.config import read_toml
+from fs_kernel.options.fields import Interval, Size, check, options_of, plain
+from fs_kernel.options.sources import read_toml
 from fs_kernel.testing import tiny_run
-from fs_kernel.values import Interval, Size, check, options_of, plain
+from fs_kernel.training.resolve import Request, assemble
 
 TINY = "fs_kernel.testing:TinyModel"
 

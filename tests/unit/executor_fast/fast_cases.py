@@ -10,7 +10,7 @@ import fs_executor_keras
 import keras
 import torch
 from fs_kernel import hookimpl
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network, NetworkSpec, Output
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
 
 

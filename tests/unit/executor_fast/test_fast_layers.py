@@ -8,7 +8,7 @@ import torch
 from fast_cases import close, fast, gradients_close, one_side, pictures, plain, step
 from fs_executor_fast.fallback import Fallback
 from fs_executor_fast.layers import TABLE
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import weights as kernel_network
 from fs_nn.layers import PixelShuffler, ReflectionPadding2D
 from fs_nn.normalization import AdaInstanceNormalization, InstanceNormalization
 from fs_nn.vit import FirstToken, QuickGELU

@@ -8,7 +8,7 @@ import keras
 import pytest
 import torch
 from fast_cases import SMALL, fast, one_side, pictures, still
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network, Output
 
 

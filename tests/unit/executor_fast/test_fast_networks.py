@@ -16,8 +16,8 @@ from fast_cases import (
     still,
 )
 from fs_executor_fast.fallback import Fallback
-from fs_kernel import inference, precision
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import inference, precision
+from fs_kernel.networks import weights as kernel_network
 
 PHAZE_A = {
     "plain": {},

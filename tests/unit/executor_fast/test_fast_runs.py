@@ -6,7 +6,7 @@ import pytest
 import torch
 from fast_cases import SMALL, SmallModel, close
 from fast_runs import equal, open_run, saved, train
-from fs_kernel.network import weights as weights_of
+from fs_kernel.networks.weights import weights as weights_of
 
 #: No random numbers; shared parts; batch norm.
 QUIET = {name: SmallModel(SMALL[name]) for name in ("lightweight", "dlight-good", "iae")}

@@ -19,8 +19,8 @@ from fs_feed_faces.pictures import UnreadableError
 from fs_feed_faces.png_chunks import insert, inspect, make_chunk
 from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.source import open_faces, scan
-from fs_kernel.config import Config, Layer, options_of, resolve
 from fs_kernel.errors import ConfigError, FacesError
+from fs_kernel.options.sources import Config, Layer, options_of, resolve
 
 FACE = FaceOptions()
 

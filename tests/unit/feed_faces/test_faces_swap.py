@@ -17,8 +17,8 @@ from fs_feed_faces.options import CacheOptions, FaceOptions
 from fs_feed_faces.png_header import find_header
 from fs_feed_faces.scoring import psnr
 from fs_feed_faces.swapping import NOTICE, paste
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError, FacesError, UsageError
+from fs_kernel.options.sources import Config
 
 SHAPE = (64, 64, 3)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import importlib_metadata
 import pytest
-from fs_kernel import discovery
+from fs_kernel.plugins import discovery
 
 #: Every required hook of a kind, doing nothing; bodies of fake plugins.
 HOOKS = {

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 
 PARTS = [
     *("-t", "fs_kernel.testing:TinyModel", "--trainer", "fs_kernel.testing:PlainTrainer"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import torch
-from fs_kernel import tree
-from fs_kernel.checkpoint import Checkpoints, Content
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Checkpoints, Content
 
 FILES = {
     "config.toml",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.storage.checkpoints import Checkpoints
 from generations import content, loaded, names
 
 # --- attacks: every call that touches the disk fails, or is the last ---

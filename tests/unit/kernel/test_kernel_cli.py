@@ -8,9 +8,9 @@ import shutil
 import click
 import pytest
 from fs_kernel import __version__
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import COMMANDS, cli
 from fs_kernel.cli.run import run as run_command
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
 
 
@@ -257,7 +257,7 @@ def test_plugins_list_as_json(fs, site):
 
 
 def test_nothing_installed_says_what_to_do(fs, monkeypatch):
-    from fs_kernel import discovery
+    from fs_kernel.plugins import discovery
 
     monkeypatch.setattr(discovery, "_scan", lambda: ())
     code, out, _ = fs("plugins", "list")

@@ -45,7 +45,7 @@ def test_no_plugin_takes_the_place_of_a_command_of_the_kernel(site, fs):
 
 
 def test_a_command_published_by_this_project_is_named_with_its_package(fs, monkeypatch):
-    from fs_kernel import discovery
+    from fs_kernel.plugins import discovery
 
     kept = [found for found in discovery.installed() if found.name != "config-import"]
     monkeypatch.setattr(

@@ -9,10 +9,10 @@ from typing import Literal
 import attrs
 import pytest
 import tomli_w
-from fs_kernel.config import Config, Layer, parse_assignment, resolve
 from fs_kernel.errors import ConfigError
-from fs_kernel.options import KERNEL_SECTIONS
-from fs_kernel.values import Interval, nearest_name, option, options_of, plain
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.options.fields import Interval, nearest_name, option, options_of, plain
+from fs_kernel.options.sources import Config, Layer, parse_assignment, resolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fs_kernel.config import Layer, assignments, parse_assignment, read_toml, resolve
 from fs_kernel.errors import ConfigError, UsageError
-from fs_kernel.options import KERNEL_SECTIONS
-from fs_kernel.values import Interval, Size, parse_duration
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.options.fields import Interval, Size, parse_duration
+from fs_kernel.options.sources import Layer, assignments, parse_assignment, read_toml, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 

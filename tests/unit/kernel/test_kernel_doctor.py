@@ -6,8 +6,8 @@ import json
 
 import pytest
 from fake_packages import empty_plugin
-from fs_kernel import discovery
 from fs_kernel.cli import run_cli
+from fs_kernel.plugins import discovery
 from fs_kernel.testing import doctor
 
 ADDON = "from fs_kernel import hookimpl\n\n@hookimpl\ndef before_training(run):\n    pass\n"

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import torch
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel.storage.checkpoints import Checkpoints
 from runs import Requesting, held, identical, losses, open_tiny, state_of, train
 
 # --- totals, seeds, resuming ---

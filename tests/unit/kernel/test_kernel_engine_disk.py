@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fs_kernel import tensors
 from fs_kernel.errors import (
     ModelFolderError,
 )
+from fs_kernel.storage import tensors
 from runs import everything_below, held, identical, open_tiny, state_of, train
 
 
@@ -52,7 +52,7 @@ def test_a_full_disk_at_the_first_save_promises_no_checkpoint(tmp_path, monkeypa
 
 
 def test_a_disk_that_is_too_small_is_found_at_the_start(tmp_path, monkeypatch):
-    from fs_kernel import startup
+    from fs_kernel.training import session as startup
 
     usage = shutil_usage(free=1000)
     monkeypatch.setattr(startup.shutil, "disk_usage", lambda path: usage)
@@ -74,7 +74,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    from fs_kernel import store
+    from fs_kernel.storage import files as store
 
     train(tmp_path, 1)
     before = everything_below(tmp_path)

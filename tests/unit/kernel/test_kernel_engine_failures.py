@@ -6,15 +6,16 @@ import threading
 
 import pytest
 import torch
-from fs_kernel import hookimpl, observers, open_run
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel import hookimpl, open_run
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import (
     FsError,
     PluginError,
     TrainingError,
 )
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import ArrayFeed, PlainTrainer, TinyModel
+from fs_kernel.training import observers
 from runs import Requesting, everything_below, held, identical, open_tiny, state_of, train
 
 # --- failures ---

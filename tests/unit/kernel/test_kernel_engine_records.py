@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from fs_kernel import hookimpl, network
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel import hookimpl
 from fs_kernel.errors import (
     ConfigError,
     FacesError,
     ModelFolderError,
     UsageError,
 )
+from fs_kernel.networks import weights as network
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer, TinyModel
 from runs import everything_below, held, open_tiny, state_of, train
 

@@ -6,8 +6,8 @@ import json
 import math
 
 import pytest
-from fs_kernel import events as module
-from fs_kernel.events import SCHEMA, EventLog, log_error, user_log_folder, write_run_file
+from fs_kernel.training import records as module
+from fs_kernel.training.records import SCHEMA, EventLog, log_error, user_log_folder, write_run_file
 
 
 def lines(path):

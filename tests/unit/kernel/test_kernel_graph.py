@@ -9,9 +9,10 @@ import sys
 import keras
 import pytest
 import torch
-from fs_kernel import graph, network
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.store import to_json_bytes
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as network
+from fs_kernel.storage.files import to_json_bytes
 from networks import autoencoder
 
 

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from fs_kernel import group as groups
-from fs_kernel import lock as locks
 from fs_kernel.errors import (
     BadStepError,
     FacesError,
@@ -19,10 +17,12 @@ from fs_kernel.errors import (
     ProcessError,
     UsageError,
 )
-from fs_kernel.group import Alone, Plan, agree, outcome, require_alike, together
-from fs_kernel.lock import FolderLock
 from fs_kernel.randomness import capture, seed_apart, seed_everything
-from fs_kernel.stepper import _interleaved
+from fs_kernel.storage import lock as locks
+from fs_kernel.storage.lock import FolderLock
+from fs_kernel.training import coordination as groups
+from fs_kernel.training.coordination import Alone, Plan, agree, outcome, require_alike, together
+from fs_kernel.training.step import _interleaved
 
 
 class Thread:

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from fs_kernel import ledger as module
 from fs_kernel.errors import TrainingError
-from fs_kernel.group import Alone
-from fs_kernel.ledger import Ledger
+from fs_kernel.training import metrics as module
+from fs_kernel.training.coordination import Alone
+from fs_kernel.training.metrics import Ledger
 from fs_kernel.types import BatchLoss, LossPart, StepResult
 
 

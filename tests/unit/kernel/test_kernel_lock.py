@@ -11,11 +11,12 @@ import sys
 import time
 
 import pytest
-from fs_kernel import hookimpl, lock
-from fs_kernel.checkpoint import Checkpoints
+from fs_kernel import hookimpl
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.lock import FolderLock
+from fs_kernel.storage import lock
+from fs_kernel.storage.checkpoints import Checkpoints
+from fs_kernel.storage.lock import FolderLock
 from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, TinyModel
 from runs import open_tiny, train
@@ -23,7 +24,7 @@ from runs import open_tiny, train
 HOLDER = """
 import sys, time
 from pathlib import Path
-from fs_kernel.lock import FolderLock
+from fs_kernel.storage.lock import FolderLock
 held = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

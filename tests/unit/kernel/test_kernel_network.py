@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 import torch
-from fs_kernel import inference, network, store
-from fs_kernel import tensors as files
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
+from fs_kernel.networks import inference
+from fs_kernel.networks import weights as network
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tensors as files
 from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
 

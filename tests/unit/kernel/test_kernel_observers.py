@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from fs_kernel import observers as module
-from fs_kernel.observers import Observers
+from fs_kernel.training import observers as module
+from fs_kernel.training.observers import Observers
 
 
 class Recorder:

@@ -9,8 +9,8 @@ import pytest
 from fake_packages import empty_plugin
 from fs_kernel import NetworkSpec, hookimpl, option
 from fs_kernel.errors import ConfigError, FacesError, PluginError
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 
 
@@ -54,7 +54,7 @@ def test_hooks_are_called_with_the_plugins_own_sections_only():
     plugins = facade(("models", Model()), ("trainers", PlainTrainer()), ("addons", Addon()))
     classes = plugins.config_defaults()
     assert classes == {"model.m": Own}
-    from fs_kernel.config import resolve
+    from fs_kernel.options.sources import resolve
 
     plugins.config = resolve({**classes, "training": Own}, [])[0]
     assert plugins.network_spec() == NetworkSpec({"a": (1, 1, 3)})

@@ -8,8 +8,8 @@ import types
 import pytest
 from fake_packages import empty_plugin
 from fs_kernel.errors import PluginError
-from fs_kernel.loading import Chosen, blame, load
-from fs_kernel.plugins import Plugins
+from fs_kernel.plugins.loading import Chosen, blame, load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing import TinyModel
 
 # --- loading ---

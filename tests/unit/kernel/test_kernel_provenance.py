@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fs_kernel import discovery, store
 from fs_kernel.errors import ConfigError, ModelFolderError, PluginError
-from fs_kernel.loading import load
+from fs_kernel.plugins import discovery
+from fs_kernel.plugins.loading import load
+from fs_kernel.storage import files as store
 from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer
 from runs import everything_below, open_tiny, state_of, train

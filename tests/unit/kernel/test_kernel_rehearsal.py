@@ -7,10 +7,10 @@ import json
 import attrs
 import pytest
 from fs_kernel import hookimpl, memory, option
-from fs_kernel.assembly import Request
 from fs_kernel.errors import ConfigError, FacesError, TrainingError
 from fs_kernel.rehearsal import find_batch_size, rehearse, settle_batch_size
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel, tiny_run
+from fs_kernel.training.resolve import Request
 
 
 def request(tmp_path, **values):

@@ -6,8 +6,8 @@ import json
 
 import attrs
 import pytest
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
+from fs_kernel.storage.checkpoints import Checkpoints
 from generations import content
 from runs import open_tiny, train
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from fs_kernel import hookimpl
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ConfigError, TrainingError
-from fs_kernel.options import KERNEL_SECTIONS
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer, tiny_run
 from runs import open_tiny
 
 
 def weights_of(run):
-    from fs_kernel import network
+    from fs_kernel.networks import weights as network
 
     return {name: w._value.detach().clone() for name, w in network.weights(run.network).items()}
 

@@ -7,14 +7,17 @@ import threading
 
 import pytest
 import torch
-from fs_kernel import checkpoint, saver, store, tree
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, TrainingError
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.options import SaveOptions
-from fs_kernel.saver import Saver, Staging
+from fs_kernel.options.defaults import SaveOptions
+from fs_kernel.storage import checkpoints as checkpoint
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer
+from fs_kernel.training import checkpointer as saver
+from fs_kernel.training.checkpointer import Saver, Staging
 from generations import content, loaded, names
 from runs import held, identical, open_tiny, state_of, train
 

@@ -11,9 +11,9 @@ import time
 import pytest
 import torch
 from forked import Child, fs_run, saved_step, until
-from fs_kernel import store
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.hookspecs import hookimpl
+from fs_kernel.storage import files as store
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer
 from runs import held, identical, losses, open_tiny, state_of, train
 

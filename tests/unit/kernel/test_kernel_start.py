@@ -9,7 +9,8 @@ import sys
 import textwrap
 
 import pytest
-from fs_kernel import memory, network
+from fs_kernel import memory
+from fs_kernel.networks import weights as network
 
 
 def modules_after(code):
@@ -26,7 +27,7 @@ def test_help_imports_nothing_that_trains_and_no_libraries_of_options(arguments)
     found = modules_after(f"from fs_kernel.cli import run_cli\nrun_cli({arguments})")
     heavy = {"torch", "keras", "numpy", "cv2", "pluggy", "attr", "cattrs", "rich", "tomllib"}
     assert not heavy & found
-    assert not {"fs_kernel.config", "fs_kernel.types", "fs_kernel.engine"} & found
+    assert not {"fs_kernel.options.sources", "fs_kernel.types", "fs_kernel.training.loop"} & found
 
 
 def test_the_package_gives_its_names_when_they_are_asked_for():

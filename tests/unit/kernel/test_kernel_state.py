@@ -6,7 +6,7 @@ import json
 
 import pytest
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.state import ModelState, Session
+from fs_kernel.storage.model_state import ModelState, Session
 
 
 def state():

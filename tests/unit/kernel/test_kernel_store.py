@@ -8,8 +8,8 @@ import stat
 import sys
 
 import pytest
-from fs_kernel import store
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import files as store
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from fs_kernel import store, tensors
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

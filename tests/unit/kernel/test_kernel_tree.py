@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from fs_kernel import store, tensors, tree
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tensors, tree
 from fs_kernel.types import Settled
 from hypothesis import given, settings
 from hypothesis import strategies as st

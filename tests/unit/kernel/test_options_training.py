@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fs_kernel import hookimpl
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import UsageError
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
 
 NAMES = {"trainer": "plain", "feed": "arrays", "executor": "straight", "addons": ["counting"]}

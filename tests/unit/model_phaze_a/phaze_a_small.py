@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel import network as kernel_network
-from fs_kernel import precision
-from fs_kernel.config import Config, Layer, resolve
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as kernel_network
+from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network
 from fs_model_phaze_a import SECTION, build_model
 from fs_model_phaze_a.options import PhazeAOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import weights as kernel_network
 from phaze_a_small import chosen, full_size, small
 
 

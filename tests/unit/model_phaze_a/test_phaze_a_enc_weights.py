@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 import torch
-from fs_kernel import graph, precision
-from fs_kernel import network as kernel_network
 from fs_kernel.errors import ConfigError
+from fs_kernel.networks import precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as kernel_network
 from fs_model_phaze_a import custom_objects
 from fs_model_phaze_a.enc_weights import load
 from fs_nn.vit import ViTSize, vision_transformer

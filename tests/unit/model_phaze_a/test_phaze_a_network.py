@@ -8,10 +8,11 @@ import attrs
 import keras
 import pytest
 import torch
-from fs_kernel import graph, precision
-from fs_kernel import network as kernel_network
-from fs_kernel.config import Config
-from fs_kernel.inference import cut
+from fs_kernel.networks import precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as kernel_network
+from fs_kernel.networks.inference import cut
+from fs_kernel.options.sources import Config
 from fs_model_phaze_a import SECTION, adapt_model, custom_objects
 from fs_nn.normalization import InstanceNormalization
 from phaze_a_small import config_of, faces, small

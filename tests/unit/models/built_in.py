@@ -10,11 +10,11 @@ import attrs
 import keras
 import torch
 from facts import load_facts
-from fs_kernel import network as kernel_network
-from fs_kernel import precision
-from fs_kernel.config import Layer, resolve
-from fs_kernel.loading import load
-from fs_kernel.plugins import Plugins
+from fs_kernel.networks import precision
+from fs_kernel.networks import weights as kernel_network
+from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.plugins.loading import load
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network
 from fs_nn.blocks import Blocks
 

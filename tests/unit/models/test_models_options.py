@@ -8,10 +8,10 @@ import sys
 import attrs
 import pytest
 from built_in import NAMES, chosen, full_size
-from fs_kernel.config import Config
-from fs_kernel.discovery import find, published
 from fs_kernel.errors import ConfigError
-from fs_kernel.values import options_of
+from fs_kernel.options.fields import options_of
+from fs_kernel.options.sources import Config
+from fs_kernel.plugins.discovery import find, published
 
 
 @pytest.mark.parametrize("name", NAMES)

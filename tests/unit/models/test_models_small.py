@@ -12,8 +12,9 @@ import keras
 import pytest
 import torch
 from built_in import NAMES, SMALL
-from fs_kernel import graph, inference, precision
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import inference, precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as kernel_network
 
 
 @pytest.fixture(scope="module", params=SMALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import pytest
 from built_in import chosen, full_size
-from fs_kernel import network as kernel_network
+from fs_kernel.networks import weights as kernel_network
 
 
 @pytest.mark.parametrize(

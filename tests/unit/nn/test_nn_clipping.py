@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from fs_kernel.config import Layer, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Layer, resolve
 from fs_nn.clipping import (
     AutoClip,
     build_clip,

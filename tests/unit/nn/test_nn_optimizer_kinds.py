@@ -7,8 +7,8 @@ import importlib.metadata
 
 import pytest
 import torch
-from fs_kernel import tree
 from fs_kernel.errors import ConfigError
+from fs_kernel.storage import tree
 from fs_nn.optimizers import AdaBelief, Lion, adam, adamax, adamw, nadam, rms_prop
 from nn_weights import copies, equal, gradients, make, train, weights
 from torch.nn import Parameter

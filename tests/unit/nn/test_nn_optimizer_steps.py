@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-from fs_kernel import tree
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import tree
 from fs_nn.ema import WeightAverage
 from fs_nn.optimizers import AdaBelief, adam
 from fs_nn.schedule import WarmUp

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from fs_kernel.config import Layer, options_of, resolve
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.sources import Layer, options_of, resolve
 from fs_nn.options import LossOptions, NetworkOptions, OptimizerOptions
 
 

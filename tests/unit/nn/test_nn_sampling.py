@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fs_kernel import tree
 from fs_kernel.errors import ConfigError
+from fs_kernel.storage import tree
 from fs_nn.sampling import LossSampler, UniformSampler, YawSampler, build_sampler, yaw_groups
 
 SIZES = {"a": 10, "b": 7}

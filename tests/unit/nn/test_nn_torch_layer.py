@@ -7,7 +7,9 @@ import json
 import keras
 import pytest
 import torch
-from fs_kernel import graph, network, precision
+from fs_kernel.networks import precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as network
 from fs_kernel.types import Network, Output
 from fs_nn.torch_layer import TorchLayer
 from torch import nn

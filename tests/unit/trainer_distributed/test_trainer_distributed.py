@@ -15,11 +15,11 @@ import pytest
 import simulated
 import torch
 from fake_run import FakeRun, random_batch
-from fs_kernel import network as networks
-from fs_kernel import stepper
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError
+from fs_kernel.networks import weights as networks
+from fs_kernel.options.sources import Config
 from fs_kernel.testing import tiny_run
+from fs_kernel.training import step as stepper
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks

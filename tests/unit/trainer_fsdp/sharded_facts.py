@@ -12,11 +12,11 @@ import fs_trainer_fsdp
 import torch
 import torch.distributed.checkpoint as dcp
 from fake_run import FakeRun
-from fs_kernel import network as networks
-from fs_kernel import stepper
-from fs_kernel.config import Config
 from fs_kernel.errors import FsError
+from fs_kernel.networks import weights as networks
+from fs_kernel.options.sources import Config
 from fs_kernel.testing.parts import array_batch, build_network
+from fs_kernel.training import step as stepper
 from fs_kernel.types import Settled
 from fs_nn import optimizers
 from fs_nn.losses import mae, mse

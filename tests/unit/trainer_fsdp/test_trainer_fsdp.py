@@ -16,9 +16,9 @@ import fsdp_worker
 import numpy as np
 import pytest
 import torch
-from fs_kernel import network as networks
-from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.config import Config
+from fs_kernel.networks import weights as networks
+from fs_kernel.options.sources import Config
+from fs_kernel.storage.checkpoints import Checkpoints
 from fs_nn.process_trainer import ProcessOptions
 from fs_trainer_fsdp.shards import placement
 from fsdp_worker import EVERYTHING, advance, open_small

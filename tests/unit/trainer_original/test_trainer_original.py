@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from fake_run import FakeRun, random_batch
-from fs_kernel import tree
-from fs_kernel.config import Config
+from fs_kernel.options.sources import Config
+from fs_kernel.storage import tree
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks

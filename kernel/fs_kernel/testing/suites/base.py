@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fs_kernel import discovery
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.loading import Chosen, load
-from fs_kernel.plugins import Plugins
+from fs_kernel.options.fields import OptionInfo, check, options_of, plain
+from fs_kernel.plugins.loading import Chosen, load
+from fs_kernel.plugins.roles import Plugins, discovery
 from fs_kernel.testing import doctor
 from fs_kernel.testing.parts import make_plugins
-from fs_kernel.values import OptionInfo, check, options_of, plain
 
 _IMPORT = """
 import importlib, os, sys

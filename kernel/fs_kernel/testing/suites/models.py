@@ -12,9 +12,11 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel import backend, graph, inference, precision, randomness
-from fs_kernel import network as networks
-from fs_kernel.plugins import Plugins
+from fs_kernel import backend, randomness
+from fs_kernel.networks import inference, precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as networks
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.parts import build_network
 from fs_kernel.testing.plugins import PlainExecutor
 from fs_kernel.testing.runs import tiny_run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from fs_kernel import tree
+from fs_kernel.storage import tree
 from fs_kernel.testing.suites.base import Suite
 from fs_kernel.testing.world import nobody_leaves, unchanged
 

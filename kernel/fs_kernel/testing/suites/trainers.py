@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel import network as networks
+from fs_kernel.networks import weights as networks
 from fs_kernel.randomness import generator, seed_everything
 from fs_kernel.testing.parts import HarnessRun, build_network
 from fs_kernel.testing.plugins import TinyModel

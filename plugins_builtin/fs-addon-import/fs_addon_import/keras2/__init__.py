@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-from fs_kernel import network as kernel_network
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network
 
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import h5py
 import numpy as np
-from fs_kernel import network
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.networks import weights as network
 from fs_kernel.types import Network
 
 from fs_addon_import.keras2.hdf5 import member, stored

@@ -14,9 +14,10 @@ from typing import Any
 
 import attrs
 
-from fs_kernel import backend, discovery
+from fs_kernel import backend
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND
+from fs_kernel.plugins import discovery
 
 #: A path of a Python file, and what in it.
 _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")

@@ -25,7 +25,7 @@
 
 Everything up to "trainer" happens before anything in the model folder is touched. Where several
 processes share a run, all of them go this way in step, and between steps they agree on what is next
-(`fs_kernel.group.Plan`); only process 0 writes, and only it is watched.
+(`fs_kernel.training.coordination.Plan`); only process 0 writes, and only it is watched.
 """
 
 from __future__ import annotations
@@ -39,20 +39,23 @@ from typing import Any
 
 import attrs
 
-from fs_kernel import assembly, events, network, startup
-from fs_kernel.changes import find_option
-from fs_kernel.config import Config
 from fs_kernel.errors import BadStepError, FsError, ModelFolderError
-from fs_kernel.group import Plan, outcome, together
-from fs_kernel.inference import Swapper, Swappers
-from fs_kernel.loading import Chosen
+from fs_kernel.networks import weights as network
+from fs_kernel.networks.inference import Swapper, Swappers
+from fs_kernel.options.fields import plain
+from fs_kernel.options.sources import Config
+from fs_kernel.plugins.loading import Chosen
 from fs_kernel.preview import make_preview
-from fs_kernel.saver import Written, make_saver
-from fs_kernel.stepper import Stepper
-from fs_kernel.telling import Telling
+from fs_kernel.training import records as events
+from fs_kernel.training import resolve as assembly
+from fs_kernel.training import session as startup
+from fs_kernel.training.checkpointer import Written, make_saver
+from fs_kernel.training.coordination import Plan, outcome, together
+from fs_kernel.training.events import Telling
+from fs_kernel.training.handle import RunView, Trial
+from fs_kernel.training.live_options import find_option
+from fs_kernel.training.step import Stepper
 from fs_kernel.types import BadStep, Finished, Metrics, Observer, Saved, Side
-from fs_kernel.values import plain
-from fs_kernel.view import RunView, Trial
 
 
 class TrainingRun:

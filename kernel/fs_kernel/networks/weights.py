@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import keras
     import torch
 
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.roles import Plugins
     from fs_kernel.types import Side
 
 #: Counts the networks of this process: the first one finds no memory to free, and to look for some

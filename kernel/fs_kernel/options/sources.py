@@ -16,7 +16,7 @@ from typing import Any, Literal
 import attrs
 
 from fs_kernel.errors import ConfigError
-from fs_kernel.values import check, nearest_name, options_of, plain
+from fs_kernel.options.fields import check, nearest_name, options_of, plain
 
 
 class Config(Mapping[str, Any]):
@@ -118,7 +118,7 @@ def parse_assignment(text: str) -> tuple[str, str, Any]:
 
 
 def assignments(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """``section.option=value`` lines of a command, as `fs_kernel.assembly.Request.values`."""
+    """Return ``section.option=value`` lines of a command as ``{section: {option: value}}``."""
     values: dict[str, dict[str, Any]] = {}
     for line in lines:
         section, key, value = parse_assignment(line)

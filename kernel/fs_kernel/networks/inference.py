@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.plugins import Plugins
+    from fs_kernel.plugins.roles import Plugins
     from fs_kernel.types import Forward, Network, Side
 
 

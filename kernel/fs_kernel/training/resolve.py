@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import discovery, graph, network, plugins, precision, provenance
-from fs_kernel.checkpoint import Checkpoints
-from fs_kernel.config import Config, Layer, read_toml, resolve
 from fs_kernel.errors import (
     ConfigError,
     FacesError,
@@ -23,10 +20,18 @@ from fs_kernel.errors import (
     PluginError,
     UsageError,
 )
-from fs_kernel.foreign import refuse_foreign, require_model
-from fs_kernel.loading import Chosen, load
-from fs_kernel.options import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.state import ModelState
+from fs_kernel.networks import precision
+from fs_kernel.networks import serialization as graph
+from fs_kernel.networks import weights as network
+from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.options.sources import Config, Layer, read_toml, resolve
+from fs_kernel.plugins import discovery
+from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins import roles as plugins
+from fs_kernel.plugins.loading import Chosen, load
+from fs_kernel.plugins.other_formats import refuse_foreign, require_model
+from fs_kernel.storage.checkpoints import Checkpoints
+from fs_kernel.storage.model_state import ModelState
 from fs_kernel.types import Network, Side
 
 if TYPE_CHECKING:

@@ -16,15 +16,16 @@ from typing import Any
 import attrs
 import importlib_metadata
 
-from fs_kernel import discovery, store
-from fs_kernel.config import Layer
 from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.loading import Chosen, Source, is_local
-from fs_kernel.state import ModelState
+from fs_kernel.options.sources import Layer
+from fs_kernel.plugins import discovery
+from fs_kernel.plugins.loading import Chosen, Source, is_local
+from fs_kernel.storage import files as store
+from fs_kernel.storage.model_state import ModelState
 
 FOLDER = "plugins"
-#: What is known of plugins by `key`, as `fs_kernel.state.ModelState` holds it.
+#: What is known of plugins by `key`, as `fs_kernel.storage.model_state.ModelState` holds it.
 Facts = Mapping[str, Mapping[str, Any]]
 #: How a user names a plugin of a kind; others by their option in [training].
 _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}

@@ -1,7 +1,7 @@
 """What a model remembers between sessions.
 
 Steps done, its sessions, the folders of faces, and which plugins of which version made it. It knows
-no files: `fs_kernel.checkpoint` stores ``to_json()``.
+no files: `fs_kernel.storage.checkpoints` stores ``to_json()``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fs_kernel import backend
 from fs_kernel.errors import ConfigError
-from fs_kernel.network import layers
+from fs_kernel.networks.weights import layers
 from fs_kernel.types import Network
 
 POLICIES = {"fp32": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}

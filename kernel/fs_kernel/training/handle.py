@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from fs_kernel import network
+from fs_kernel.networks import weights as network
 from fs_kernel.types import Metrics, Side
 
 if TYPE_CHECKING:
     import torch
 
-    from fs_kernel.config import Config
-    from fs_kernel.engine import TrainingRun
+    from fs_kernel.options.sources import Config
+    from fs_kernel.training.loop import TrainingRun
 
 
 class Trial:

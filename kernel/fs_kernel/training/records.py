@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from fs_kernel import store
+from fs_kernel.storage import files as store
 
 SCHEMA = 1
 _ROTATE_BYTES = 32 * 2**20

@@ -5,10 +5,10 @@
     MODEL_DIR/checkpoint.json            the pointer: names the generation that counts
     MODEL_DIR/checkpoints/000000250/     a generation
         manifest.json                    size and SHA-256 of every file below
-        network.json                     the graph (fs_kernel.graph)
-        weights.safetensors              weights by name (fs_kernel.network)
-        training.json, .safetensors      trainer, sampler and random states (fs_kernel.tree)
-        state.json                       what the model remembers (fs_kernel.state)
+        network.json                     the graph (fs_kernel.networks.serialization)
+        weights.safetensors              weights by name (fs_kernel.networks.weights)
+        training.json, .safetensors      trainer, sampler and random states (fs_kernel.storage.tree)
+        state.json                       what the model remembers (fs_kernel.storage.model_state)
         config.toml                      every option of the run
 
 A generation is written in a folder of another name, flushed, renamed, and only then named by the
@@ -30,8 +30,9 @@ from typing import Any, TypeVar
 
 import attrs
 
-from fs_kernel import store, tensors, tree
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import files as store
+from fs_kernel.storage import tensors, tree
 
 POINTER = "checkpoint.json"
 FOLDER = "checkpoints"

@@ -2,8 +2,8 @@
 
 The format is eight bytes with the length of a JSON header, the header (type, shape and place of
 each tensor), and the tensors' bytes; the safetensors project describes it. Writing it here lets a
-save stream from its staging buffer through `fs_kernel.store`, which hashes on the way; the library
-would need a second copy in memory or write past the store.
+save stream from its staging buffer through `fs_kernel.storage.files`, which hashes on the way; the
+library would need a second copy in memory or write past the store.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from fs_kernel import discovery
-from fs_kernel.checkpoint import Checkpoints
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.plugins import discovery
+from fs_kernel.storage.checkpoints import Checkpoints
 
 
 def require_model(folder: Path) -> Checkpoints:

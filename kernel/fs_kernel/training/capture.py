@@ -7,10 +7,12 @@ from typing import Any
 
 import tomli_w
 
-from fs_kernel import backend, network, randomness, tree
-from fs_kernel.checkpoint import Content
+from fs_kernel import backend, randomness
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.startup import Started
+from fs_kernel.networks import weights as network
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Content
+from fs_kernel.training.session import Started
 from fs_kernel.types import Sampler
 
 

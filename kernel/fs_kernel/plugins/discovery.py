@@ -164,7 +164,7 @@ def find(kind: str, name: str) -> Found:
         owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
         raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
     if not matches:
-        from fs_kernel.values import nearest_name
+        from fs_kernel.options.fields import nearest_name
 
         names = [found.name for found in installed(kind)]
         known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from fs_kernel.values import Interval, Size, option
+from fs_kernel.options.fields import Interval, Size, option
 
 
 @attrs.frozen

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.assembly import Assembled
-from fs_kernel.config import Config
 from fs_kernel.errors import ConfigError
+from fs_kernel.options.fields import OptionInfo, check, nearest_name, options_of
+from fs_kernel.options.sources import Config
+from fs_kernel.training.resolve import Assembled
 from fs_kernel.types import Group
-from fs_kernel.values import OptionInfo, check, nearest_name, options_of
 
 
 @attrs.define

@@ -13,7 +13,7 @@ from typing import Any
 
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.network import check
+from fs_kernel.networks.weights import check
 from fs_kernel.types import Network, Output
 
 FORMAT = 1
@@ -114,7 +114,7 @@ def _inspect_class(node: dict[str, Any], custom: Mapping[str, type], source: str
 
 
 def from_json(data: Mapping[str, Any], custom: Mapping[str, type], source: str) -> Network:
-    """Make the network of a parsed graph. Call inside `fs_kernel.network.building`.
+    """Make the network of a parsed graph. Call inside `fs_kernel.networks.weights.building`.
 
     Args:
         data: from `parse`.

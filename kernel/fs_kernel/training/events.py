@@ -9,10 +9,10 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from fs_kernel import events
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.observers import Observers
-from fs_kernel.state import ModelState
+from fs_kernel.storage.model_state import ModelState
+from fs_kernel.training import records as events
+from fs_kernel.training.observers import Observers
 from fs_kernel.types import Group
 
 #: Lines that process 0 remembers, so that it does not repeat what others say alike.

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from fs_kernel import backend, discovery
-from fs_kernel.config import Config
+from fs_kernel import backend
 from fs_kernel.errors import ConfigError, FsError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND, PROJECT, CommonHooks
-from fs_kernel.loading import Chosen, blame
+from fs_kernel.options.fields import nearest_name, options_of
+from fs_kernel.options.sources import Config
+from fs_kernel.plugins import discovery
+from fs_kernel.plugins.loading import Chosen, blame
 from fs_kernel.types import Network, NetworkSpec, StepResult
-from fs_kernel.values import nearest_name, options_of
 
 if TYPE_CHECKING:
     import keras

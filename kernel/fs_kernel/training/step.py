@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from fs_kernel import backend, memory, network, randomness, resume, tree
-from fs_kernel.changes import Changes
-from fs_kernel.checkpoint import Content
+from fs_kernel import backend, memory, randomness
 from fs_kernel.errors import FsError, TrainingError
-from fs_kernel.ledger import Ledger
-from fs_kernel.startup import Started
+from fs_kernel.networks import weights as network
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Content
+from fs_kernel.training import capture as resume
+from fs_kernel.training.live_options import Changes
+from fs_kernel.training.metrics import Ledger
+from fs_kernel.training.session import Started
 from fs_kernel.types import Batch, Metrics, PreviewFaces, Run, Side
 
 if TYPE_CHECKING:
@@ -238,7 +241,7 @@ class Stepper:
         return self._plugins.whole_weights(self._trainer)
 
     def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
-        """A copy of everything that a step changes; see `fs_kernel.resume.capture`."""
+        """A copy of everything that a step changes; see `fs_kernel.training.capture.capture`."""
         self._tell_sampler(0)
         with self._memory(), self.whole_weights():
             return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)

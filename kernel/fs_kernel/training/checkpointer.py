@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import backend, tree
-from fs_kernel.checkpoint import Checkpoints, Content, Generation
+from fs_kernel import backend
 from fs_kernel.errors import BadStepError
-from fs_kernel.options import SaveOptions
-from fs_kernel.startup import Started
+from fs_kernel.options.defaults import SaveOptions
+from fs_kernel.storage import tree
+from fs_kernel.storage.checkpoints import Checkpoints, Content, Generation
+from fs_kernel.training.session import Started
 
 if TYPE_CHECKING:
     import torch

@@ -20,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import assembly, backend, memory, network, provenance, store
-from fs_kernel.config import Config
+from fs_kernel import backend, memory
 from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, UsageError
-from fs_kernel.graph import to_json
-from fs_kernel.group import Alone, require_alike, together
-from fs_kernel.loading import load
-from fs_kernel.lock import FolderLock
-from fs_kernel.state import ModelState, Session
+from fs_kernel.networks import weights as network
+from fs_kernel.networks.serialization import to_json
+from fs_kernel.options.sources import Config
+from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins.loading import load
+from fs_kernel.storage import files as store
+from fs_kernel.storage.lock import FolderLock
+from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.training import resolve as assembly
+from fs_kernel.training.coordination import Alone, require_alike, together
 from fs_kernel.types import Feed, FeedSpec, Forward, Group, Network, RunInfo, Side
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ class Started:
 
         Args:
             kind: "losses" or "optimizers".
-            name: as `fs_kernel.loading.load` takes it.
+            name: as `fs_kernel.plugins.loading.load` takes it.
             options: of the plugin that asks.
 
         Raises:

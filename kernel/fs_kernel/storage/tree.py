@@ -14,7 +14,7 @@ import numpy as np
 
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.tensors import require_kept
+from fs_kernel.storage.tensors import require_kept
 from fs_kernel.types import Settled, Tree
 
 _TENSOR, _ARRAY, _FLOAT = "$tensor", "$array", "$float"
