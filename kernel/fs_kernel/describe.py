@@ -11,8 +11,9 @@ from fs_kernel.errors import PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.fields import OptionInfo, options_of, plain
 from fs_kernel.options.sources import Config
+from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins, discovery
+from fs_kernel.plugins.roles import Plugins
 
 
 def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:

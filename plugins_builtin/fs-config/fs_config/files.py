@@ -16,9 +16,10 @@ from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.options.fields import OptionInfo, check, options_of, plain
 from fs_kernel.options.sources import Layer, read_toml, resolve
+from fs_kernel.plugins import discovery
 from fs_kernel.plugins import record as provenance
 from fs_kernel.plugins.loading import Chosen, is_local, load
-from fs_kernel.plugins.roles import Plugins, discovery
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.training.resolve import Assembled, Request, assemble
 
 _HEAD = """\

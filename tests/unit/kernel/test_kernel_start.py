@@ -63,7 +63,7 @@ def test_only_the_first_network_of_a_process_skips_looking_for_memory_to_free(mo
     program = (
         "import keras; told = []\n"
         "keras.utils.clear_session = lambda free_memory: told.append(free_memory)\n"
-        "from fs_kernel import network\n"
+        "from fs_kernel.networks import weights as network\n"
         "for _ in range(3):\n"
         "    with network.building(0, 'meta'): pass\n"
         "print(told)"

@@ -13,8 +13,9 @@ import pytest
 
 from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.fields import OptionInfo, check, options_of, plain
+from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.roles import Plugins, discovery
+from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing import doctor
 from fs_kernel.testing.parts import make_plugins
 
