@@ -19,11 +19,11 @@ from fs_kernel.types import Network, Tree
 if TYPE_CHECKING:
     import torch
 
-    from fs_kernel.training.resolve import Assembled
+    from fs_kernel.training.resolve import ResolvedRun
 
 
 def adopt(
-    parts: Assembled,
+    parts: ResolvedRun,
     built: Network,
     weights: Mapping[str, torch.Tensor],
     trainer: Tree | None,
@@ -67,6 +67,6 @@ def adopt(
         weights=dict(weights),
         training=tree.pack({} if trainer is None else {"trainer": trainer}, lambda t: t),
         state=state.to_json(),
-        config=tomli_w.dumps(parts.config.as_dict()),
+        config=tomli_w.dumps(parts.config.as_dict(machine_local=False)),
     )
     return parts.checkpoints.write(content, keep=1)

@@ -9,8 +9,7 @@ import click
 
 from fs_kernel.errors import PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.options.fields import OptionInfo, options_of, plain
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config, OptionInfo, options_of, to_toml_value
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
@@ -49,7 +48,7 @@ def show_config(config: Config, as_json: bool) -> None:
         result[section] = []
         for name, (annotation, info) in options_of(type(values)).items():
             facts = facts_of(name, annotation, info)
-            facts["value"] = plain(getattr(values, name))
+            facts["value"] = to_toml_value(getattr(values, name))
             facts["origin"] = config.origins.get(f"{section}.{name}", "default")
             result[section].append(facts)
     if as_json:
@@ -120,7 +119,7 @@ def show_plugin(name: str, as_json: bool) -> None:
             for section, cls in plugins.config_defaults().items():
                 default = cls()
                 facts["options"][section] = [
-                    {**facts_of(n, a, i), "default": plain(getattr(default, n))}
+                    {**facts_of(n, a, i), "default": to_toml_value(getattr(default, n))}
                     for n, (a, i) in options_of(cls).items()
                 ]
         report.append(facts)

@@ -13,11 +13,11 @@ import attrs
 
 from fs_kernel import backend, memory
 from fs_kernel.errors import FsError, TrainingError, UsageError
+from fs_kernel.options import options_of
 from fs_kernel.options.defaults import TrainingOptions
-from fs_kernel.options.fields import options_of
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.training.loop import TrainingRun
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 from fs_kernel.training.session import require_room
 
 AUTO = "auto"
@@ -35,10 +35,10 @@ def rehearsing(request: Request) -> Iterator[TrainingRun]:
     The model folder is only read; neither space on its disk is asked for nor its lock.
     """
     with tempfile.TemporaryDirectory(prefix="fs-rehearsal-") as scratch:
-        parts = assemble(attrs.evolve(request, scratch=Path(scratch)))
+        parts = resolve_run(attrs.evolve(request, scratch=Path(scratch)))
         # Add-ons are not run, but theirs are options too.
         parts.plugins = Plugins(i for i in parts.plugins.chosen if i.kind != "addons")
-        parts.reset(parts.config)
+        parts.replace_config(parts.config)
         run = TrainingRun(parts)
         try:
             yield run

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from fs_kernel.networks import weights as network
-from fs_kernel.training.resolve import Assembled
+from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Network
 
 
@@ -40,7 +40,7 @@ class Summary:
     training_bytes: int
 
 
-def summarise(parts: Assembled) -> Summary:
+def summarise(parts: ResolvedRun) -> Summary:
     """Build the network that the options describe and look at it."""
     with network.building(0, "meta"):
         built = network.build(parts.plugins)

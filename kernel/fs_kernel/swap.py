@@ -19,7 +19,8 @@ from fs_kernel.networks.inference import Swappers
 from fs_kernel.networks.weights import assign
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import files as store
-from fs_kernel.training.resolve import Assembled, Request, assemble, make_network
+from fs_kernel.training.network_of import make_network
+from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Face, Network, Side
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class TrainedModel:
 
         kinds = ("models", "feeds", "executors", *(("trainers",) if average else ()))
 
-        def read() -> tuple[Assembled, Any, Network]:
-            parts = assemble(request, kinds)
+        def read() -> tuple[ResolvedRun, Any, Network]:
+            parts = resolve_run(request, kinds)
             memory.keep_freed()
             device = backend.device(parts.config["training"].device)
             built = make_network(parts, 0, device)
@@ -177,7 +178,7 @@ class _Writers:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _assign_average(parts: Assembled, built: Network) -> None:
+def _assign_average(parts: ResolvedRun, built: Network) -> None:
     assert parts.generation is not None
     training = parts.checkpoints.read_training(parts.generation)
     found = None

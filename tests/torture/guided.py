@@ -24,8 +24,8 @@ with atheris.instrument_imports(include=["fs_kernel", "fs_feed_faces", "tomllib"
     from fs_feed_faces.png_header import HeaderError, parse_header, read_header
     from fs_kernel.errors import FsError
     from fs_kernel.networks import serialization as graph
+    from fs_kernel.options import FileSource, read_toml, resolve
     from fs_kernel.options.defaults import KERNEL_SECTIONS
-    from fs_kernel.options.sources import Layer, read_toml, resolve
     from fs_kernel.storage import tensors, tree
     from fs_kernel.storage.checkpoints import Checkpoints
     from fs_kernel.storage.model_state import ModelState
@@ -43,7 +43,7 @@ def header(data: bytes) -> None:
 
 def config(data: bytes) -> None:
     (FOLDER / "x.toml").write_bytes(data)
-    resolve(KERNEL_SECTIONS, [Layer("x", read_toml(FOLDER / "x.toml"), "file")])
+    resolve(KERNEL_SECTIONS, [FileSource("x", read_toml(FOLDER / "x.toml"))])
 
 
 def state(data: bytes) -> None:

@@ -37,8 +37,8 @@ from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, FsError, ModelFolderError, UsageError
 from fs_kernel.networks import serialization as graph
 from fs_kernel.networks import weights as network
+from fs_kernel.options import CommandLineSource, FileSource, parse_assignment, read_toml, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.sources import Layer, parse_assignment, read_toml, resolve
 from fs_kernel.plugins import discovery
 from fs_kernel.storage import files as store
 from fs_kernel.storage import tensors, tree
@@ -182,7 +182,7 @@ def test_a_config_file(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"
     path.write_bytes(data)
     with contextlib.suppress(ConfigError):
-        layer = Layer("file", read_toml(path), "file")
+        layer = FileSource("file", read_toml(path))
         resolve({**KERNEL_SECTIONS, "model.tiny": TinyOptions}, [layer])
 
 
@@ -194,9 +194,9 @@ def test_values_of_options(text, value):
     for section, cls in KERNEL_SECTIONS.items():
         for field in cls.__attrs_attrs__:
             with contextlib.suppress(ConfigError):
-                resolve({section: cls}, [Layer("x", {section: {field.name: value}})])
+                resolve({section: cls}, [CommandLineSource("x", {section: {field.name: value}})])
             with contextlib.suppress(ConfigError):
-                resolve({section: cls}, [Layer("x", {section: {field.name: text}})])
+                resolve({section: cls}, [CommandLineSource("x", {section: {field.name: text}})])
 
 
 STATE = ModelState(

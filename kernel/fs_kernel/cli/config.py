@@ -36,8 +36,8 @@ def show(
 ) -> None:
     """Every option of the chosen plugins: value, range, help, and where the value came from."""
     from fs_kernel import describe
-    from fs_kernel.options.sources import assignments
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
 
     request = Request(model_dir or Path(), model, config_file=file, values=assignments(settings))
-    describe.show_config(assemble(request, look=model_dir is not None).config, as_json)
+    describe.show_config(resolve_run(request, look=model_dir is not None).config, as_json)

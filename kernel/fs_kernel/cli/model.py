@@ -184,12 +184,12 @@ def _locked(model_dir: Path) -> Iterator[None]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     """The network that the options describe: layers, parameters, memory for a batch."""
-    from fs_kernel.options.sources import assignments
+    from fs_kernel.options import assignments
     from fs_kernel.summary import summarise
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.training.resolve import Request, resolve_run
 
     request = Request(Path(), name, config_file=file, values=assignments(settings))
-    facts = summarise(assemble(request, ("models",), look=False))
+    facts = summarise(resolve_run(request, ("models",), look=False))
     if as_json:
         click.echo(json.dumps(attrs.asdict(facts), indent=1))
         return

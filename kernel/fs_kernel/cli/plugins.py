@@ -98,12 +98,12 @@ def models(as_json: bool) -> None:
     """The installed networks with their sizes, at default options."""
     from fs_kernel.errors import FsError
     from fs_kernel.summary import summarise
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.training.resolve import Request, resolve_run
 
     table = []
     for row in rows("models"):
         try:
-            facts = summarise(assemble(Request(Path(), row["name"]), ("models",), look=False))
+            facts = summarise(resolve_run(Request(Path(), row["name"]), ("models",), look=False))
             row |= {
                 "input": max(shape[0] for shape in facts.inputs.values()),
                 "output": max(output["size"] for output in facts.outputs),

@@ -38,7 +38,7 @@ def swap(
 
     The results are PNGs with the faces' own headers, marked as synthetic.
     """
-    from fs_kernel.options.sources import assignments
+    from fs_kernel.options import assignments
     from fs_kernel.swap import TrainedModel, collected_warnings, parse_direction
 
     parse_direction(direction)

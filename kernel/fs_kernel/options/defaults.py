@@ -1,4 +1,4 @@
-"""The kernel's own option sections: ``[training]`` and ``[save]``."""
+"""Declare the kernel's own option sections: ``[training]`` and ``[save]``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fs_kernel.options.fields import Interval, Size, option
 
 @attrs.frozen
 class TrainingOptions:
-    """What every run has, whatever is plugged in."""
+    """Options that every run has, with any plugins."""
 
     batch_size: int = option(16, "Faces per side per step.", minimum=1, maximum=256)
     iterations: int = option(
@@ -43,6 +43,9 @@ class TrainingOptions:
         "Add-on plugins that accompany the run.",
         plugin="addons",
     )
+    objectives: list[str] = option(
+        [], "Terms that objective plugins add to the trainer's loss.", plugin="objectives"
+    )
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
     metrics_interval: Interval = option(
         Interval(steps=1),
@@ -53,7 +56,7 @@ class TrainingOptions:
 
 @attrs.frozen
 class SaveOptions:
-    """When and what to save."""
+    """Options of when and what to save."""
 
     interval: Interval = option(
         Interval(steps=250),

@@ -145,8 +145,35 @@ def formats() -> dict[str, str]:
     return dict(_index()["formats"])
 
 
-def _index() -> dict[str, dict[str, str]]:
-    index: dict[str, dict[str, str]]
+def renamed() -> dict[str, dict[str, str]]:
+    """Return ``{kind: {old name: new name}}`` of plugins that this project has renamed.
+
+    A name counts only if the new one is installed and the old one is not: another distribution may
+    offer a plugin under the old name.
+    """
+    return {
+        kind: {
+            old: new
+            for old, new in names.items()
+            if {found.name for found in installed(kind)} & {old, new} == {new}
+        }
+        for kind, names in _index()["renamed"].items()
+    }
+
+
+def section_of(kind: str, name: str) -> str:
+    """Return the option section named after a plugin: "loss.ssim"."""
+    word = KINDS[kind] if kind == "losses" else kind.removesuffix("s")
+    return f"{word}.{name}"
+
+
+def sections() -> dict[str, Found]:
+    """Return the installed plugins by the option section that is named after each."""
+    return {section_of(found.kind, found.name): found for found in installed()}
+
+
+def _index() -> dict[str, Any]:
+    index: dict[str, Any]
     index = json.loads(Path(__file__).with_name("index.json").read_bytes())
     return index
 

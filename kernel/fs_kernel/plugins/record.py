@@ -18,7 +18,7 @@ import importlib_metadata
 
 from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.options.sources import Layer
+from fs_kernel.options.sources import OptionSource
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import Chosen, Source, is_local
 from fs_kernel.storage import files as store
@@ -82,20 +82,20 @@ def keep_source(item: Chosen, model_dir: Path) -> None:
 # --- what the user did not name ---
 
 
-def unnamed(layers: Iterable[Layer], classes: Iterable[type] = ()) -> frozenset[str]:
-    """Local references among the values of a model folder that nobody else gave.
+def unnamed(sources: Iterable[OptionSource], classes: Iterable[type] = ()) -> frozenset[str]:
+    """Return the local references that only a model folder names.
 
     Args:
-        layers: of the run's options.
+        sources: of the run's options.
         classes: option classes, whose defaults are their plugin's own word.
     """
     of_folder: set[str] = set()
     named: set[str] = set()
     for cls in classes:
         named |= _references(attrs.asdict(cls()).values())
-    for layer in layers:
-        found = of_folder if layer.kind == "model" else named
-        for values in layer.values.values():
+    for source in sources:
+        found = of_folder if source.of_model else named
+        for values in source.values.values():
             found |= _references(values.values())
     return frozenset(of_folder - named)
 

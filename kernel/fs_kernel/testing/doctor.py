@@ -22,7 +22,7 @@ import importlib_metadata
 
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
-from fs_kernel.options.fields import nearest_name
+from fs_kernel.options import nearest_name
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import Chosen, load
 

@@ -15,7 +15,7 @@ import numpy as np
 from fs_kernel import backend
 from fs_kernel.networks import precision
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.arrays import array_faces, array_mask
@@ -48,7 +48,7 @@ def make_plugins(kind: str, plugin: Any, options: Mapping[str, Any] = {}) -> Plu
         FsError: the plugin does not fit its hooks, or an option does not fit the plugin.
     """
     facade = Plugins([load(kind, plugin)])
-    given = Layer("options", by_section(options))
+    given = CommandLineSource("options", by_section(options))
     facade.config, _ = resolve(facade.config_defaults(), [given])
     return facade
 

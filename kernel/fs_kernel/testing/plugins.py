@@ -10,8 +10,7 @@ import attrs
 import numpy as np
 
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.options.fields import option
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config, option
 from fs_kernel.randomness import generator
 from fs_kernel.testing.arrays import array_face, array_mask
 from fs_kernel.types import (

@@ -44,7 +44,7 @@ def capture(
         training["trainer"] = facade.trainer_state(trainer)
     with facade.blaming(facade.of_kind("trainers"), "the packing of its state"):
         packed = tree.pack(training, copy)
-    options = session.parts.config.as_dict()
+    options = session.parts.config.as_dict(machine_local=False)
     options["training"]["seed"] = session.seed
     return Content(
         step=session.state.iterations,

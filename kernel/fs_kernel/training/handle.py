@@ -11,7 +11,7 @@ from fs_kernel.types import Metrics, Side
 if TYPE_CHECKING:
     import torch
 
-    from fs_kernel.options.sources import Config
+    from fs_kernel.options import Config
     from fs_kernel.training.loop import TrainingRun
 
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import OptionInfo, check, nearest_name, options_of
-from fs_kernel.options.sources import Config
-from fs_kernel.training.resolve import Assembled
+from fs_kernel.options import check_option
+from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Group
 
 
@@ -32,7 +30,7 @@ class Changes:
             their next `exchange` on; what another one is asked for is only checked.
     """
 
-    def __init__(self, parts: Assembled, group: Group) -> None:
+    def __init__(self, parts: ResolvedRun, group: Group) -> None:
         self._parts, self._group = parts, group
         self._lock = threading.Lock()
         self._changes: list[_Change] = []
@@ -44,7 +42,7 @@ class Changes:
         Raises:
             ConfigError: it cannot be made.
         """
-        checked = check_change(self._parts.config, name, value, bounded)
+        checked = check_option(self._parts.config, name, value, bounded)
         with self._lock:
             if self._group.size == 1:
                 self._changes.append(_Change(name, checked, at_step or 0))
@@ -76,7 +74,7 @@ class Changes:
                 change.previous = getattr(self._parts.config[section], key)
                 change.applied = True
                 if change.previous != change.value:
-                    self._parts.change(section, key, change.value, step)
+                    self._parts.set_option(section, key, change.value, step)
                     made.append((change.name, change.value))
         return made
 
@@ -91,49 +89,7 @@ class Changes:
             for change in reversed(self._changes):
                 if change.applied and change.at_step > step + 1:
                     section, _, key = change.name.rpartition(".")
-                    self._parts.change(section, key, change.previous, step)
+                    self._parts.set_option(section, key, change.previous, step)
                     change.applied = False
                     undone.append(change.name)
         return undone
-
-
-def check_change(config: Config, name: str, value: Any, bounded: bool = True) -> Any:
-    """What an option would be changed to while training.
-
-    Args:
-        config: the run's options.
-        name: "section.option".
-        value: as a user would write it.
-        bounded: whether the option's range holds.
-
-    Raises:
-        ConfigError: there is no such option, it is not live, or the value does not fit.
-    """
-    section, _, key = name.rpartition(".")
-    annotation, info = find_option(config, name)
-    if not info.live:
-        raise ConfigError(f"{name} cannot change while training; stop, and resume with --set")
-    if not bounded:
-        info = attrs.evolve(info, minimum=None, maximum=None)
-    try:
-        checked = check(value, annotation, info)
-        attrs.evolve(config[section], **{key: checked})
-    except (ConfigError, ValueError) as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return checked
-
-
-def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:
-    """Type and facts of the option called "section.option".
-
-    Raises:
-        ConfigError: there is none.
-    """
-    section, _, key = name.rpartition(".")
-    if section not in config:
-        near = nearest_name(section, config)
-        raise ConfigError(f"{name}: this run has no section [{section}]{near}")
-    known = options_of(type(config[section]))
-    if key not in known:
-        raise ConfigError(f"there is no option {name}{nearest_name(key, known)}")
-    return known[key]

@@ -42,8 +42,7 @@ import attrs
 from fs_kernel.errors import BadStepError, FsError, ModelFolderError
 from fs_kernel.networks import weights as network
 from fs_kernel.networks.inference import Swapper, Swappers
-from fs_kernel.options.fields import plain
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config, find_option, to_toml_value
 from fs_kernel.plugins.loading import Chosen
 from fs_kernel.preview import make_preview
 from fs_kernel.training import records as events
@@ -53,7 +52,6 @@ from fs_kernel.training.checkpointer import Written, make_saver
 from fs_kernel.training.coordination import Plan, outcome, together
 from fs_kernel.training.events import Telling
 from fs_kernel.training.handle import RunView, Trial
-from fs_kernel.training.live_options import find_option
 from fs_kernel.training.step import Stepper
 from fs_kernel.types import BadStep, Finished, Metrics, Observer, Saved, Side
 
@@ -72,7 +70,7 @@ class TrainingRun:
         warnings: lines worth reading from the start.
     """
 
-    def __init__(self, parts: assembly.Assembled) -> None:
+    def __init__(self, parts: assembly.ResolvedRun) -> None:
         self.session = session = startup.start(parts)
         self._plugins, self.device = parts.plugins, session.device
         self.network, self.state, self.info = session.network, session.state, session.info
@@ -249,8 +247,8 @@ class TrainingRun:
     def _change_options(self, begun: bool = True) -> None:
         made, refused = self._stepper.change_options(begun)
         for name, value in made:
-            self._event("option", name=name, value=plain(value))
-            line = f"from step {self.step + 1} on: {name} = {json.dumps(plain(value))}"
+            self._event("option", name=name, value=to_toml_value(value))
+            line = f"from step {self.step + 1} on: {name} = {json.dumps(to_toml_value(value))}"
             self._observers.tell("on_note", line)
         if refused is not None:
             self.warn(refused)

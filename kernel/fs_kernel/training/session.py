@@ -24,12 +24,13 @@ from fs_kernel import backend, memory
 from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, UsageError
 from fs_kernel.networks import weights as network
 from fs_kernel.networks.serialization import to_json
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.plugins import record as provenance
 from fs_kernel.plugins.loading import load
 from fs_kernel.storage import files as store
 from fs_kernel.storage.lock import FolderLock
 from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.training import network_of
 from fs_kernel.training import resolve as assembly
 from fs_kernel.training.coordination import Alone, require_alike, together
 from fs_kernel.types import Feed, FeedSpec, Forward, Group, Network, RunInfo, Side
@@ -45,7 +46,7 @@ class Started:
     ``logs`` is the folder for what goes wrong, also for a process that writes nothing else.
     """
 
-    parts: assembly.Assembled
+    parts: assembly.ResolvedRun
     group: Group
     logs: Path
     device: torch.device
@@ -88,7 +89,7 @@ class Started:
         return item.plugin
 
 
-def start(parts: assembly.Assembled) -> Started:
+def start(parts: assembly.ResolvedRun) -> Started:
     """Build the network, check the faces, make the folder.
 
     Raises:
@@ -106,7 +107,7 @@ def start(parts: assembly.Assembled) -> Started:
             scratch = tempfile.mkdtemp(prefix=f"fs-process-{group.rank}-")
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
             parts.request = attrs.evolve(parts.request, scratch=Path(scratch))
-        seed = group.share(assembly.settle_seed(parts.config))
+        seed = group.share(assembly.resolve_seed(parts.config))
         with together(group):
             session = _prepare(parts, group, logs, seed, warnings, undo)
         faces = {"the fingerprint of the faces": session.feed.fingerprint}
@@ -115,7 +116,7 @@ def start(parts: assembly.Assembled) -> Started:
     return session
 
 
-def _folder(parts: assembly.Assembled) -> Path:
+def _folder(parts: assembly.ResolvedRun) -> Path:
     return parts.request.scratch or parts.request.model_dir
 
 
@@ -128,7 +129,7 @@ def _heard(lines: list[str]) -> Iterator[None]:
     lines += [str(item.message) for item in said if item.category is UserWarning]
 
 
-def _require_one_run(parts: assembly.Assembled, group: Group) -> None:
+def _require_one_run(parts: assembly.ResolvedRun, group: Group) -> None:
     """Hold what the processes of a group were given against each other.
 
     Raises:
@@ -149,7 +150,7 @@ def _require_one_run(parts: assembly.Assembled, group: Group) -> None:
     require_alike(group, facts, UsageError, "all processes of a run need the same")
 
 
-def _fit_batch_size(parts: assembly.Assembled, device: torch.device, lines: list[str]) -> None:
+def _fit_batch_size(parts: assembly.ResolvedRun, device: torch.device, lines: list[str]) -> None:
     """The batch size that the trainer can do, for the whole run."""
     asked = parts.config["training"].batch_size
     with _heard(lines):
@@ -158,11 +159,11 @@ def _fit_batch_size(parts: assembly.Assembled, device: torch.device, lines: list
         trainer = parts.plugins.of_kind("trainers").name
         lines.append(f"batch size {asked} is {fitted} now: the trainer '{trainer}' needs that")
         origin = f"fitted by the trainer '{trainer}'"
-        parts.reset(parts.config.changed("training", "batch_size", fitted, origin))
+        parts.replace_config(parts.config.changed("training", "batch_size", fitted, origin))
 
 
 def _prepare(
-    parts: assembly.Assembled,
+    parts: assembly.ResolvedRun,
     group: Group,
     logs: Path,
     seed: int,
@@ -172,10 +173,10 @@ def _prepare(
     notes = list[str]()
     device = group.device or backend.device(parts.config["training"].device)
     _fit_batch_size(parts, device, warnings)
-    built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
+    built = network_of.make_network(parts, seed, device, parts.config["training"].precision)
     _freeze_and_load(parts, built, warnings, notes)
     graph = to_json(built)
-    folders = assembly.settle_folders(parts, built.sides)
+    folders = assembly.resolve_folders(parts, built.sides)
     feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed, group, device))
     undo.callback(feed.close)
     warnings += feed.warnings
@@ -194,7 +195,7 @@ def _prepare(
 
 
 def _freeze_and_load(
-    parts: assembly.Assembled, built: Network, warnings: list[str], notes: list[str]
+    parts: assembly.ResolvedRun, built: Network, warnings: list[str], notes: list[str]
 ) -> None:
     source = parts.request.load_weights
     frozen = parts.config["training"].freeze_weights
@@ -207,12 +208,12 @@ def _freeze_and_load(
     if source is not None and parts.state is not None:
         warnings.append("--load-weights is for a new model; this one resumes")
     elif source is not None:
-        line, whole = assembly.load_weights(parts, built, source, warnings.append)
+        line, whole = network_of.load_weights(parts, built, source, warnings.append)
         (notes if whole else warnings).append(line)
 
 
 def _feed_spec(
-    parts: assembly.Assembled, built: Network, seed: int, group: Group, device: torch.device
+    parts: assembly.ResolvedRun, built: Network, seed: int, group: Group, device: torch.device
 ) -> FeedSpec:
     size = parts.config["training"].batch_size
     shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
@@ -229,7 +230,7 @@ def _feed_spec(
 
 
 def _begin(
-    parts: assembly.Assembled, built: Network, folders: dict[Side, Path], seed: int
+    parts: assembly.ResolvedRun, built: Network, folders: dict[Side, Path], seed: int
 ) -> ModelState:
     training = parts.config["training"]
     state = parts.state or ModelState(
@@ -248,7 +249,7 @@ def _begin(
 
 
 def _info(
-    parts: assembly.Assembled,
+    parts: assembly.ResolvedRun,
     built: Network,
     feed: Feed,
     state: ModelState,
@@ -277,7 +278,7 @@ def _info(
     )
 
 
-def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
+def _disk_bytes(parts: assembly.ResolvedRun, parameters: int) -> int:
     """What checkpoints will take: the kept ones, and one more while it is written.
 
     A generation's size is that of the last one, or for a new model the weights and two moments of
@@ -295,7 +296,7 @@ def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
     return int(min((save.keep + save.keep_best + 1) * size, limit))
 
 
-def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
+def require_space(parts: assembly.ResolvedRun, info: RunInfo) -> None:
     """Make the model folder, prove it is writable and that its generations will fit.
 
     Raises:
@@ -305,7 +306,7 @@ def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
     require_room(parts, info.disk_bytes)
 
 
-def require_room(parts: assembly.Assembled, disk_bytes: int) -> int:
+def require_room(parts: assembly.ResolvedRun, disk_bytes: int) -> int:
     """Bytes that are free where the model folder is, or will be. Nothing is written.
 
     Args:

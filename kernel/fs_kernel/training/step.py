@@ -171,7 +171,7 @@ class Stepper:
         try:
             self._pass_on(sections, begun)
         except FsError as error:
-            parts.reset(before)
+            parts.replace_config(before)
             self._pass_on(sections, begun)
             return [], f"{', '.join(name for name, _ in made)} cannot change: {error}"
         return made, None
@@ -199,7 +199,7 @@ class Stepper:
             yield
         finally:
             self.changes = changes
-            parts.reset(config)
+            parts.replace_config(config)
             self._pass_on(set(config), begun=False)
             skeleton, tensors = content.training
             training = tree.unpack(skeleton, tensors, label)

@@ -15,10 +15,11 @@ from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import precision
 from fs_kernel.networks import weights as network
-from fs_kernel.options.sources import read_toml
+from fs_kernel.options import read_toml
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import files as store
-from fs_kernel.training.resolve import Request, assemble, read_graph
+from fs_kernel.training.network_of import read_graph
+from fs_kernel.training.resolve import Request, resolve_run
 
 from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.faceswap3.state import state_of
@@ -63,7 +64,7 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     """
     backend.keras()
     checkpoints = require_model(model_dir)
-    parts = assemble(Request(model_dir), ("models",))
+    parts = resolve_run(Request(model_dir), ("models",))
     if parts.state.model not in MODELS:
         raise ModelFolderError(f"faceswap has no model '{parts.state.model}'")
     with network.building(0, "meta"):

@@ -12,7 +12,7 @@ from fs_kernel import hookimpl
 from fs_kernel.networks import weights as network
 from fs_kernel.testing import ArrayFeed
 from fs_kernel.testing.plugins import ArrayFaces
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 from fs_kernel.types import Batch, FeedSpec, Network
 
 from fs_bench.counting import Work, count
@@ -24,7 +24,7 @@ def built_empty(name: str) -> Network:
     Raises:
         FsError: there is no such model plugin, or it cannot be built.
     """
-    parts = assemble(Request(Path(), name), ("models",), look=False)
+    parts = resolve_run(Request(Path(), name), ("models",), look=False)
     with network.building(0, "meta"):
         return network.build(parts.plugins)
 

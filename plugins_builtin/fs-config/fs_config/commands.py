@@ -23,13 +23,13 @@ OUTPUT = click.option(
 @OUTPUT
 def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> None:
     """A TOML file with every option of the chosen plugins, explained, for fs run -c."""
-    from fs_kernel.options.sources import assignments
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.files import write_all, write_new
 
     request = Request(Path(), model, values=assignments(settings))
-    write_new(write_all(assemble(request, look=False)), output)
+    write_new(write_all(resolve_run(request, look=False)), output)
 
 
 @click.command()
@@ -57,7 +57,7 @@ def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) 
 @click.option("-t", "--model", help="Only of a run of this model plugin.")
 def schema(model: str | None) -> None:
     """JSON Schema of a file of options, of everything installed, for editors."""
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.files import installed_sections
     from fs_config.schema import schema
@@ -65,7 +65,7 @@ def schema(model: str | None) -> None:
     if model is None:
         made = schema(installed_sections(), whole=True)
     else:
-        chosen = assemble(Request(Path(), model), look=False).config
+        chosen = resolve_run(Request(Path(), model), look=False).config
         made = schema({name: [type(values)] for name, values in chosen.items()}, whole=False)
     click.echo(json.dumps(made, indent=1))
 

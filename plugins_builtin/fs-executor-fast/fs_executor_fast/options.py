@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from fs_kernel.options.fields import option
+from fs_kernel.options import option
 
 SECTION = "executor.fast"
 

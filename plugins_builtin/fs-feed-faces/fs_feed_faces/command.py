@@ -127,7 +127,7 @@ def collect_cache(
     directory: Path | None, max_size: str | None, everything: bool, as_json: bool
 ) -> None:
     """Remove what interrupted runs left behind, and what is beyond the cache's size."""
-    from fs_kernel.options.fields import Size
+    from fs_kernel.options import Size
 
     try:
         most = 0 if everything else None if max_size is None else Size.parse(max_size).bytes

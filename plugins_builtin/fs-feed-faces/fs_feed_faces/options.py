@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from fs_kernel import option
-from fs_kernel.options.fields import Size
+from fs_kernel.options import Size
 
 if TYPE_CHECKING:
     from fs_feed_faces.cache import Cache

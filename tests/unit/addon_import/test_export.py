@@ -23,7 +23,7 @@ from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import weights as network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.swap import TrainedModel
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ MOBILE = {
 )
 def test_every_network_can_be_told_and_understood(name: str, options: dict) -> None:
     """Full size, without memory: the graph goes to the other program's words and back."""
-    parts = assemble(Request(Path(), name, values=options), ("models",), look=False)
+    parts = resolve_run(Request(Path(), name, values=options), ("models",), look=False)
     with network.building(0, "meta"):
         built = network.build(parts.plugins)
     config = json.loads(json.dumps(config_of(built)))
@@ -183,7 +183,7 @@ def test_every_network_can_be_told_and_understood(name: str, options: dict) -> N
 
 def test_layers_that_the_other_program_lacks_are_named() -> None:
     values = {"model.phaze_a": {"enc_architecture": "clipv_vit-b-32", "enc_load_weights": False}}
-    parts = assemble(Request(Path(), "phaze_a", values=values), ("models",), look=False)
+    parts = resolve_run(Request(Path(), "phaze_a", values=values), ("models",), look=False)
     with network.building(0, "meta"):
         built = network.build(parts.plugins)
     with pytest.raises(ModelFolderError, match="faceswap has no layer 'ClassToken'"):

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.options import options_of
 from fs_kernel.options.defaults import TrainingOptions
-from fs_kernel.options.fields import options_of
 from fs_kernel.storage import tensors
 from fs_kernel.storage.checkpoints import Checkpoints
 from generations import FILES, content, loaded, names, no_warning

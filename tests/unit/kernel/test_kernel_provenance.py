@@ -326,11 +326,11 @@ def test_a_plugin_may_migrate_its_options(tmp_path, site):
         assert run.config["model.tiny"].filters == 1, "and only once"
 
 
-def test_what_is_no_option_any_more_is_dropped_with_a_warning(tmp_path, site):
+def test_an_option_that_no_longer_exists_is_dropped_with_a_warning(tmp_path, site):
     install(site, "1.0", RENAMED)
     with reopen(older(tmp_path), 4) as run:
         assert run.config["model.tiny"].filters == 4
-        assert "model.tiny.width = 1 is no option any more" in run.warnings[0]
+        assert "model.tiny.width = 1: this option no longer exists" in run.warnings[0]
 
 
 def test_a_migration_that_gives_no_options_is_blamed(tmp_path, site):

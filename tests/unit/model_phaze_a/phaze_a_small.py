@@ -9,7 +9,7 @@ import attrs
 import torch
 from fs_kernel.networks import precision
 from fs_kernel.networks import weights as kernel_network
-from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network
@@ -41,9 +41,10 @@ SMALL: dict[str, Any] = {
 def chosen(model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Plugins:
     """The installed plugin with options as a user gives them."""
     plugins = Plugins([load("models", "phaze_a")])
-    given = {SECTION: model, "network": network}
+    given = {k: v for k, v in ((SECTION, model), ("network", network)) if v}
     plugins.config, _ = resolve(
-        plugins.config_defaults(), [Layer("--set", {k: v for k, v in given.items() if v})]
+        plugins.config_defaults(),
+        [CommandLineSource("--set", given)],
     )
     return plugins
 

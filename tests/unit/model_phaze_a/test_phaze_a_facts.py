@@ -12,7 +12,7 @@ import pytest
 from facts import differences, load_facts
 from fs_kernel.networks import serialization as graph
 from fs_kernel.networks.weights import count, sub_models
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import ModelFolderSource, resolve
 from fs_model_phaze_a import SECTION, custom_objects, presets
 from fs_model_phaze_a.encoder_table import ENCODERS
 from fs_model_phaze_a.encoders import library_networks
@@ -102,7 +102,7 @@ def test_a_model_folder_keeps_what_its_preset_gave():
     assert first[SECTION].freeze_layers == ["encoder"]
     again, _ = resolve(
         {name: type(values) for name, values in first.items()},
-        [Layer("folder", first.as_dict(), "model")],
+        [ModelFolderSource("folder", first.as_dict())],
     )
     assert again[SECTION] == first[SECTION]
 

@@ -12,7 +12,7 @@ from fs_kernel.networks import precision
 from fs_kernel.networks import serialization as graph
 from fs_kernel.networks import weights as kernel_network
 from fs_kernel.networks.inference import cut
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_model_phaze_a import SECTION, adapt_model, custom_objects
 from fs_nn.normalization import InstanceNormalization
 from phaze_a_small import config_of, faces, small

@@ -12,7 +12,7 @@ import torch
 from facts import load_facts
 from fs_kernel.networks import precision
 from fs_kernel.networks import weights as kernel_network
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network
@@ -38,7 +38,7 @@ def chosen(name: str, model: Mapping[str, Any], network: Mapping[str, Any] = {})
     plugins = Plugins([load("models", name)])
     values = {f"model.{name}": model, "network": network}
     given = {section: entries for section, entries in values.items() if entries}
-    plugins.config, _ = resolve(plugins.config_defaults(), [Layer("--set", given)])
+    plugins.config, _ = resolve(plugins.config_defaults(), [CommandLineSource("--set", given)])
     return plugins
 
 

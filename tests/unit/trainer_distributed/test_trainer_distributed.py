@@ -17,7 +17,7 @@ import torch
 from fake_run import FakeRun, random_batch
 from fs_kernel.errors import ConfigError
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
 from fs_kernel.training import step as stepper
 from fs_kernel.types import BatchMeta

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import fs_trainer_fsdp
 import sharded_facts
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
 from fs_nn.process_trainer import ProcessOptions
 from small_model import SmallModel

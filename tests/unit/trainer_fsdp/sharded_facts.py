@@ -14,7 +14,7 @@ import torch.distributed.checkpoint as dcp
 from fake_run import FakeRun
 from fs_kernel.errors import FsError
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.training import step as stepper
 from fs_kernel.types import Settled

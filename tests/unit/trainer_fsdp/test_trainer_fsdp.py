@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_nn.process_trainer import ProcessOptions
 from fs_trainer_fsdp.shards import placement

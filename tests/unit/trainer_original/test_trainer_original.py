@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from fake_run import FakeRun, random_batch
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.storage import tree
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original

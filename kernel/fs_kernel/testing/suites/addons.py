@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing.arrays import array_faces
 from fs_kernel.testing.parts import HarnessRun, array_batch, build_network
 from fs_kernel.testing.plugins import TinyModel

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.options.fields import OptionInfo, check, options_of, plain
+from fs_kernel.options import OptionInfo, check_value, options_of, to_toml_value
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import Chosen, load
 from fs_kernel.plugins.roles import Plugins
@@ -134,7 +134,7 @@ class HookSuite(Suite):
         """Every default passes the check of its own option, and comes back the same."""
         for name, annotation, value, info in self._options():
             try:
-                read = check(plain(value), annotation, info)
+                read = check_value(to_toml_value(value), annotation, info)
             except ValueError as error:
                 raise AssertionError(f"the default of {name} does not fit: {error}") from error
             assert read == value, f"{name}: {value!r} is read back as {read!r}"
