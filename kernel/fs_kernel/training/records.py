@@ -1,4 +1,4 @@
-"""The run's own records: ``logs/events.jsonl``, ``logs/run.json`` and ``logs/errors.log``.
+"""Write a run's own records: ``logs/events.jsonl``, ``logs/run.json`` and ``logs/errors.log``.
 
 ``events.jsonl`` has one JSON object per line with at least ``v`` (schema version), ``event``
 (started, metrics, preview, saved, save_failed, option, note, warning, rolled_back, finished),
@@ -24,7 +24,7 @@ _KEEP = 3
 
 
 class EventLog:
-    """Appends events to ``folder/events.jsonl``.
+    """Append events to ``folder/events.jsonl``.
 
     Args:
         folder: the model's ``logs`` folder; made if missing.
