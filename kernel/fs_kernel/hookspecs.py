@@ -312,7 +312,7 @@ class TrainerHooks:
         Returns:
             Nested dicts and lists of tensors and JSON scalars. Key what belongs to a weight by the
             weight's name in ``run.parameters()``. Tensors are copied before training goes on,
-            but for those in a `fs_kernel.types.Settled`.
+            but for those in a `fs_kernel.types.DeferredTensor`.
         """
 
     @hookspec(firstresult=True)

@@ -41,7 +41,7 @@ Tree: TypeAlias = Any
 
 
 @attrs.frozen(eq=False)
-class Settled:
+class DeferredTensor:
     """A tensor in a tree that need not be copied before training goes on.
 
     Attributes:

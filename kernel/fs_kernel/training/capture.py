@@ -11,7 +11,7 @@ from fs_kernel import backend, randomness
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import weights as network
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content
+from fs_kernel.storage.checkpoints import CheckpointData
 from fs_kernel.training.session import Started
 from fs_kernel.types import Sampler
 
@@ -22,7 +22,7 @@ def capture(
     sampler: Sampler,
     with_trainer: bool,
     copy: Callable[[Any], Any],
-) -> Content:
+) -> CheckpointData:
     """Copies of a session's state at this moment; training may go on while they are written.
 
     Args:
@@ -46,7 +46,7 @@ def capture(
         packed = tree.pack(training, copy)
     options = session.parts.config.as_dict()
     options["training"]["seed"] = session.seed
-    return Content(
+    return CheckpointData(
         step=session.state.iterations,
         network=session.graph,
         weights={name: copy(v._value) for name, v in network.weights(built).items()},

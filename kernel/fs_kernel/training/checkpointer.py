@@ -15,7 +15,7 @@ from fs_kernel import backend
 from fs_kernel.errors import BadStepError
 from fs_kernel.options.defaults import SaveOptions
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Checkpoints, Content, Generation
+from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData, Checkpoints
 from fs_kernel.training.session import Started
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Written:
     step: int
     pause: float
     seconds: float
-    generation: Generation | None
+    generation: Checkpoint | None
     error: BaseException | None
 
 
@@ -92,7 +92,7 @@ class Saver:
         return self._thread is not None
 
     def begin(
-        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
+        self, capture: Callable[[Callable[[Any], Any]], CheckpointData], options: SaveOptions
     ) -> None:
         """Capture a content into the staging buffer and start to write it.
 
@@ -109,12 +109,14 @@ class Saver:
         )
         self._thread.start()
 
-    def _write(self, content: Content, options: SaveOptions, pause: float, start: float) -> None:
+    def _write(
+        self, content: CheckpointData, options: SaveOptions, pause: float, start: float
+    ) -> None:
         generation, failure = None, None
         try:
             _require_finite(content)
             skeleton, tensors = content.training
-            content.training = skeleton, tree.settle(tensors)
+            content.training = skeleton, tree.materialize(tensors)
             generation = self._checkpoints.write(
                 content, options.keep, options.max_disk.bytes, options.keep_best
             )
@@ -143,13 +145,13 @@ class Follower(Saver):
     """The saver of a process that is not the one that writes: it takes part, and keeps nothing."""
 
     def begin(
-        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
+        self, capture: Callable[[Callable[[Any], Any]], CheckpointData], options: SaveOptions
     ) -> None:
         """Take part in capturing a content."""
         capture(lambda tensor: tensor)
 
 
-def _require_finite(content: Content) -> None:
+def _require_finite(content: CheckpointData) -> None:
     for name, tensor in content.weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise BadStepError(

@@ -307,7 +307,11 @@ class TrainingRun:
         # What follows a checkpoint may be bad because the checkpoint is.
         checkpoints, last = self.session.parts.checkpoints, self._returned_to
         with together(self.group):
-            name = checkpoints.choose(self.warn) if last is None else checkpoints.older_than(last)
+            name = (
+                checkpoints.latest_valid(self.warn)
+                if last is None
+                else checkpoints.older_than(last)
+            )
         self._returned_to = name = self.group.share(name)
         for note in self._stepper.return_to(name):
             self.warn(note)

@@ -112,8 +112,8 @@ def assemble(
     checkpoints = Checkpoints(request.model_dir)
     generation, state = None, None
     if look and checkpoints.exists():
-        generation = checkpoints.choose(warnings.append)
-        state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
+        generation = checkpoints.latest_valid(warnings.append)
+        state = ModelState.from_json(checkpoints.read_state(generation), f"checkpoint {generation}")
     elif look:
         refuse_foreign(request.model_dir)
     layers = _layers(request, checkpoints, generation)
@@ -274,7 +274,7 @@ def make_network(
     if parts.generation is not None:
         tensors = parts.checkpoints.read_weights(parts.generation)
         _require_fingerprint(parts, built, tensors)
-        network.assign(built, tensors, f"generation {parts.generation}")
+        network.assign(built, tensors, f"checkpoint {parts.generation}")
     precision.apply(built, number_format, device.type)
     return built
 
@@ -291,7 +291,7 @@ def read_graph(parts: Assembled) -> Network:
     """The network of the checkpoint's graph, weights not yet set. Call inside ``building``."""
     assert parts.generation is not None
     path = parts.checkpoints.network_path(parts.generation)
-    source = f"generation {parts.generation}: {path.name}"
+    source = f"checkpoint {parts.generation}: {path.name}"
     data = graph.parse(path.read_bytes(), source)
     return graph.from_json(data, parts.plugins.custom_objects(), source)
 
@@ -319,7 +319,7 @@ def _require_fingerprint(
     more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
     fitted = provenance.what_fitted(parts.remembered, item, parts.request.model_dir)
     raise ModelFolderError(
-        f"generation {parts.generation} does not fit {item}, which builds another network now: "
+        f"checkpoint {parts.generation} does not fit {item}, which builds another network now: "
         f"{', '.join(lines[:3])}{more}; {fitted}"
     )
 
@@ -339,11 +339,11 @@ def load_weights(
     other = require_model(source)
 
     def read() -> tuple[dict[str, torch.Tensor], ModelState]:
-        name = other.choose(warn)
-        state = ModelState.from_json(other.read_state(name), f"generation {name}")
+        name = other.latest_valid(warn)
+        state = ModelState.from_json(other.read_state(name), f"checkpoint {name}")
         return other.read_weights(name), state
 
-    tensors, state = other.steadily(read)
+    tensors, state = other.read_consistently(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
     fits = network.copy_sub_models(built, tensors, parts.plugins.load_layers(built), title)
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)

@@ -27,9 +27,9 @@ from fs_kernel.networks.serialization import to_json
 from fs_kernel.options.sources import Config
 from fs_kernel.plugins import record as provenance
 from fs_kernel.plugins.loading import load
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.storage.lock import FolderLock
-from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.training import resolve as assembly
 from fs_kernel.training.coordination import Alone, require_alike, together
 from fs_kernel.types import Feed, FeedSpec, Forward, Group, Network, RunInfo, Side
@@ -243,7 +243,7 @@ def _begin(
     state.model = parts.plugins.of_kind("models").name
     state.fingerprint = network.fingerprint(built)
     state.plugins = {provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen}
-    state.begin(Session(time.time(), state.iterations, training.batch_size, seed))
+    state.begin(SessionRecord(time.time(), state.iterations, training.batch_size, seed))
     return state
 
 
@@ -284,7 +284,7 @@ def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
     four bytes each.
     """
     save = parts.config["save"]
-    size = max((g.bytes for g in parts.checkpoints.generations()), default=parameters * 4 * 3)
+    size = max((g.bytes for g in parts.checkpoints.checkpoints()), default=parameters * 4 * 3)
     limit = save.max_disk.bytes or math.inf
     if 2 * size > limit:
         raise ConfigError(
@@ -301,7 +301,7 @@ def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
     Raises:
         ModelFolderError: it is read-only, or the disk is too small.
     """
-    store.require_writable(info.model_dir)
+    files.require_writable(info.model_dir)
     require_room(parts, info.disk_bytes)
 
 
@@ -317,7 +317,7 @@ def require_room(parts: assembly.Assembled, disk_bytes: int) -> int:
     """
     folder = parts.checkpoints.model_dir
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    needed = disk_bytes - sum(g.bytes for g in parts.checkpoints.generations())
+    needed = disk_bytes - sum(g.bytes for g in parts.checkpoints.checkpoints())
     free = shutil.disk_usage(there).free
     if free < needed:
         raise ModelFolderError(

@@ -16,7 +16,7 @@ from fs_kernel import backend, memory, randomness
 from fs_kernel.errors import FsError, TrainingError
 from fs_kernel.networks import weights as network
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content
+from fs_kernel.storage.checkpoints import CheckpointData
 from fs_kernel.training import capture as resume
 from fs_kernel.training.live_options import Changes
 from fs_kernel.training.metrics import Ledger
@@ -74,7 +74,7 @@ class Stepper:
         if parts.generation is None:
             return []
         training = parts.checkpoints.read_training(parts.generation)
-        source = f"generation {parts.generation}"
+        source = f"checkpoint {parts.generation}"
         return resume.restore(self._session, self._trainer, self._sampler, training, source)
 
     def start_feed(self) -> None:
@@ -215,7 +215,7 @@ class Stepper:
         step = checkpoints.step_of(name)
         weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
         undone = self.changes.go_back(step)
-        lines = self._become(step, weights, training, f"generation {name}")
+        lines = self._become(step, weights, training, f"checkpoint {name}")
         self._pass_on({option.rpartition(".")[0] for option in undone}, begun=False)
         return lines
 
@@ -240,7 +240,7 @@ class Stepper:
         """While the network's own variables hold its weights."""
         return self._plugins.whole_weights(self._trainer)
 
-    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
+    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> CheckpointData:
         """A copy of everything that a step changes; see `fs_kernel.training.capture.capture`."""
         self._tell_sampler(0)
         with self._memory(), self.whole_weights():
