@@ -20,8 +20,8 @@ from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.sources import OptionSource
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.loading import Chosen, Source, is_local
-from fs_kernel.storage import files as store
+from fs_kernel.plugins.loading import LoadedPlugin, LocalSource, is_local
+from fs_kernel.storage import files
 from fs_kernel.storage.model_state import ModelState
 
 FOLDER = "plugins"
@@ -31,13 +31,13 @@ Facts = Mapping[str, Mapping[str, Any]]
 _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
 
 
-def key(item: Chosen) -> str:
+def key(item: LoadedPlugin) -> str:
     """Where a plugin's facts stand: its kind, and its name where a run may have several."""
     single = item.kind in HOOKS_OF_KIND and item.kind != "addons"
     return item.kind if single else f"{item.kind}.{item.name}"
 
 
-def facts_of(item: Chosen) -> dict[str, Any]:
+def facts_of(item: LoadedPlugin) -> dict[str, Any]:
     """What a checkpoint remembers of a plugin."""
     facts = item.identity()
     if item.found is not None and item.kind == "models":
@@ -47,7 +47,7 @@ def facts_of(item: Chosen) -> dict[str, Any]:
     return facts
 
 
-def _copy_of(source: Source) -> str:
+def _copy_of(source: LocalSource) -> str:
     mark = f"-{source.sha256[:8]}"
     return f"{FOLDER}/{source.path.stem.removesuffix(mark)}{mark}.py"
 
@@ -64,7 +64,7 @@ def _libraries(distribution: str) -> dict[str, str]:
     return found
 
 
-def keep_source(item: Chosen, model_dir: Path) -> None:
+def keep_source(item: LoadedPlugin, model_dir: Path) -> None:
     """Copy the file of a local plugin into the model folder.
 
     Raises:
@@ -74,7 +74,7 @@ def keep_source(item: Chosen, model_dir: Path) -> None:
         target = model_dir / _copy_of(item.source)
         try:
             target.parent.mkdir(exist_ok=True)
-            store.replace_bytes(target, item.source.code)
+            files.write_atomic(target, item.source.code)
         except OSError as error:
             raise ModelFolderError(f"cannot write {target}: {error.strerror}") from error
 
@@ -122,7 +122,7 @@ def remembered_model(state: ModelState, model_dir: Path) -> str:
     return state.model
 
 
-def is_model_of(item: Chosen, state: ModelState) -> bool:
+def is_model_of(item: LoadedPlugin, state: ModelState) -> bool:
     """Whether a model plugin is the one of a folder, or the package made of its local file.
 
     The kept copy of the file goes by the file's name, and so must the package.
@@ -162,19 +162,19 @@ def not_named(
 # --- what has changed ---
 
 
-def has_changed(was: Mapping[str, Any] | None, item: Chosen) -> bool:
+def has_changed(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
     """Whether a plugin is `upgraded`, or a local file that was edited."""
     now = item.identity()
     return upgraded(was, item) or (was is not None and was.get("sha256") != now.get("sha256"))
 
 
-def upgraded(was: Mapping[str, Any] | None, item: Chosen) -> bool:
+def upgraded(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
     """Whether a plugin is of another distribution or version than the one remembered."""
     now = item.identity()
     return was is not None and any(was.get(f) != now[f] for f in ("distribution", "version"))
 
 
-def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[str]:
+def changes(before: Facts, chosen: Iterable[LoadedPlugin], model_dir: Path) -> list[str]:
     """One line on all plugins whose version has changed, and one per changed local file."""
     versions: dict[str, None] = {}
     files: dict[str, str] = {}
@@ -195,7 +195,7 @@ def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[st
     return [*upgrades, *(line + kept for line, kept in files.items())]
 
 
-def what_fitted(before: Facts, item: Chosen, model_dir: Path) -> str:
+def what_fitted(before: Facts, item: LoadedPlugin, model_dir: Path) -> str:
     """How to get back the model plugin that a folder was made with."""
     was = before.get(key(item), {})
     if was.get("copy"):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fs_kernel.errors import ConfigError, FsError
+from fs_kernel.errors import ConfigError
 from fs_kernel.options.defaults import KERNEL_SECTIONS
 from fs_kernel.options.fields import options_of
 from fs_kernel.options.resolution import winning_value
+from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import record
-from fs_kernel.plugins.loading import Chosen, blame, load
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import load_role
 from fs_kernel.training.option_sources import Sources
 
 
-def add_named_plugins(classes: dict[str, type], sources: Sources) -> list[Chosen]:
+def add_named_plugins(
+    classes: dict[str, type], sources: Sources, options: OptionStore
+) -> dict[tuple[str, str], Plugin]:
     """Load the plugins that options of the chosen plugins name, and add their sections.
 
     They may name further ones in their turn. Local code that only the model folder names is not
@@ -22,15 +26,16 @@ def add_named_plugins(classes: dict[str, type], sources: Sources) -> list[Chosen
     Args:
         classes: the sections of the chosen plugins; those of the named ones are added.
         sources: of the option values.
+        options: the run's, which the named plugins share.
 
     Returns:
-        The named plugins.
+        The named plugins by kind and name.
 
     Raises:
         PluginError: one is not installed, or cannot be used.
         ConfigError: one gives a section that another plugin gives too.
     """
-    named: dict[tuple[str, str], Chosen] = {}
+    named: dict[tuple[str, str], Plugin] = {}
     unread = [section for section in classes if section not in KERNEL_SECTIONS]
     while unread:
         section = unread.pop(0)
@@ -38,14 +43,14 @@ def add_named_plugins(classes: dict[str, type], sources: Sources) -> list[Chosen
         for kind, reference in _references(section, classes, sources):
             if (kind, reference) in named or reference in unnamed:
                 continue
-            item = named[kind, reference] = load(kind, reference)
-            for new, cls in _sections_of(item).items():
+            item = named[kind, reference] = load_role(kind, reference, options)
+            for new, cls in item.config_defaults().items():
                 if classes.setdefault(new, cls) is not cls:
                     raise ConfigError(
                         f"{item} and another plugin give different options for [{new}]"
                     )
                 unread.append(new)
-    return list(named.values())
+    return named
 
 
 def _references(
@@ -60,21 +65,3 @@ def _references(
             for reference in value if isinstance(value, list) else [value]:
                 if reference not in (None, "", "none"):
                     yield info.plugin, reference
-
-
-def _sections_of(item: Chosen) -> dict[str, type]:
-    """Return the option sections that a loss, an optimizer or the like declares."""
-    declare = getattr(item.plugin, "config_defaults", None)
-    if declare is None:
-        return {}
-    try:
-        given: dict[str, type] = dict(declare())
-        for cls in given.values():
-            options_of(cls)
-            cls()
-    except FsError:
-        raise
-    except Exception as error:
-        raise blame(item, "config_defaults", error) from error
-    item.sections = tuple(given)
-    return given

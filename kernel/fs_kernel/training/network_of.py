@@ -15,7 +15,7 @@ from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import precision
 from fs_kernel.networks import serialization as graph
 from fs_kernel.networks import weights as network
-from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins import record
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage.model_state import ModelState
 from fs_kernel.training.resolve import ResolvedRun
@@ -34,21 +34,21 @@ def make_network(
         FsError: the plugin or the checkpoint cannot make one.
     """
     with network.building(seed, device):
-        if resolved.generation is None:
+        if resolved.checkpoint is None:
             built = network.build(resolved.plugins)
             built.mixed_layers = precision.following_layers(built)
         else:
             built = _adapt(resolved, _rebuild(resolved))
-    if resolved.generation is not None:
-        tensors = resolved.checkpoints.read_weights(resolved.generation)
+    if resolved.checkpoint is not None:
+        tensors = resolved.checkpoints.read_weights(resolved.checkpoint)
         _require_fingerprint(resolved, built, tensors)
-        network.assign(built, tensors, f"generation {resolved.generation}")
+        network.assign(built, tensors, f"checkpoint {resolved.checkpoint}")
     precision.apply(built, number_format, device.type)
     return built
 
 
 def _adapt(resolved: ResolvedRun, built: Network) -> Network:
-    sections = resolved.plugins.of_kind("models").sections
+    sections = resolved.plugins.model.sections
     adapted = resolved.plugins.adapt_model(built, resolved.before.view(sections))
     if adapted is None:
         return built
@@ -57,21 +57,21 @@ def _adapt(resolved: ResolvedRun, built: Network) -> Network:
 
 def read_graph(resolved: ResolvedRun) -> Network:
     """The network of the checkpoint's graph, weights not yet set. Call inside ``building``."""
-    assert resolved.generation is not None
-    path = resolved.checkpoints.network_path(resolved.generation)
-    source = f"generation {resolved.generation}: {path.name}"
+    assert resolved.checkpoint is not None
+    path = resolved.checkpoints.network_path(resolved.checkpoint)
+    source = f"checkpoint {resolved.checkpoint}: {path.name}"
     data = graph.parse(path.read_bytes(), source)
-    return graph.from_json(data, resolved.plugins.custom_objects(), source)
+    return graph.from_json(data, resolved.plugins.model.custom_objects(), source)
 
 
 def _rebuild(resolved: ResolvedRun) -> Network:
-    item = resolved.plugins.of_kind("models")
+    item = resolved.plugins.model
     try:
         return read_graph(resolved)
     except ModelFolderError as error:
-        if not provenance.has_changed(resolved.remembered.get(provenance.key(item)), item):
+        if not record.has_changed(resolved.remembered.get(record.key(item)), item):
             raise
-        fitted = provenance.what_fitted(resolved.remembered, item, resolved.request.model_dir)
+        fitted = record.what_fitted(resolved.remembered, item, resolved.request.model_dir)
         raise ModelFolderError(f"{error}; {fitted}") from error
 
 
@@ -83,11 +83,11 @@ def _require_fingerprint(
         return
     if not (lines := network.differences(built, tensors)):
         return
-    item = resolved.plugins.of_kind("models")
+    item = resolved.plugins.model
     more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    fitted = provenance.what_fitted(resolved.remembered, item, resolved.request.model_dir)
+    fitted = record.what_fitted(resolved.remembered, item, resolved.request.model_dir)
     raise ModelFolderError(
-        f"generation {resolved.generation} does not fit {item}, which builds another network now: "
+        f"checkpoint {resolved.checkpoint} does not fit {item}, which builds another network now: "
         f"{', '.join(lines[:3])}{more}; {fitted}"
     )
 
@@ -107,13 +107,13 @@ def load_weights(
     other = require_model(source)
 
     def read() -> tuple[dict[str, torch.Tensor], ModelState]:
-        name = other.choose(warn)
-        state = ModelState.from_json(other.read_state(name), f"generation {name}")
+        name = other.latest_valid(warn)
+        state = ModelState.from_json(other.read_state(name), f"checkpoint {name}")
         return other.read_weights(name), state
 
-    tensors, state = other.steadily(read)
+    tensors, state = other.read_consistently(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
-    fits = network.copy_sub_models(built, tensors, resolved.plugins.load_layers(built), title)
+    fits = network.copy_sub_models(built, tensors, resolved.plugins.model.load_layers(built), title)
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
     misfit = next(filter(None, (fit.misfit for fit in fits)), None)
     more = "" if misfit is None else f"; the first that does not fit: {misfit}"

@@ -17,7 +17,7 @@ from fs_kernel.options.sources import (
     read_toml,
 )
 from fs_kernel.plugins import discovery, record
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.plugin_set import RunPlugins
 
 
 @attrs.frozen
@@ -76,23 +76,25 @@ def installed_renames() -> Renames:
     return Renames(sections, names)
 
 
-def migrated(sources: Sources, facade: Plugins, remembered: record.Facts) -> Sources:
+def migrated(sources: Sources, plugins: RunPlugins, remembered: record.Facts) -> Sources:
     """Return the sources with the model folder's options as the plugins of today know them."""
     return attrs.evolve(
         sources,
         ordered=tuple(
-            _migrated(source, facade, remembered) if source.of_model else source
+            _migrated(source, plugins, remembered) if source.of_model else source
             for source in sources.ordered
         ),
     )
 
 
-def _migrated(source: OptionSource, facade: Plugins, remembered: record.Facts) -> OptionSource:
+def _migrated(
+    source: OptionSource, plugins: RunPlugins, remembered: record.Facts
+) -> OptionSource:
     values = dict(source.values)
-    for item in facade.chosen:
-        was = remembered.get(record.key(item))
-        if was is not None and record.upgraded(was, item):
+    for item in plugins.all:
+        was = remembered.get(record.key(item.loaded))
+        if was is not None and record.upgraded(was, item.loaded):
             for section in (name for name in item.sections if name in values):
                 version = was.get("version") or ""
-                values[section] = facade.migrate_options(item, section, values[section], version)
+                values[section] = item.migrate_options(section, values[section], version)
     return attrs.evolve(source, values=values)

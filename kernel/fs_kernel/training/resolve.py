@@ -19,11 +19,11 @@ from fs_kernel.options.fields import options_of
 from fs_kernel.options.resolution import Resolution, winning_value
 from fs_kernel.options.sources import Config, OptionSource
 from fs_kernel.options.store import OptionStore
-from fs_kernel.plugins import discovery
-from fs_kernel.plugins import record as provenance
-from fs_kernel.plugins import roles as plugins
-from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.other_formats import refuse_foreign
+from fs_kernel.plugins import discovery, record
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.other_formats import refuse_other_format
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import RunPlugins, load_role, make_role
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.model_state import ModelState
 from fs_kernel.training.named_plugins import add_named_plugins
@@ -45,7 +45,8 @@ class Request:
         load_weights: a model folder whose weights start a new model.
         addons: add-ons by name, path or object, in place of ``training.addons``.
         without: add-ons to leave out, whatever the options say.
-        scratch: where to write instead of the model folder, which is then only read.
+        workspace: where to write instead of the model folder, which is then only read.
+        reset_trainer: start the trainer without the state that the checkpoint holds.
     """
 
     model_dir: Path
@@ -57,7 +58,8 @@ class Request:
     load_weights: Path | None = None
     addons: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
-    scratch: Path | None = None
+    workspace: Path | None = None
+    reset_trainer: bool = False
 
 
 @attrs.define
@@ -67,7 +69,7 @@ class ResolvedRun:
     Attributes:
         request: what was asked for.
         checkpoints: those of the model folder.
-        generation: the checkpoint to resume from; None for a new model.
+        checkpoint: name of the checkpoint to resume from; None for a new model.
         state: what that checkpoint says of the model; None for a new one.
         plugins: the run's plugins.
         named: losses, optimizers and other plugins that options of the plugins name.
@@ -80,14 +82,14 @@ class ResolvedRun:
 
     request: Request
     checkpoints: Checkpoints
-    generation: str | None
+    checkpoint: str | None
     state: ModelState | None
-    plugins: plugins.Plugins
-    named: list[Chosen]
+    plugins: RunPlugins
+    named: dict[tuple[str, str], Plugin]
     options: OptionStore
     before: Config
     warnings: list[str]
-    remembered: provenance.Facts
+    remembered: record.Facts
     unnamed: frozenset[str]
 
     @property
@@ -95,15 +97,30 @@ class ResolvedRun:
         """Return every option as it is now."""
         return self.options.config
 
-    def set_option(self, section: str, option: str, value: Any, step: int) -> None:
-        """Give one option another value from ``step`` on, unchecked."""
-        self.options.set(section, option, value, f"changed at step {step}")
-        _show_options(self.plugins, self.options)
+    @property
+    def folder(self) -> Path:
+        """The folder to write in."""
+        return self.request.workspace or self.request.model_dir
 
-    def replace_config(self, config: Config) -> None:
-        """Put another configuration in place of this one."""
-        self.options.replace(config)
-        _show_options(self.plugins, self.options)
+    def find(self, kind: str, name: str) -> Any:
+        """Return a plugin by kind and name: one of the run's, a named one, or another."""
+        for plugin in (*self.plugins.all, *self.named.values()):
+            if plugin.kind == kind and plugin.name == name:
+                return plugin
+        if (kind, name) not in self.named:
+            found = load_role(kind, name, self.options)
+            found.config_defaults()
+            self.named[kind, name] = found
+        return self.named[kind, name]
+
+    def required_fields(self) -> frozenset[str]:
+        """Return what each batch must hold for trainer, objectives and losses."""
+        losses = [plugin for (kind, _), plugin in self.named.items() if kind == "losses"]
+        fields = [
+            plugin.required_fields()
+            for plugin in (self.plugins.trainer, *self.plugins.objectives, *losses)
+        ]
+        return frozenset().union(*fields)
 
 
 def resolve_run(
@@ -123,21 +140,22 @@ def resolve_run(
     """
     warnings: list[str] = []
     checkpoints = Checkpoints(request.model_dir)
-    generation, state = None, None
+    checkpoint, state = None, None
     if look and checkpoints.exists():
-        generation = checkpoints.choose(warnings.append)
-        state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
+        checkpoint = checkpoints.latest_valid(warnings.append)
+        state = ModelState.from_json(checkpoints.read_state(checkpoint), f"checkpoint {checkpoint}")
     elif look:
-        refuse_foreign(request.model_dir)
-    sources = _sources(request, checkpoints, generation)
+        refuse_other_format(request.model_dir)
+    sources = _sources(request, checkpoints, checkpoint)
     warnings += sources.notes
     chosen = _choose(request, state, sources, kinds, warnings)
 
-    facade = plugins.Plugins(chosen)
-    classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
+    options = OptionStore()
+    plugins = RunPlugins(options, [make_role(item.kind, item, options) for item in chosen])
+    classes = {**KERNEL_SECTIONS, **plugins.config_defaults()}
     remembered = dict(state.plugins) if state else {}
-    sources = migrated(sources, facade, remembered)
-    named = add_named_plugins(classes, sources) if kinds is None else []
+    sources = migrated(sources, plugins, remembered)
+    named = add_named_plugins(classes, sources, options) if kinds is None else {}
     resolution = Resolution(classes, discovery.sections(), sources.renames)
     before: Config | None = None
     for source in sources.ordered:
@@ -145,40 +163,39 @@ def resolve_run(
         if source.of_model:
             # It is the lowest source, so this is what the folder has without the others.
             before = _config_or_none(resolution)
-    options = OptionStore(resolution.config())
-    _show_options(facade, options)
-    facade.check_options()
-    upgrades = provenance.changes(remembered, chosen, request.model_dir)
+    options.replace(resolution.config())
+    for addon in plugins.addons:
+        addon.check_options()
+    upgrades = record.upgrade_notes(remembered, chosen, request.model_dir)
     return ResolvedRun(
         request,
         checkpoints,
-        generation,
+        checkpoint,
         state,
-        facade,
+        plugins,
         named,
         options,
         before or options.config,
         [*warnings, *resolution.notes, *upgrades],
         remembered,
-        provenance.unnamed(sources.ordered, classes.values()),
+        record.unnamed(sources.ordered, classes.values()),
     )
 
 
-def trainer_of(request: Request) -> plugins.Plugins:
+def trainer_of(request: Request) -> Any:
     """Return the trainer alone, for what it does before a run is resolved.
 
     Raises:
         FsError: of the kind that fits; nothing has been written.
     """
     checkpoints = Checkpoints(request.model_dir)
-    generation = checkpoints.current_name() if checkpoints.exists() else None
-    sources = _sources(request, checkpoints, generation)
-    name, _ = _name_of("trainer", sources)
-    return plugins.Plugins([load("trainers", name)])
+    checkpoint = checkpoints.current_name() if checkpoints.exists() else None
+    name, _ = _name_of("trainer", _sources(request, checkpoints, checkpoint))
+    return load_role("trainers", name)
 
 
-def _sources(request: Request, checkpoints: Checkpoints, generation: str | None) -> Sources:
-    remembered = None if generation is None else checkpoints.config_path(generation)
+def _sources(request: Request, checkpoints: Checkpoints, checkpoint: str | None) -> Sources:
+    remembered = None if checkpoint is None else checkpoints.config_path(checkpoint)
     return read_sources(request.model_dir, remembered, request.config_file, request.values)
 
 
@@ -198,25 +215,25 @@ def _choose(
     sources: Sources,
     kinds: tuple[str, ...] | None,
     warnings: list[str],
-) -> list[Chosen]:
+) -> list[LoadedPlugin]:
     """Load the model and the plugins that ``[training]`` names."""
-    unnamed = provenance.unnamed(_names_only(sources.ordered))
+    unnamed = record.unnamed(_names_only(sources.ordered))
 
-    def take(kind: str, reference: Any) -> Chosen:
+    def take(kind: str, reference: Any) -> LoadedPlugin:
         if not isinstance(reference, str) or reference not in unnamed:
             return load(kind, reference)
         before = state.plugins if state else {}
-        raise provenance.not_named(kind, reference, before, request.model_dir)
+        raise record.not_named(kind, reference, before, request.model_dir)
 
     model = request.model
     if model is None:
-        model = provenance.remembered_model(state, request.model_dir) if state else "original"
+        model = record.remembered_model(state, request.model_dir) if state else "original"
     wanted = [("models", model)]
     for kind, option in (("trainers", "trainer"), ("feeds", "feed"), ("executors", "executor")):
         given = request.objects.get(kind)
         wanted.append((kind, _name_of(option, sources)[0] if given is None else given))
     chosen = [take(kind, it) for kind, it in wanted if kinds is None or kind in kinds]
-    if state is not None and not provenance.is_model_of(chosen[0], state):
+    if state is not None and not record.is_model_of(chosen[0], state):
         raise ModelFolderError(
             f"{request.model_dir} is a model of '{state.model}', not of '{chosen[0].name}'; "
             "leave -t out, or choose another folder"
@@ -253,11 +270,7 @@ def _missing(addon: Any) -> bool:
     return all(found.name != addon for found in discovery.installed("addons"))
 
 
-def _show_options(facade: plugins.Plugins, options: OptionStore) -> None:
-    facade.config = options.config
-
-
-# --- what is settled when a run starts ---
+# --- what a run fixes when it starts ---
 
 
 def resolve_seed(config: Config) -> int:
@@ -281,8 +294,14 @@ def resolve_folders(resolved: ResolvedRun, sides: tuple[Side, ...]) -> dict[Side
     for side in sides:
         path = given.get(side) or remembered.get(side)
         if path is None:
-            raise UsageError(f"say where the faces of {side.upper()} are: -{side.upper()} FOLDER")
+            raise UsageError(_no_folder(side))
         folders[side] = Path(os.path.abspath(path))  # noqa: PTH100
-        if not folders[side].is_dir():
+        # What a feed can read is its own affair: a folder, or a packed file.
+        if not folders[side].exists():
             raise FacesError(f"the folder of side {side.upper()} does not exist: {path}")
     return folders
+
+
+def _no_folder(side: Side) -> str:
+    give = f"-{side.upper()} FOLDER" if side in ("a", "b") else f"--faces {side} FOLDER"
+    return f"no folder of faces given for side {side.upper()}: pass {give}"
