@@ -343,7 +343,7 @@ class TrainerHooks:
             tree: `trainer_state`'s result, with its tensors on the CPU.
 
         Returns:
-            Averages by the weight's lasting name; None if none are kept.
+            Averages by the weight's stable name; None if none are kept.
         """
 
     @hookspec(firstresult=True)

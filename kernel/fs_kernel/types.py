@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
@@ -84,17 +85,21 @@ class Output:
     size: int
 
 
+def _read_only(owned: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(owned))
+
+
 @attrs.define(eq=False)
 class Network:
     """A built network.
 
-    A model plugin gives ``model`` and ``outputs`` (and ``extra`` if it has any); the kernel fills
-    in the rest.
+    A model plugin gives ``model`` and ``outputs``; the kernel fills in the rest.
 
     Attributes:
         model: one input per side, in the order of the sides; its outputs, flat.
         outputs: what each of ``model.outputs`` is, in the same order.
-        extra: networks that train and are saved, but are no part of the swap (discriminators).
+        owned: networks that a trainer or an objective owns, by name: trained and saved, never
+            swapped or exported (discriminators).
         sides: the sides in the order of ``model.inputs``.
         color_order: channel order of inputs and face outputs.
         mixed_layers: paths of the layers that follow ``training.precision``.
@@ -102,7 +107,9 @@ class Network:
 
     model: keras.Model
     outputs: Sequence[Output]
-    extra: dict[str, keras.Model] = attrs.field(factory=dict)
+    owned: Mapping[str, keras.Model | torch.nn.Module] = attrs.field(
+        factory=dict, converter=_read_only
+    )
     sides: tuple[Side, ...] = ()
     color_order: ColorOrder = "bgr"
     mixed_layers: tuple[str, ...] = ()
@@ -540,7 +547,7 @@ class Run(Protocol):
         """What runs the lowered network, see `Forward`; None if the executor lowers nothing."""
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Trainable weights by their lasting name, extra networks included."""
+        """Trainable weights by their stable name, without those of owned networks."""
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
         """The object installed under ``fs_kernel.<kind>`` with this name."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import tomli_w
 
-from fs_kernel import backend, randomness
+from fs_kernel import backend, networks, randomness
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import Content
 from fs_kernel.training.session import Started
@@ -33,7 +32,7 @@ def capture(
         copy: makes a contiguous CPU copy of a tensor.
     """
     facade, built = session.parts.plugins, session.network
-    seeds = {name: v._value.cpu() for name, v in network.seed_states(built).items()}
+    seeds = {name: v.cpu() for name, v in networks.seed_states(built).items()}
     own = {"random": randomness.capture(session.device), "keras_seeds": seeds}
     first, *others = session.group.gather(own)
     training: dict[str, Any] = {**first, "others": others, "sampler": sampler.state_dict()}
@@ -49,7 +48,7 @@ def capture(
     return Content(
         step=session.state.iterations,
         network=session.graph,
-        weights={name: copy(v._value) for name, v in network.weights(built).items()},
+        weights={name: copy(v) for name, v in networks.weights(built).items()},
         training=packed,
         state=session.state.to_json(),
         config=tomli_w.dumps(options),
@@ -59,8 +58,8 @@ def capture(
 def _even_out(session: Started) -> None:
     """What layers learn without gradients (batch normalisation): every process's mean, in all."""
     torch = backend.torch()
-    found = network.statistics(session.network).values() if session.group.size > 1 else ()
-    if tensors := [variable._value.data for variable in found]:
+    found = networks.statistics(session.network).values() if session.group.size > 1 else ()
+    if tensors := [variable.data for variable in found]:
         flat = torch.cat([tensor.reshape(-1).to("cpu", torch.float64) for tensor in tensors])
         means = session.group.mean(flat).split([tensor.numel() for tensor in tensors])
         for tensor, mean in zip(tensors, means, strict=True):
@@ -95,9 +94,9 @@ def restore(
         if session.group.rank >= len(of_processes):
             return lines  # Fewer processes wrote it; this one keeps the seed it began with.
         own = of_processes[session.group.rank]
-        for name, variable in network.seed_states(session.network).items():
+        for name, variable in networks.seed_states(session.network).items():
             if name in own["keras_seeds"]:
-                variable._value.data.copy_(own["keras_seeds"][name])
+                variable.data.copy_(own["keras_seeds"][name])
         randomness.restore(own["random"], session.device)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

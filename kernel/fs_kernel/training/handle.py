@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from fs_kernel.networks import weights as network
+from fs_kernel import networks
 from fs_kernel.types import Metrics, Side
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class RunView:
         return getattr(self._owner.session.forward, "module", None)
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Trainable weights by their lasting name."""
-        return network.parameters(self.network)
+        """Trainable weights by their stable name."""
+        return networks.parameters(self.network)
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:
         """The object installed under a name."""

@@ -39,9 +39,9 @@ from typing import Any
 
 import attrs
 
+from fs_kernel import networks
 from fs_kernel.errors import BadStepError, FsError, ModelFolderError
-from fs_kernel.networks import weights as network
-from fs_kernel.networks.inference import Swapper, Swappers
+from fs_kernel.networks import Swapper, SwapperCache
 from fs_kernel.options.fields import plain
 from fs_kernel.options.sources import Config
 from fs_kernel.plugins.loading import Chosen
@@ -124,7 +124,7 @@ class TrainingRun:
         self.warnings += self._stepper.warnings
         self._saver = make_saver(self.session)
         precision = self.config["training"].precision
-        self._swappers = Swappers(self._plugins, self.network, self.device, precision)
+        self._swappers = SwapperCache(self._plugins, self.network, self.device, precision)
 
     def _start_watchers(self) -> None:
         logs = self.info.model_dir / "logs"
@@ -287,8 +287,8 @@ class TrainingRun:
         with contextlib.suppress(BadStepError), together(self.group):
             self._settle(self._saver.take(wait=True))
         with self._stepper.whole_weights():
-            weights = network.weights(self.network).items()
-            bad = [name for name, w in weights if not bool(w._value.isfinite().all())]
+            weights = networks.weights(self.network).items()
+            bad = [name for name, w in weights if not bool(w.isfinite().all())]
         line = "; ".join([str(error), *(f"the first bad weight is {n}" for n in bad[:1])])
         kept = self.session.parts.checkpoints.current_name() is not None
         report = BadStep(error.step, line, self._saved_step if kept else None, self._rollbacks)

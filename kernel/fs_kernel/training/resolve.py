@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from fs_kernel import networks
 from fs_kernel.errors import (
     ConfigError,
     FacesError,
@@ -20,9 +21,6 @@ from fs_kernel.errors import (
     PluginError,
     UsageError,
 )
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.options.sources import Config, Layer, read_toml, resolve
 from fs_kernel.plugins import discovery
@@ -265,17 +263,19 @@ def make_network(
     Raises:
         FsError: the plugin or the checkpoint cannot make one.
     """
-    with network.building(seed, device):
+    with networks.building(seed, device):
         if parts.generation is None:
-            built = network.build(parts.plugins)
-            built.mixed_layers = precision.following_layers(built)
+            built = networks.build(parts.plugins)
+            built.mixed_layers = networks.following_layers(built)
+            item = parts.plugins.of_kind("models")
+            networks.require_reopenable(built, parts.plugins.custom_objects(), str(item))
         else:
             built = _adapt(parts, _rebuild(parts))
     if parts.generation is not None:
         tensors = parts.checkpoints.read_weights(parts.generation)
         _require_fingerprint(parts, built, tensors)
-        network.assign(built, tensors, f"generation {parts.generation}")
-    precision.apply(built, number_format, device.type)
+        networks.assign(built, tensors, f"generation {parts.generation}")
+    networks.apply_precision(built, number_format, device.type)
     return built
 
 
@@ -284,7 +284,7 @@ def _adapt(parts: Assembled, built: Network) -> Network:
     adapted = parts.plugins.adapt_model(built, parts.before.view(sections))
     if adapted is None:
         return built
-    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs, extra=adapted.extra)
+    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs)
 
 
 def read_graph(parts: Assembled) -> Network:
@@ -292,8 +292,8 @@ def read_graph(parts: Assembled) -> Network:
     assert parts.generation is not None
     path = parts.checkpoints.network_path(parts.generation)
     source = f"generation {parts.generation}: {path.name}"
-    data = graph.parse(path.read_bytes(), source)
-    return graph.from_json(data, parts.plugins.custom_objects(), source)
+    data = networks.parse(path.read_bytes(), source)
+    return networks.from_json(data, parts.plugins.custom_objects(), source)
 
 
 def _rebuild(parts: Assembled) -> Network:
@@ -311,9 +311,9 @@ def _require_fingerprint(
     parts: Assembled, built: Network, tensors: Mapping[str, torch.Tensor]
 ) -> None:
     assert parts.state is not None
-    if network.fingerprint(built) == parts.state.fingerprint:
+    if networks.fingerprint(built) == parts.state.fingerprint:
         return
-    if not (lines := network.differences(built, tensors)):
+    if not (lines := networks.differences(built, tensors)):
         return
     item = parts.plugins.of_kind("models")
     more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
@@ -345,7 +345,7 @@ def load_weights(
 
     tensors, state = other.steadily(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
-    fits = network.copy_sub_models(built, tensors, parts.plugins.load_layers(built), title)
+    fits = networks.copy_sub_models(built, tensors, parts.plugins.load_layers(built), title)
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
     misfit = next(filter(None, (fit.misfit for fit in fits)), None)
     more = "" if misfit is None else f"; the first that does not fit: {misfit}"

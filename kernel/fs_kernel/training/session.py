@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import backend, memory
+from fs_kernel import backend, memory, networks
 from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, UsageError
-from fs_kernel.networks import weights as network
-from fs_kernel.networks.serialization import to_json
+from fs_kernel.networks import to_json
 from fs_kernel.options.sources import Config
 from fs_kernel.plugins import record as provenance
 from fs_kernel.plugins.loading import load
@@ -199,7 +198,7 @@ def _freeze_and_load(
     source = parts.request.load_weights
     frozen = parts.config["training"].freeze_weights
     names = parts.plugins.freeze_layers(built)
-    missing = network.freeze(built, names, frozen)
+    missing = networks.freeze(built, names, frozen)
     if frozen:
         warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
         done = ", ".join(name for name in names if name not in missing)
@@ -235,13 +234,13 @@ def _begin(
     state = parts.state or ModelState(
         model=parts.plugins.of_kind("models").name,
         network_name=built.model.name,
-        fingerprint=network.fingerprint(built),
-        parameters=network.count(built),
+        fingerprint=networks.fingerprint(built),
+        parameters=networks.count(built),
     )
     state.target_iterations = training.iterations
     state.folders = {side: str(path) for side, path in folders.items()}
     state.model = parts.plugins.of_kind("models").name
-    state.fingerprint = network.fingerprint(built)
+    state.fingerprint = networks.fingerprint(built)
     state.plugins = {provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen}
     state.begin(Session(time.time(), state.iterations, training.batch_size, seed))
     return state

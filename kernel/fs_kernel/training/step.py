@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from fs_kernel import backend, memory, randomness
+from fs_kernel import backend, memory, networks, randomness
 from fs_kernel.errors import FsError, TrainingError
-from fs_kernel.networks import weights as network
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import Content
 from fs_kernel.training import capture as resume
@@ -65,7 +64,7 @@ class Stepper:
         )
         self._unheard: deque[tuple[int, Any, Mapping[Side, torch.Tensor]]] = deque()
         self._ledger = Ledger(self._batch_size * len(session.network.sides), session.group)
-        seeds = [state._value.data for state in network.seed_states(session.network).values()]
+        seeds = [state.data for state in networks.seed_states(session.network).values()]
         done, rank = session.state.iterations, session.group.rank
         randomness.seed_apart(session.seed, done, rank, seeds)
 
@@ -224,7 +223,7 @@ class Stepper:
     ) -> list[str]:
         session = self._session
         self.stop_trainer(failed=False)
-        network.assign(session.network, weights, source)
+        networks.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
             self._begin()
