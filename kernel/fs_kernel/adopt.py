@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
-from fs_kernel.networks.serialization import to_json
+from fs_kernel.networks import to_json
 from fs_kernel.plugins import record as provenance
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData
@@ -36,7 +36,7 @@ def adopt(
         parts: of the run that shall go on, made with ``look=False``; ``request.model_dir`` is the
             folder, which holds no model yet.
         built: the network; it may lie on Keras's meta device, without numbers.
-        weights: every weight by its lasting name, on the CPU.
+        weights: every weight by its stable name, on the CPU.
         trainer: what the trainer's ``restore_trainer`` takes, or None.
         iterations: steps done.
         sessions: what is known of them.
@@ -45,7 +45,7 @@ def adopt(
         ModelFolderError: weights are missing, too many, of other shapes, or no finite numbers.
         OSError: the folder cannot be written.
     """
-    network.assign(built, weights, "the model")
+    networks.assign(built, weights, "the model")
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ModelFolderError(f"the weight {name} is no finite number; the model is spoiled")
@@ -53,8 +53,8 @@ def adopt(
     state = ModelState(
         model=item.name,
         network_name=built.model.name,
-        fingerprint=network.fingerprint(built),
-        parameters=network.count(built),
+        fingerprint=networks.fingerprint(built),
+        parameters=networks.count(built),
         plugins={provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen},
         sessions=list(sessions),
         iterations=iterations,

@@ -15,8 +15,7 @@ import numpy as np
 
 from fs_kernel import backend, memory
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
-from fs_kernel.networks.inference import Swappers
-from fs_kernel.networks.weights import assign
+from fs_kernel.networks import SwapperCache, assign
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import files
 from fs_kernel.training.network_of import make_network
@@ -79,7 +78,7 @@ class TrainedModel:
         self._parts, self.device, self.network = require_model(folder).read_consistently(read)
         self.warnings = self._parts.warnings
         #: ``swapper(source, target)`` turns batches of faces of one side into another.
-        self.swapper = Swappers(self._parts.plugins, self.network, self.device, "fp32")
+        self.swapper = SwapperCache(self._parts.plugins, self.network, self.device, "fp32")
 
     def swap_folder(
         self,

@@ -22,8 +22,8 @@ import atheris
 with atheris.instrument_imports(include=["fs_kernel", "fs_feed_faces", "tomllib", "ast"]):
     from fs_feed_faces.png_chunks import PngError
     from fs_feed_faces.png_header import HeaderError, parse_header, read_header
+    from fs_kernel import networks
     from fs_kernel.errors import FsError
-    from fs_kernel.networks import serialization as graph
     from fs_kernel.options import FileSource, read_toml, resolve
     from fs_kernel.options.defaults import KERNEL_SECTIONS
     from fs_kernel.storage import tensors, tree
@@ -71,7 +71,7 @@ def skeleton(data: bytes) -> None:
 
 
 def network(data: bytes) -> None:
-    graph.inspect(graph.parse(data, "x"), {}, "x")
+    networks.inspect(networks.parse(data, "x"), {}, "x")
 
 
 SKELETON = b'{"a": [{"$tensor": "/x"}, {"$float": "nan"}, 1.5, null]}'

@@ -33,10 +33,9 @@ from fs_feed_faces.png_header import (
     read_header,
     write_header,
 )
+from fs_kernel import networks
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, FsError, ModelFolderError, UsageError
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
 from fs_kernel.options import CommandLineSource, FileSource, parse_assignment, read_toml, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS
 from fs_kernel.plugins import discovery
@@ -298,8 +297,8 @@ def graph_of(folder):
 @given(data=st.data())
 def test_a_graph(trained, data):
     spoilt = data.draw(swapped(graph_of(trained)))
-    with contextlib.suppress(ModelFolderError), network.building(0, "cpu"):
-        graph.from_json(graph.parse(json.dumps(spoilt).encode(), "x"), {}, "x")
+    with contextlib.suppress(ModelFolderError), networks.building(0, "cpu"):
+        networks.from_json(networks.parse(json.dumps(spoilt).encode(), "x"), {}, "x")
 
 
 def outside(folder):

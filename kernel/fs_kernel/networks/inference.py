@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def cut(network: Network, source: Side, target: Side) -> Network:
-    """The network that turns faces of ``source`` into ``target``.
+    """Cut out the network that turns faces of ``source`` into ``target``.
 
     Returns:
         One input, the outputs of ``target``; weights shared with ``network``.
@@ -39,7 +39,10 @@ def cut(network: Network, source: Side, target: Side) -> Network:
     shapes = [tuple(tensor.shape[1:]) for tensor in network.model.inputs]
     start = network.sides.index(target)
     if shapes[network.sides.index(source)] != shapes[start]:
-        raise UsageError(f"sides '{source}' and '{target}' take pictures of different shape")
+        raise UsageError(
+            f"sides '{source}' and '{target}' take pictures of different shape; "
+            "the model plugin must give a build_inference hook"
+        )
     chosen = network.outputs_of(target)
     tensors = [network.model.outputs[position] for position, _ in chosen]
     name = f"{network.model.name}_inference"
@@ -51,17 +54,17 @@ def cut(network: Network, source: Side, target: Side) -> Network:
             "the model plugin must give a build_inference hook"
         ) from error
     return attrs.evolve(
-        network, model=model, outputs=[o for _, o in chosen], sides=(source,), extra={}
+        network, model=model, outputs=[o for _, o in chosen], sides=(source,), owned={}
     )
 
 
 def swapper_network(plugins: Plugins, network: Network, source: Side, target: Side) -> Network:
-    """The swap network: the model plugin's own if it gives one, else the kernel's cut."""
+    """Return the swap network: the model plugin's own if it gives one, else the kernel's cut."""
     own = plugins.build_inference(network, source, target)
     if own is None:
         return cut(network, source, target)
     outputs = [output for _, output in network.outputs_of(target)]
-    return attrs.evolve(network, model=own, outputs=outputs, sides=(source,), extra={})
+    return attrs.evolve(network, model=own, outputs=outputs, sides=(source,), owned={})
 
 
 class Swapper:
@@ -96,8 +99,8 @@ class Swapper:
             return face, outputs[self._mask].float().clamp(0, 1).cpu().numpy()[..., 0]
 
 
-class Swappers:
-    """Every swap direction of one network, each made once and then kept.
+class SwapperCache:
+    """Makes the swapper of each direction of one network once, and keeps it.
 
     Args:
         plugins: the run's plugins.
@@ -114,7 +117,7 @@ class Swappers:
         self._made: dict[tuple[Side, Side], Swapper] = {}
 
     def __call__(self, source: Side, target: Side) -> Swapper:
-        """What turns batches of faces of ``source`` into ``target``."""
+        """Return what turns batches of faces of ``source`` into ``target``."""
         if (source, target) not in self._made:
             swap = swapper_network(self._plugins, self._network, source, target)
             forward = self._plugins.make_forward(swap, self._device, self._precision)

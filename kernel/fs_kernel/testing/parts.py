@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from fs_kernel import backend
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as networks
 from fs_kernel.options import CommandLineSource, Config, resolve
+from fs_kernel import backend, networks
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.arrays import array_faces, array_mask
@@ -61,7 +59,7 @@ def build_network(
     facade = make_plugins("models", plugin, options)
     with networks.building(seed, device):
         built = networks.build(facade)
-        built.mixed_layers = precision.following_layers(built)
+        built.mixed_layers = networks.following_layers(built)
     return built
 
 
@@ -181,7 +179,7 @@ class HarnessRun:
             self._inside = False
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Trainable weights by their lasting name."""
+        """Trainable weights by their stable name."""
         return networks.parameters(self.network)
 
     def find(self, kind: Literal["losses", "optimizers"], name: str) -> Any:

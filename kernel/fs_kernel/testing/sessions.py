@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from fs_kernel import networks
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.networks import weights as networks
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.storage import tree
 from fs_kernel.testing.parts import HarnessRun, array_batch
@@ -67,7 +67,7 @@ class TrainerSession:
     def weights(self) -> dict[str, Any]:
         """Copies of all weights, by name."""
         found = networks.weights(self.run.network)
-        return {name: variable.value.detach().clone() for name, variable in found.items()}
+        return {name: variable.detach().clone() for name, variable in found.items()}
 
 
 def through_a_file(state: Any) -> Any:

@@ -11,10 +11,8 @@ from typing import Any
 import attrs
 import h5py
 import numpy as np
-from fs_kernel import backend
+from fs_kernel import backend, networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as network
 from fs_kernel.options import read_toml
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import files
@@ -67,9 +65,9 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     parts = resolve_run(Request(model_dir), ("models",))
     if parts.state.model not in MODELS:
         raise ModelFolderError(f"faceswap has no model '{parts.state.model}'")
-    with network.building(0, "meta"):
+    with networks.building(0, "meta"):
         built = read_graph(parts)
-    precision.apply(built, "fp32", "cpu")
+    networks.apply_precision(built, "fp32", "cpu")
     options = read_toml(checkpoints.config_path(parts.generation))
     tensors = checkpoints.read_weights(parts.generation)
     config = config_of(built)
@@ -86,7 +84,7 @@ def export_model(model_dir: Path, out: Path) -> Exported:
         (made / f"{name}_state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
         _read_back(made / f"{name}.keras", arrays, room)
     files = tuple(str(path) for path in sorted(out.iterdir()))
-    return Exported(name, files, network.count(built), parts.state.iterations)
+    return Exported(name, files, networks.count(built), parts.state.iterations)
 
 
 def _record(model_dir: Path) -> dict[str, Any]:

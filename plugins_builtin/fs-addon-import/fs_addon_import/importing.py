@@ -10,11 +10,9 @@ from typing import Any
 
 import attrs
 import numpy as np
-from fs_kernel import backend
+from fs_kernel import backend, networks
 from fs_kernel.adopt import adopt
 from fs_kernel.errors import ConfigError, ModelFolderError
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as network
 from fs_kernel.options import ModelFolderSource, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.plugins import discovery
@@ -105,7 +103,7 @@ def _write(
     notes += lines
     built = rebuild(foreign.config, str(file.path))
     built.mixed_layers = _mixed_layers(built, state)
-    precision.apply(built, "fp32", "cpu")
+    networks.apply_precision(built, "fp32", "cpu")
     optimizer = _usable(optimizer, state, notes)
     notes += options.settle(values, built, optimizer)
     number_format = _precision(state, notes)
@@ -125,7 +123,7 @@ def _write(
         source=str(file.path),
         folder=str(folder),
         model=state.name,
-        parameters=network.count(built),
+        parameters=networks.count(built),
         iterations=state.iterations,
         sessions=len(state.sessions),
         optimizer=None if optimizer is None else optimizer.name,
@@ -201,7 +199,7 @@ def _mixed_layers(built: Network, state: ForeignState) -> tuple[str, ...]:
 
     plain = [
         (path, layer)
-        for path, layer in network.layers(built)
+        for path, layer in networks.layers(built)
         if not isinstance(layer, keras.Model | keras.layers.InputLayer)
     ]
     mixed = tuple(

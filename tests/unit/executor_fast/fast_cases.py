@@ -9,8 +9,7 @@ import fs_executor_fast
 import fs_executor_keras
 import keras
 import torch
-from fs_kernel import hookimpl
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import hookimpl, networks
 from fs_kernel.types import Network, NetworkSpec, Output
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -53,8 +52,8 @@ def pictures(network, count=2, seed=0):
 
 def step(network, forward, inputs):
     """Outputs in training, gradients by name, and every weight afterwards; weights are put back."""
-    parameters, named = kernel_network.parameters(network), kernel_network.weights(network)
-    before = {name: variable._value.detach().clone() for name, variable in named.items()}
+    parameters, named = networks.parameters(network), networks.weights(network)
+    before = {name: variable.detach().clone() for name, variable in named.items()}
     network.model.zero_grad()
     outputs = forward(inputs, training=True)
     rng = torch.Generator().manual_seed(9)
@@ -62,9 +61,9 @@ def step(network, forward, inputs):
     goals = [torch.rand(output.shape, generator=rng) for output in outputs]
     sum(((o.float() - g) ** 2 * g).mean() for o, g in zip(outputs, goals, strict=True)).backward()
     gradients = {name: parameter.grad for name, parameter in parameters.items()}
-    after = {name: variable._value.detach().clone() for name, variable in named.items()}
+    after = {name: variable.detach().clone() for name, variable in named.items()}
     network.model.zero_grad()
-    kernel_network.assign(network, before, "before")
+    networks.assign(network, before, "before")
     return [output.detach() for output in outputs], gradients, after
 
 

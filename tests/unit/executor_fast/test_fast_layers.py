@@ -8,7 +8,7 @@ import torch
 from fast_cases import close, fast, gradients_close, one_side, pictures, plain, step
 from fs_executor_fast.fallback import Fallback
 from fs_executor_fast.layers import TABLE
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
 from fs_nn.layers import PixelShuffler, ReflectionPadding2D
 from fs_nn.normalization import AdaInstanceNormalization, InstanceNormalization
 from fs_nn.vit import FirstToken, QuickGELU
@@ -158,7 +158,7 @@ def test_an_unknown_layer_is_run_by_keras_and_trains(layer):
     outputs, own_gradients, _ = step(network, forward, given)
     assert close(outputs[0], expected[0])
     assert gradients_close(gradients, own_gradients)
-    optimizer = torch.optim.SGD(kernel_network.parameters(network).values(), lr=0.1)
+    optimizer = torch.optim.SGD(networks.parameters(network).values(), lr=0.1)
     losses = []
     for _ in range(5):
         optimizer.zero_grad()

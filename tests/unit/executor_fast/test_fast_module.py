@@ -8,7 +8,7 @@ import keras
 import pytest
 import torch
 from fast_cases import SMALL, fast, one_side, pictures, still
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
 from fs_kernel.types import Network, Output
 
 
@@ -48,7 +48,7 @@ def test_sub_models_are_modules_by_name(network):
     blocks = fast(network).module.sub_models
     assert sorted(blocks) == ["decoder_a", "decoder_b", "encoder"]
     held = {id(parameter) for block in blocks.values() for parameter in block.parameters()}
-    assert held == {id(p) for p in kernel_network.parameters(network).values()}
+    assert held == {id(p) for p in networks.parameters(network).values()}
 
 
 def test_each_block_is_called_once_as_a_module(network):
@@ -67,7 +67,7 @@ def test_a_copy_computes_with_weights_of_its_own(network):
             parameter.zero_()
         outputs = other(*pictures(network).values())
     assert all((output == 0.5).all() for output in outputs)
-    assert all(p.any() for n, p in kernel_network.parameters(network).items() if "kernel" in n)
+    assert all(p.any() for n, p in networks.parameters(network).items() if "kernel" in n)
 
 
 def test_training_is_the_modules_own_and_follows_the_call():

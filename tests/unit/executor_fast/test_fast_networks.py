@@ -16,8 +16,8 @@ from fast_cases import (
     still,
 )
 from fs_executor_fast.fallback import Fallback
-from fs_kernel.networks import inference, precision
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
+from fs_kernel.networks import inference
 
 PHAZE_A = {
     "plain": {},
@@ -65,7 +65,7 @@ def test_outputs_and_gradients_are_those_of_the_keras_model(network):
 def test_every_weight_is_the_same_object_and_none_is_left_to_keras(network):
     module = fast(network).module
     own = {id(parameter) for parameter in module.parameters()}
-    assert own == {id(v._value) for v in kernel_network.weights(network).values()}
+    assert own == {id(v) for v in networks.weights(network).values()}
     assert module.fallbacks == []
     kept = {type(p._operation[0]).__name__ for p in module.modules() if isinstance(p, Fallback)}
     assert kept <= SEEDED
@@ -83,14 +83,14 @@ def test_both_directions_of_the_swap(network):
 
 def test_half_precision_follows_the_policy_of_each_layer(network):
     inputs = pictures(network)
-    parameters = kernel_network.parameters(network)
+    parameters = networks.parameters(network)
     exact, *_ = step(network, plain(network), inputs)
-    precision.apply(network, "bf16", "cpu")
+    networks.apply_precision(network, "bf16", "cpu")
     try:
         expected, *_ = step(network, plain(network), inputs)
         outputs, gradients, _ = step(network, fast(network), inputs)
     finally:
-        precision.apply(network, "fp32", "cpu")
+        networks.apply_precision(network, "fp32", "cpu")
     for own, other, best in zip(outputs, expected, exact, strict=True):
         assert own.dtype == other.dtype == torch.float32
         assert 0 < (own - best).abs().mean() < 0.02

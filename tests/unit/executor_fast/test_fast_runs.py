@@ -6,7 +6,7 @@ import pytest
 import torch
 from fast_cases import SMALL, SmallModel, close
 from fast_runs import equal, open_run, saved, train
-from fs_kernel.networks.weights import weights as weights_of
+from fs_kernel.networks import weights as weights_of
 
 #: No random numbers; shared parts; batch norm.
 QUIET = {name: SmallModel(SMALL[name]) for name in ("lightweight", "dlight-good", "iae")}
@@ -26,7 +26,7 @@ def test_twenty_steps_give_the_weights_of_the_plain_path(tmp_path, name):
     assert own_losses[-1] < own_losses[0]
     (tmp_path / "start").mkdir()
     with open_run(tmp_path / "start", QUIET[name], 1, "keras", **options) as run:
-        start = {n: w._value.detach().clone() for n, w in weights_of(run.network).items()}
+        start = {n: w.detach().clone() for n, w in weights_of(run.network).items()}
     moved = {n: (weights[n] - start[n]).abs().max().item() for n in weights}
     largest = max(moved.values())
     assert largest > 1e-4

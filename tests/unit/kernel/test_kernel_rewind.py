@@ -16,9 +16,9 @@ from runs import open_tiny
 
 
 def weights_of(run):
-    from fs_kernel.networks import weights as network
+    from fs_kernel import networks
 
-    return {name: w._value.detach().clone() for name, w in network.weights(run.network).items()}
+    return {name: w.detach().clone() for name, w in networks.weights(run.network).items()}
 
 
 def same(left, right):

@@ -9,8 +9,7 @@ import sys
 import textwrap
 
 import pytest
-from fs_kernel import memory
-from fs_kernel.networks import weights as network
+from fs_kernel import memory, networks
 
 
 def modules_after(code):
@@ -57,15 +56,15 @@ def test_only_the_first_network_of_a_process_skips_looking_for_memory_to_free(mo
     told = []
     monkeypatch.setattr(keras.utils, "clear_session", lambda free_memory: told.append(free_memory))
     for _ in range(2):
-        with network.building(0, "cpu"):
+        with networks.building(0, "cpu"):
             pass
     assert told[-1] is True
     program = (
         "import keras; told = []\n"
         "keras.utils.clear_session = lambda free_memory: told.append(free_memory)\n"
-        "from fs_kernel.networks import weights as network\n"
+        "from fs_kernel import networks\n"
         "for _ in range(3):\n"
-        "    with network.building(0, 'meta'): pass\n"
+        "    with networks.building(0, 'meta'): pass\n"
         "print(told)"
     )
     environment = os.environ | {"KERAS_BACKEND": "torch"}

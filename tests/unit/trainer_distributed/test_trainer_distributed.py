@@ -15,8 +15,8 @@ import pytest
 import simulated
 import torch
 from fake_run import FakeRun, random_batch
+from fs_kernel import networks
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks import weights as networks
 from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
 from fs_kernel.training import step as stepper
@@ -255,7 +255,7 @@ def test_without_a_second_gpu_it_trains_as_original_and_says_so(tmp_path):
         folder.mkdir()
         with tiny_run(folder, trainer=trainer) as run:
             losses = [run.advance().losses for _ in range(2)]
-            weights = {n: v.value.clone() for n, v in networks.weights(run.network).items()}
+            weights = {n: v.clone() for n, v in networks.weights(run.network).items()}
             runs[trainer] = losses, weights, [*run.warnings]
     (losses, weights, _), (same, held, lines) = runs.values()
     assert losses == same

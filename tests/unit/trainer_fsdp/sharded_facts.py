@@ -12,8 +12,8 @@ import fs_trainer_fsdp
 import torch
 import torch.distributed.checkpoint as dcp
 from fake_run import FakeRun
+from fs_kernel import networks
 from fs_kernel.errors import FsError
-from fs_kernel.networks import weights as networks
 from fs_kernel.options import Config
 from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.training import step as stepper

@@ -16,8 +16,8 @@ import fsdp_worker
 import numpy as np
 import pytest
 import torch
-from fs_kernel.networks import weights as networks
 from fs_kernel.options import Config
+from fs_kernel import networks
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_nn.process_trainer import ProcessOptions
 from fs_trainer_fsdp.shards import placement
@@ -177,7 +177,7 @@ def test_previews_and_trials_in_a_sharded_run(seen, tmp_path):
         assert (swaps[0] != swaps[1]).any()
         assert list(inside["weights"]) == list(weights)
         for name, value in inside["weights"].items():
-            torch.testing.assert_close(value, weights[name].value, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(value, weights[name], rtol=1e-12, atol=1e-12)
 
 
 # --- checkpoints ---

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fs_kernel.networks import weights as networks
 from fs_kernel.options import Config
+from fs_kernel import networks
 from fs_kernel.testing.arrays import array_faces
 from fs_kernel.testing.parts import HarnessRun, array_batch, build_network
 from fs_kernel.testing.plugins import TinyModel
@@ -113,13 +113,13 @@ class AddonSuite(HookSuite):
         """Weights and pictures are as they were after all events, and no thread is left."""
         threads = set(threading.enumerate())
         run, observers = self.observe(network, tmp_path / "model")
-        before = {n: v.value.clone() for n, v in networks.weights(network).items()}
+        before = {n: v.clone() for n, v in networks.weights(network).items()}
         events, same = sample_events(run), sample_events(run)
         for event in ("on_start", *EVENTS, "on_finish"):
             for observer in observers:
                 getattr(observer, event, lambda _: None)(events[event])
         for name, variable in networks.weights(network).items():
-            assert variable.value.equal(before[name]), f"{name} was changed"
+            assert variable.equal(before[name]), f"{name} was changed"
         for pair, pictures in same["on_preview"].swaps.items():
             assert (events["on_preview"].swaps[pair] == pictures).all(), "a preview was changed"
         assert run.direct_calls == 0, "the network was called by a watcher"

@@ -12,10 +12,8 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel import backend, randomness
-from fs_kernel.networks import inference, precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as networks
+from fs_kernel import backend, networks, randomness
+from fs_kernel.networks import inference
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.parts import build_network
 from fs_kernel.testing.plugins import PlainExecutor
@@ -180,11 +178,11 @@ class ModelSuite(HookSuite):
     def test_it_is_read_back_from_its_own_graph(self, built: _Built) -> None:
         """The saved graph, by the kernel's rules, gives the same network and the same pictures."""
         network, faces = built.network, built.faces(4)
-        text = json.dumps(graph.to_json(network)).encode()
+        text = json.dumps(networks.to_json(network)).encode()
         with networks.building(2, "cpu"):
-            data = graph.parse(text, "the graph")
-            again = graph.from_json(data, built.plugins.custom_objects(), "the graph")
-        held = {n: v.value.detach().clone() for n, v in networks.weights(network).items()}
+            data = networks.parse(text, "the graph")
+            again = networks.from_json(data, built.plugins.custom_objects(), "the graph")
+        held = {n: v.detach().clone() for n, v in networks.weights(network).items()}
         networks.assign(again, held, "the weights")
         assert networks.fingerprint(again) == networks.fingerprint(network)
         assert list(again.outputs) == list(network.outputs)
@@ -195,7 +193,7 @@ class ModelSuite(HookSuite):
     def test_a_swap_is_the_targets_own_path(self, built: _Built) -> None:
         """Every direction gives what the network in training gives for the target's side."""
         network = built.network
-        before = json.dumps(graph.to_json(network))
+        before = json.dumps(networks.to_json(network))
         owned = {id(v) for v in networks.weights(network).values()}
         faces = built.faces(5)
         for source in network.sides:
@@ -210,18 +208,18 @@ class ModelSuite(HookSuite):
                     assert difference <= self.tolerance, f"{source} to {target}: {output} differs"
                 strange = {id(v) for v in networks.weights(swap).values()} - owned
                 assert not strange, f"{source} to {target}: its weights are copies"
-        assert json.dumps(graph.to_json(network)) == before, "the cut changed the network"
+        assert json.dumps(networks.to_json(network)) == before, "the cut changed the network"
 
     def test_it_runs_in_half_precision(self, built: _Built) -> None:
         """With bfloat16 layers: weights still float32, nearly the same pictures, gradients."""
         network, faces = built.network, built.faces(6)
         exact = _run(network, faces)
-        precision.apply(network, "bf16", "cpu")
+        networks.apply_precision(network, "bf16", "cpu")
         try:
             rough = _run(network, faces)
             reached = _reached(network, faces, 1)
         finally:
-            precision.apply(network, "fp32", "cpu")
+            networks.apply_precision(network, "fp32", "cpu")
         assert network.mixed_layers, "no layer follows training.precision"
         assert reached, "no weight gets a gradient"
         for one, other in zip(rough, exact, strict=True):
@@ -236,7 +234,7 @@ class ModelSuite(HookSuite):
         del built
         one, same, other = (
             {
-                name: variable.value.detach()
+                name: variable.detach()
                 for name, variable in networks.weights(
                     build_network(self.given(), self.options, seed=seed)
                 ).items()

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel.networks import weights as networks
+from fs_kernel import networks
 from fs_kernel.randomness import generator, seed_everything
 from fs_kernel.testing.parts import HarnessRun, build_network
 from fs_kernel.testing.plugins import TinyModel
@@ -54,11 +54,11 @@ class TrainerSuite(HookSuite):
         facade = self.facade()
         network = build_network(self.model)
         run = HarnessRun(network, facade.view("trainers"), tmp_path)
-        before = {n: v.value.detach().clone() for n, v in networks.weights(network).items()}
+        before = {n: v.detach().clone() for n, v in networks.weights(network).items()}
         with nobody_leaves("start_trainer"), unchanged("start_trainer", draws=True):
             facade.start_trainer(run)
         for name, variable in networks.weights(network).items():
-            assert variable.value.equal(before[name]), f"start_trainer changed {name}"
+            assert variable.equal(before[name]), f"start_trainer changed {name}"
 
     def test_the_masks_it_needs_exist(self) -> None:
         """Only masks that a feed can give are asked for."""
@@ -237,7 +237,7 @@ class TrainerSuite(HookSuite):
         first.totals(range(1, steps + 1))
         state = through_a_file(first.plugins.trainer_state(first.state))
         held = first.weights()
-        seeds = {n: v.value.clone() for n, v in networks.seed_states(first.run.network).items()}
+        seeds = {n: v.clone() for n, v in networks.seed_states(first.run.network).items()}
         again = self.open(tmp_path, **options)
         used = self.open(tmp_path, **options)
         used.totals(range(50, 53))
@@ -247,7 +247,7 @@ class TrainerSuite(HookSuite):
                 networks.assign(session.run.network, held, "the weights")
                 session.plugins.restore_trainer(session.state, copy.deepcopy(state))
             for name, variable in networks.seed_states(session.run.network).items():
-                variable.value.copy_(seeds[name])
+                variable.copy_(seeds[name])
             session.run.step = steps
             seed_everything(9)
             totals = session.totals(range(steps + 1, steps + 4))
