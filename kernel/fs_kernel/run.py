@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.rehearsal import settle_batch_size
 from fs_kernel.swap import TrainedModel
 from fs_kernel.training.loop import TrainingRun
 from fs_kernel.training.resolve import Request, resolve_run
@@ -83,7 +82,9 @@ def begin(request: Request) -> TrainingRun:
     Raises:
         FsError: of the kind that fits what is wrong.
     """
-    found = settle_batch_size(request)
+    from fs_kernel.rehearsal import settle_batch_size
+
+    found = settle_batch_size(request) if request.values.get('training', {}).get('batch_size') == 'auto' else None
     run = TrainingRun(resolve_run(request))
     if found is not None:
         run.note(found)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fs_kernel import backend, memory
+from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks import SwapperCache, assign
 from fs_kernel.plugins.other_formats import require_model
@@ -23,7 +23,7 @@ from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Face, Network, Side
 
 if TYPE_CHECKING:
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.roles import Feed
 
 
 def parse_direction(text: str) -> tuple[Side, Side]:
@@ -68,9 +68,8 @@ class TrainedModel:
 
         def read() -> tuple[ResolvedRun, Any, Network]:
             parts = resolve_run(request, kinds)
-            memory.keep_freed()
             device = backend.device(parts.config["training"].device)
-            built = make_network(parts, 0, device)
+            built, _ = make_network(parts, 0, device)
             if average:
                 _assign_average(parts, built)
             return parts, device, built
@@ -107,9 +106,9 @@ class TrainedModel:
         source, target = parse_direction(direction)
         swapper = self.swapper(source, target)
         shape = tuple(self.network.model.inputs[self.network.sides.index(target)].shape[1:])
-        found = self._parts.plugins.read_faces(faces, shape, self.network.color_order)
+        found = self._parts.plugins.feed.read_faces(faces, shape, self.network.color_order)
         order = self.network.color_order
-        with _Writers(self._parts.plugins, order, output, progress) as writers:
+        with _Writers(self._parts.plugins.feed, order, output, progress) as writers:
             while batch := list(itertools.islice(found, batch_size)):
                 writers.write(batch, *swapper(_stacked(batch)))
         return writers.done
@@ -123,16 +122,16 @@ class _Writers:
     """Threads that write one batch of results while the next one is computed, and no more.
 
     Args:
-        plugins: of the swap.
+        feed: writes faces.
         order: the pictures' colour order.
         output: where results go; made before the first one.
         progress: told how many faces are written.
     """
 
     def __init__(
-        self, plugins: Plugins, order: str, output: Path, progress: Callable[[int], None]
+        self, feed: Feed, order: str, output: Path, progress: Callable[[int], None]
     ) -> None:
-        self._write_face = partial(plugins.write_face, color_order=order, target=output)
+        self._write_face = partial(feed.write_face, color_order=order, target=output)
         self._output, self._progress = output, progress
         self._pool = ThreadPoolExecutor(os.cpu_count(), "fs-swap-writer")
         self._pending: list[Future[Path]] = []
@@ -178,25 +177,25 @@ class _Writers:
 
 
 def _assign_average(parts: ResolvedRun, built: Network) -> None:
-    assert parts.generation is not None
-    training = parts.checkpoints.read_training(parts.generation)
+    assert parts.checkpoint is not None
+    training = parts.checkpoints.read_training(parts.checkpoint)
     found = None
     if (state := training.get("trainer")) is not None:
-        found = parts.plugins.averaged_weights(state)
+        found = parts.plugins.trainer.averaged_weights(state)
     if found is None:
         raise ModelFolderError(
-            f"{parts.request.model_dir}: generation {parts.generation} holds no average of the "
+            f"{parts.request.model_dir}: checkpoint {parts.checkpoint} holds no average of the "
             "weights; train with one (see: fs config show), or leave --average out"
         )
-    held = parts.checkpoints.read_weights(parts.generation)
-    assign(built, {**held, **found}, f"the average in generation {parts.generation}")
+    held = parts.checkpoints.read_weights(parts.checkpoint)
+    assign(built, {**held, **found}, f"the average in checkpoint {parts.checkpoint}")
 
 
 def collected_warnings(call: Callable[[], Any], tell: Callable[[str], None]) -> Any:
     """Run ``call`` and pass on what it warned about, one line each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        backend.hush()
+        backend.silence_input_structure_warning()
         result = call()
     for item in caught:
         tell(str(item.message))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
     import torch
 
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.roles import Model
     from fs_kernel.types import Side
 
 #: Counts the networks of this process: the first one finds no memory to free, and to look for some
@@ -49,18 +49,18 @@ def make_inputs(spec: NetworkSpec) -> dict[Side, keras.KerasTensor]:
     }
 
 
-def build(plugins: Plugins) -> Network:
-    """Return a new network of the model plugin. Call inside `building`.
+def build(model: Model) -> Network:
+    """Return a new network of a model plugin. Call inside `building`.
 
     Raises:
         PluginError: what the plugin returned differs from what it says it is.
     """
-    item, spec = plugins.of_kind("models"), plugins.network_spec()
-    with plugins.blaming(item, "network_spec"):
+    spec = model.network_spec()
+    with model.blaming("network_spec"):
         inputs = make_inputs(spec)
-    network = plugins.build_model(inputs)
-    with plugins.blaming(item, "build_model"):
-        return check(attrs.evolve(network, **_from_spec(spec)), str(item))
+    network = model.build_model(inputs)
+    with model.blaming("build_model"):
+        return check(attrs.evolve(network, **_from_spec(spec)), str(model))
 
 
 def _from_spec(spec: NetworkSpec) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.plugin_set import RunPlugins
+    from fs_kernel.plugins.roles import Model
     from fs_kernel.types import Forward, Network, Side
 
 
@@ -58,9 +59,9 @@ def cut(network: Network, source: Side, target: Side) -> Network:
     )
 
 
-def swapper_network(plugins: Plugins, network: Network, source: Side, target: Side) -> Network:
+def swapper_network(model: Model, network: Network, source: Side, target: Side) -> Network:
     """Return the swap network: the model plugin's own if it gives one, else the kernel's cut."""
-    own = plugins.build_inference(network, source, target)
+    own = model.build_inference(network, source, target)
     if own is None:
         return cut(network, source, target)
     outputs = [output for _, output in network.outputs_of(target)]
@@ -88,7 +89,7 @@ class Swapper:
         """Swap ``(n, h, w, c)`` float32 0..1.
 
         Returns:
-            Faces ``(n, H, W, 3)`` and the learnt masks ``(n, H, W)`` or None; float32 0..1.
+            Faces ``(n, H, W, 3)`` and the learned masks ``(n, H, W)`` or None; float32 0..1.
         """
         torch = backend.torch()
         with torch.no_grad():
@@ -110,7 +111,7 @@ class SwapperCache:
     """
 
     def __init__(
-        self, plugins: Plugins, network: Network, device: torch.device, precision: str
+        self, plugins: RunPlugins, network: Network, device: torch.device, precision: str
     ) -> None:
         self._plugins, self._network = plugins, network
         self._device, self._precision = device, precision
@@ -119,7 +120,7 @@ class SwapperCache:
     def __call__(self, source: Side, target: Side) -> Swapper:
         """Return what turns batches of faces of ``source`` into ``target``."""
         if (source, target) not in self._made:
-            swap = swapper_network(self._plugins, self._network, source, target)
-            forward = self._plugins.make_forward(swap, self._device, self._precision)
+            swap = swapper_network(self._plugins.model, self._network, source, target)
+            forward = self._plugins.executor.make_forward(swap, self._device, self._precision)
             self._made[source, target] = Swapper(swap, forward, self._device)
         return self._made[source, target]

@@ -74,6 +74,15 @@ class SaveOptions:
         maximum=100,
         live=True,
     )
+    monitor: str = option(
+        "loss",
+        "What keep_best ranks by: 'loss', or the name of a number that a trainer, an objective or "
+        "an add-on reports.",
+        live=True,
+    )
+    monitor_mode: str = option(
+        "min", "Whether a small or a large number is better.", choices=("min", "max"), live=True
+    )
     snapshot_interval: int = option(
         0,
         "Steps between checkpoints that are kept permanently; 0 for none. They hold exactly the "

@@ -26,6 +26,7 @@ KINDS = {
     "feeds": "feed",
     "executors": "executor",
     "addons": "add-on",
+    "objectives": "objective",
     "commands": "command",
     "losses": "loss",
     "optimizers": "optimizer",
@@ -143,6 +144,16 @@ def published(kind: str, name: str) -> str | None:
 def formats() -> dict[str, str]:
     """Name patterns of other programs' model files, with the command that adopts each."""
     return dict(_index()["formats"])
+
+
+def word_for(kind: str) -> str:
+    """Return the word for one plugin of a kind ("add-on")."""
+    return KINDS[kind]
+
+
+def renamed_to(kind: str, name: str) -> str:
+    """Return the present name of a plugin that this project may have renamed."""
+    return _index()["renamed"].get(kind, {}).get(name, name)  # type: ignore[attr-defined]
 
 
 def renamed() -> dict[str, dict[str, str]]:

@@ -160,7 +160,7 @@ def load(kind: str, reference: Any) -> LoadedPlugin:
         PluginError: it is not installed, too new or too old, or its import failed.
     """
     if kind != "commands":
-        backend.choose_torch()
+        backend.select_torch_backend()
     if not isinstance(reference, str | Path):
         name = getattr(reference, "name", None) or getattr(reference, "__name__", None)
         chosen = LoadedPlugin(kind, str(name or type(reference).__name__), reference)

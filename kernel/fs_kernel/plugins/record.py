@@ -23,6 +23,7 @@ from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import LoadedPlugin, LocalSource, is_local
 from fs_kernel.storage import files
 from fs_kernel.storage.model_state import ModelState
+from fs_kernel.types import StateWriter
 
 FOLDER = "plugins"
 #: What is known of plugins by `key`, as `fs_kernel.storage.model_state.ModelState` holds it.
@@ -77,6 +78,15 @@ def keep_source(item: LoadedPlugin, model_dir: Path) -> None:
             files.write_atomic(target, item.source.code)
         except OSError as error:
             raise ModelFolderError(f"cannot write {target}: {error.strerror}") from error
+
+
+def writer_of(before: Facts) -> StateWriter | None:
+    """Return the trainer that wrote a checkpoint's trainer state; None if that is not known."""
+    was = before.get("trainers")
+    if not was or not isinstance(was.get("name"), str):
+        return None
+    name = discovery.renamed_to("trainers", was["name"])
+    return StateWriter(name, was.get("distribution"), was.get("version"))
 
 
 # --- what the user did not name ---
@@ -174,7 +184,7 @@ def upgraded(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
     return was is not None and any(was.get(f) != now[f] for f in ("distribution", "version"))
 
 
-def changes(before: Facts, chosen: Iterable[LoadedPlugin], model_dir: Path) -> list[str]:
+def upgrade_notes(before: Facts, chosen: Iterable[LoadedPlugin], model_dir: Path) -> list[str]:
     """One line on all plugins whose version has changed, and one per changed local file."""
     versions: dict[str, None] = {}
     files: dict[str, str] = {}

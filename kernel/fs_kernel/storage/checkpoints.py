@@ -51,6 +51,7 @@ class CheckpointData:
     config: str
     loss: float | None = None
     loss_steps: int = 0
+    monitored: float | None = None
     snapshot: bool = False
 
 
@@ -275,6 +276,7 @@ class Checkpoints:
             "time": now,
             "loss": data.loss,
             "loss_steps": data.loss_steps,
+            "monitored": data.monitored,
             "snapshot": data.snapshot,
             "files": listed,
         }

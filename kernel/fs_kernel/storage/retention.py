@@ -26,6 +26,7 @@ class Checkpoint:
         current: whether it is the one to resume from.
         loss: mean summed loss of the ``loss_steps`` steps before it, if known.
         loss_steps: how many steps ``loss`` covers.
+        monitored: what the best ones are ranked by, smaller being better, if known.
         snapshot: whether it is kept permanently.
     """
 
@@ -37,6 +38,7 @@ class Checkpoint:
     loss: float | None = None
     loss_steps: int = 0
     snapshot: bool = False
+    monitored: float | None = None
 
 
 def step_of(name: str) -> int:
@@ -62,6 +64,7 @@ def describe(folder: Path, current: bool) -> Checkpoint:
         manifest.finite(facts.get("loss")),
         int(manifest.finite(facts.get("loss_steps")) or 0),
         facts.get("snapshot") is True,
+        manifest.finite(facts.get("monitored", facts.get("loss"))),
     )
 
 
@@ -77,7 +80,7 @@ def surplus(
     Args:
         found: all of them, newest first.
         keep: how many to keep, the current one included. Snapshots stay and do not count.
-        keep_best: how many more to keep, of those with the lowest loss.
+        keep_best: how many more to keep, of those that rank best.
         room: bytes that all but the current one may take; snapshots come first.
         damaged: whether a checkpoint fails its validation; asked only where it matters.
     """
@@ -86,8 +89,8 @@ def surplus(
         # A damaged checkpoint is not a backup, however new it is.
         others.sort(key=damaged)
     kept = {made.name for made in others[: keep - 1]}
-    rated = [m for m in others if m.loss is not None and m.loss_steps >= MIN_RATED]
-    rated.sort(key=lambda made: made.loss or 0.0)
+    rated = [m for m in others if m.monitored is not None and m.loss_steps >= MIN_RATED]
+    rated.sort(key=lambda made: made.monitored or 0.0)
     kept |= {made.name for made in rated[:keep_best]}
     dropped = []
     for made in sorted(others, key=lambda made: not made.snapshot):

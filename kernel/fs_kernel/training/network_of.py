@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
+from fs_kernel import networks
+from fs_kernel.errors import ModelFolderError, PluginError
+from fs_kernel.networks import serialization
 from fs_kernel.plugins import record
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage.model_state import ModelState
@@ -26,46 +25,69 @@ if TYPE_CHECKING:
 
 
 def make_network(
-    resolved: ResolvedRun, seed: int, device: torch.device, number_format: str = "fp32"
-) -> Network:
-    """The network, with its weights: a new one, or what the checkpoint holds.
+    resolved: ResolvedRun, seed: int, device: torch.device, precision: str = "fp32"
+) -> tuple[Network, list[str]]:
+    """Return the network with its weights: a new one, or what the checkpoint holds.
+
+    Returns:
+        The network, and lines about owned networks that the checkpoint does not fit.
 
     Raises:
         FsError: the plugin or the checkpoint cannot make one.
     """
-    with network.building(seed, device):
+    lines: list[str] = []
+    with networks.building(seed, device):
         if resolved.checkpoint is None:
-            built = network.build(resolved.plugins)
-            built.mixed_layers = precision.following_layers(built)
+            built = networks.build(resolved.plugins.model)
+            built.mixed_layers = networks.following_layers(built)
         else:
             built = _adapt(resolved, _rebuild(resolved))
-    if resolved.checkpoint is not None:
+        built.owned = _owned_networks(resolved, built)
+    if resolved.checkpoint is None:
+        model = resolved.plugins.model
+        networks.require_reopenable(built, model.custom_objects(), str(model))
+    else:
         tensors = resolved.checkpoints.read_weights(resolved.checkpoint)
         _require_fingerprint(resolved, built, tensors)
-        network.assign(built, tensors, f"checkpoint {resolved.checkpoint}")
-    precision.apply(built, number_format, device.type)
-    return built
+        lines = networks.assign(built, tensors, f"checkpoint {resolved.checkpoint}")
+    networks.apply_precision(built, precision, device.type)
+    return built, lines
+
+
+def _owned_networks(resolved: ResolvedRun, built: Network) -> dict[str, Any]:
+    """Return what trainer and objectives own, built by them in every session.
+
+    Raises:
+        PluginError: two of them give one name, or a checkpoint could not hold what they give.
+    """
+    owned: dict[str, Any] = {}
+    for kind in ("trainers", "objectives"):
+        for plugin in resolved.plugins.every(kind):
+            made = networks.check_owned(plugin.build_networks(built), str(plugin))
+            if twice := sorted(made.keys() & owned.keys()):
+                raise PluginError(f"{plugin}: another plugin owns a network '{twice[0]}' too")
+            owned |= made
+    return owned
 
 
 def _adapt(resolved: ResolvedRun, built: Network) -> Network:
-    sections = resolved.plugins.model.sections
-    adapted = resolved.plugins.adapt_model(built, resolved.before.view(sections))
+    adapted = resolved.plugins.model.adapt_model(built, resolved.before)
     if adapted is None:
         return built
-    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs, extra=adapted.extra)
+    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs)
 
 
 def read_graph(resolved: ResolvedRun) -> Network:
-    """The network of the checkpoint's graph, weights not yet set. Call inside ``building``."""
+    """Return the network of the checkpoint's graph, weights not set. Call inside ``building``."""
     assert resolved.checkpoint is not None
     path = resolved.checkpoints.network_path(resolved.checkpoint)
     source = f"checkpoint {resolved.checkpoint}: {path.name}"
-    data = graph.parse(path.read_bytes(), source)
-    return graph.from_json(data, resolved.plugins.model.custom_objects(), source)
+    data = serialization.parse(path.read_bytes(), source)
+    return networks.from_json(data, resolved.plugins.model.custom_objects(), source)
 
 
 def _rebuild(resolved: ResolvedRun) -> Network:
-    item = resolved.plugins.model
+    item = resolved.plugins.model.loaded
     try:
         return read_graph(resolved)
     except ModelFolderError as error:
@@ -79,11 +101,11 @@ def _require_fingerprint(
     resolved: ResolvedRun, built: Network, tensors: Mapping[str, torch.Tensor]
 ) -> None:
     assert resolved.state is not None
-    if network.fingerprint(built) == resolved.state.fingerprint:
+    if networks.fingerprint(built) == resolved.state.fingerprint:
         return
-    if not (lines := network.differences(built, tensors)):
+    if not (lines := networks.differences(built, tensors)):
         return
-    item = resolved.plugins.model
+    item = resolved.plugins.model.loaded
     more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
     fitted = record.what_fitted(resolved.remembered, item, resolved.request.model_dir)
     raise ModelFolderError(
@@ -113,7 +135,7 @@ def load_weights(
 
     tensors, state = other.read_consistently(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
-    fits = network.copy_sub_models(built, tensors, resolved.plugins.model.load_layers(built), title)
+    fits = networks.copy_sub_models(built, tensors, resolved.plugins.model.load_layers(built), title)
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
     misfit = next(filter(None, (fit.misfit for fit in fits)), None)
     more = "" if misfit is None else f"; the first that does not fit: {misfit}"

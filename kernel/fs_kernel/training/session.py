@@ -26,7 +26,7 @@ from fs_kernel.plugins.objects import ActiveObjective, OpenFeed
 from fs_kernel.plugins.plugin_set import RunPlugins
 from fs_kernel.storage.lock import FolderLock
 from fs_kernel.storage.model_state import ModelState, SessionRecord
-from fs_kernel.training import resolve
+from fs_kernel.training import network_of, resolve
 from fs_kernel.training.coordination import Coordinator, coordinator_of
 from fs_kernel.training.events import EventBus
 from fs_kernel.training.messages import captured_messages
@@ -139,7 +139,7 @@ def open_session(resolved: ResolvedRun) -> Session:
     """
     with contextlib.ExitStack() as stack:
         opening = _Opening(resolved, stack)
-        events = EventBus(lambda: state.iterations if (state := resolved.state) else 0)
+        events = EventBus(lambda: 0 if resolved.state is None else resolved.state.iterations)
         stack.enter_context(captured_messages(events.say))
         group = opening.plugins.trainer.connect(opening.training.device)
         coordinator = coordinator_of(group)
@@ -190,7 +190,7 @@ def _prepare(opening: _Opening, coordinator: Coordinator, events: EventBus, seed
     resolved, plugins = opening.resolved, opening.plugins
     device = coordinator.group.device or backend.device(opening.training.device)
     _fit_batch_size(opening, device)
-    built, lines = resolve.make_network(resolved, seed, device, opening.training.precision)
+    built, lines = network_of.make_network(resolved, seed, device, opening.training.precision)
     opening.warnings += lines
     _freeze_and_load(opening, built)
     folders = resolve.resolve_folders(resolved, built.sides)
@@ -252,7 +252,7 @@ def _freeze_and_load(opening: _Opening, built: Network) -> None:
     if source is not None and resolved.state is not None:
         opening.warnings.append("--load-weights is for a new model; this one resumes")
     elif source is not None:
-        line, whole = resolve.load_weights(resolved, built, source, opening.warnings.append)
+        line, whole = network_of.load_weights(resolved, built, source, opening.warnings.append)
         (opening.notes if whole else opening.warnings).append(line)
 
 
