@@ -12,8 +12,8 @@ from fs_kernel.networks import weights as network
 from fs_kernel.networks.serialization import to_json
 from fs_kernel.plugins import record as provenance
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content, Generation
-from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData
+from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def adopt(
     weights: Mapping[str, torch.Tensor],
     trainer: Tree | None,
     iterations: int,
-    sessions: Sequence[Session] = (),
-) -> Generation:
-    """Write a network that was trained elsewhere as the first generation of a model folder.
+    sessions: Sequence[SessionRecord] = (),
+) -> Checkpoint:
+    """Write a network that was trained elsewhere as the first checkpoint of a model folder.
 
     Args:
         parts: of the run that shall go on, made with ``look=False``; ``request.model_dir`` is the
@@ -61,7 +61,7 @@ def adopt(
         target_iterations=parts.config["training"].iterations,
         stop_reason="adopted",
     )
-    content = Content(
+    content = CheckpointData(
         step=iterations,
         network=to_json(built),
         weights=dict(weights),

@@ -18,7 +18,7 @@ from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks.inference import Swappers
 from fs_kernel.networks.weights import assign
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.training.network_of import make_network
 from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Face, Network, Side
@@ -76,7 +76,7 @@ class TrainedModel:
                 _assign_average(parts, built)
             return parts, device, built
 
-        self._parts, self.device, self.network = require_model(folder).steadily(read)
+        self._parts, self.device, self.network = require_model(folder).read_consistently(read)
         self.warnings = self._parts.warnings
         #: ``swapper(source, target)`` turns batches of faces of one side into another.
         self.swapper = Swappers(self._parts.plugins, self.network, self.device, "fp32")
@@ -147,7 +147,7 @@ class _Writers:
         """
         self._settle()
         if not self.done:
-            store.require_writable(self._output)
+            files.require_writable(self._output)
         learnt = itertools.repeat(None) if masks is None else masks
         self._pending = [
             self._pool.submit(self._write_face, *face_of)

@@ -56,8 +56,8 @@ def manifest(data: bytes) -> None:
     generation.mkdir(parents=True, exist_ok=True)
     (generation / "manifest.json").write_bytes(data)
     (FOLDER / "model/checkpoint.json").write_bytes(data)
-    Checkpoints(FOLDER / "model").generations()
-    Checkpoints(FOLDER / "model").choose(lambda line: None)
+    Checkpoints(FOLDER / "model").checkpoints()
+    Checkpoints(FOLDER / "model").latest_valid(lambda line: None)
 
 
 def weights(data: bytes) -> None:

@@ -33,10 +33,10 @@ def info(model_dir: Path, as_json: bool) -> None:
     checkpoints = require_model(model_dir)
 
     def read() -> tuple[str, ModelState]:
-        name = checkpoints.choose(say)
-        return name, ModelState.from_json(checkpoints.read_state(name), f"generation {name}")
+        name = checkpoints.latest_valid(say)
+        return name, ModelState.from_json(checkpoints.read_state(name), f"checkpoint {name}")
 
-    name, state = checkpoints.steadily(read)
+    name, state = checkpoints.read_consistently(read)
     facts: dict[str, Any] = {
         "model": state.model,
         "network": state.network_name,
@@ -74,8 +74,8 @@ def _origin(plugin: dict[str, Any]) -> str:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def checkpoints(model_dir: Path, as_json: bool) -> None:
-    """The generations on disk, newest first, with their sizes."""
-    found = require_model(model_dir).generations()
+    """List the checkpoints on disk, newest first, with their sizes."""
+    found = require_model(model_dir).checkpoints()
     if as_json:
         keys = ("name", "step", "bytes", "loss", "current", "snapshot")
         click.echo(json.dumps([{key: getattr(g, key) for key in keys} for g in found], indent=1))
@@ -87,7 +87,7 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
             f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 1e6:10.1f} MB  {loss:14}"
             + ("snapshot" if item.snapshot else "")
         )
-    word = "generation" if len(found) == 1 else "generations"
+    word = "checkpoint" if len(found) == 1 else "checkpoints"
     click.echo(f"{len(found)} {word}, {sum(g.bytes for g in found) / 1e6:.1f} MB")
 
 
@@ -95,75 +95,75 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(model_dir: Path, as_json: bool) -> None:
-    """Check every file of every generation against its checksum; exit 5 if one is damaged."""
+    """Check every file of every checkpoint against its checksum; exit 5 if one is damaged."""
     opened = require_model(model_dir)
-    problems = {g.name: opened.problem(g.name) for g in opened.generations()}
+    problems = {g.name: opened.validation_error(g.name) for g in opened.checkpoints()}
     if as_json:
         click.echo(json.dumps(problems, indent=1))
     else:
         for name, problem in problems.items():
-            click.echo(problem or f"generation {name}: ok")
+            click.echo(problem or f"checkpoint {name}: ok")
     if any(problems.values()):
         raise ModelFolderError(f"{model_dir}: {sum(map(bool, problems.values()))} damaged")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
-@click.argument("generation", required=False)
-def restore(model_dir: Path, generation: str | None) -> None:
-    """Go back to GENERATION, or to the newest whole one before the current."""
+@click.argument("checkpoint", required=False)
+def restore(model_dir: Path, checkpoint: str | None) -> None:
+    """Go back to CHECKPOINT, or to the newest whole one before the current."""
     opened = require_model(model_dir)
-    names = [g.name for g in opened.generations()]
+    names = [made.name for made in opened.checkpoints()]
     current = opened.current_name()
-    if generation is None:
-        older = [n for n in names if (current is None or n < current) and not opened.problem(n)]
-        if not older:
-            raise ModelFolderError(f"{model_dir} has no older whole generation")
-        generation = older[0]
-    if generation not in names:
+    if checkpoint is None:
+        older = opened.older_than(current) if current else opened.latest_valid(say)
+        if older == current:
+            raise ModelFolderError(f"{model_dir} has no older whole checkpoint")
+        checkpoint = older
+    if checkpoint not in names:
         raise ModelFolderError(
-            f"there is no generation {generation} (there are: {', '.join(names)})"
+            f"there is no checkpoint {checkpoint} (there are: {', '.join(names)})"
         )
-    if problem := opened.problem(generation):
+    if problem := opened.validation_error(checkpoint):
         raise ModelFolderError(problem)
     with _locked(model_dir):
-        opened.point_to(generation)
-    say(f"{model_dir} is now at generation {generation}; {current} is kept")
+        opened.set_current(checkpoint)
+    say(f"{model_dir} is now at checkpoint {checkpoint}; {current} is kept")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
-@click.argument("generation", required=False)
-def snapshot(model_dir: Path, generation: str | None) -> None:
-    """Keep GENERATION, or the current one, for good.
+@click.argument("checkpoint", required=False)
+def snapshot(model_dir: Path, checkpoint: str | None) -> None:
+    """Keep CHECKPOINT, or the current one, permanently.
 
     In a running session: fs ctl MODEL_DIR snapshot.
     """
     opened = require_model(model_dir)
-    name = generation or opened.choose(say)
-    if name not in (names := [g.name for g in opened.generations()]):
-        raise ModelFolderError(f"there is no generation {name} (there are: {', '.join(names)})")
-    if problem := opened.problem(name):
+    name = checkpoint or opened.latest_valid(say)
+    if name not in (names := [g.name for g in opened.checkpoints()]):
+        raise ModelFolderError(f"there is no checkpoint {name} (there are: {', '.join(names)})")
+    if problem := opened.validation_error(name):
         raise ModelFolderError(problem)
     with _locked(model_dir):
         opened.mark_snapshot(name)
-    say(f"generation {name} is kept for good")
+    say(f"checkpoint {name} is kept permanently")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
 @click.option("--keep", type=click.IntRange(1), default=1, show_default=True, help="How many.")
-@click.option("--snapshots", is_flag=True, help="Drop snapshots too.")
+@click.option("--snapshots", is_flag=True, help="Delete snapshots too.")
 def gc(model_dir: Path, keep: int, snapshots: bool) -> None:
-    """Drop all generations but the current, the newest, and snapshots."""
+    """Delete all checkpoints but the current, the newest, and snapshots."""
     opened = require_model(model_dir)
-    current = opened.choose(say)
-    found = [g for g in opened.generations() if snapshots or not g.snapshot or g.name == current]
+    current = opened.latest_valid(say)
+    found = [g for g in opened.checkpoints() if snapshots or not g.snapshot or g.name == current]
     found.sort(key=lambda made: made.name != current)
     with _locked(model_dir):
         for made in found[keep:]:
-            opened.drop(made)
-    say(f"{max(0, len(found) - keep)} generations dropped")
+            opened.delete(made)
+    say(f"{max(0, len(found) - keep)} checkpoints deleted")
 
 
 @contextlib.contextmanager

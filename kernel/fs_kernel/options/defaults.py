@@ -64,7 +64,7 @@ class SaveOptions:
         live=True,
     )
     keep: int = option(
-        2, "Generations to keep in the model folder.", minimum=1, maximum=100, live=True
+        2, "Checkpoints to keep in the model folder.", minimum=1, maximum=100, live=True
     )
     keep_best: int = option(
         0,
@@ -76,15 +76,15 @@ class SaveOptions:
     )
     snapshot_interval: int = option(
         0,
-        "Steps between generations that are kept for good; 0 for none. They hold exactly the step "
-        "in their name; their disk is not in the figure told at the start.",
+        "Steps between checkpoints that are kept permanently; 0 for none. They hold exactly the "
+        "step in their name; their disk is not in the figure told at the start.",
         minimum=0,
         maximum=10_000_000,
         live=True,
     )
     max_disk: Size = option(
         Size(),
-        "What all generations may take on disk, the one being written included: '20GB', or 0 for "
+        "What all checkpoints may take on disk, the one being written included: '20GB', or 0 for "
         "no bound. Older ones are dropped to fit, snapshots never.",
         live=True,
     )

@@ -21,7 +21,7 @@ from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.sources import OptionSource
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import Chosen, Source, is_local
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.storage.model_state import ModelState
 
 FOLDER = "plugins"
@@ -74,7 +74,7 @@ def keep_source(item: Chosen, model_dir: Path) -> None:
         target = model_dir / _copy_of(item.source)
         try:
             target.parent.mkdir(exist_ok=True)
-            store.replace_bytes(target, item.source.code)
+            files.write_atomic(target, item.source.code)
         except OSError as error:
             raise ModelFolderError(f"cannot write {target}: {error.strerror}") from error
 

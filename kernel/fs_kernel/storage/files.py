@@ -34,7 +34,7 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file's content atomically and durably."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 @attrs.define
-class Session:
+class SessionRecord:
     """One run of the program on this model.
 
     Attributes:
@@ -58,14 +58,14 @@ class ModelState:
     parameters: int
     plugins: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     folders: dict[str, str] = attrs.field(factory=dict)
-    sessions: list[Session] = attrs.field(factory=list)
+    sessions: list[SessionRecord] = attrs.field(factory=list)
     iterations: int = 0
     target_iterations: int = 0
     average_loss: float | None = None
     stop_reason: str = "running"
     format: int = FORMAT
 
-    def begin(self, session: Session) -> None:
+    def begin(self, session: SessionRecord) -> None:
         """Open a session."""
         self.sessions.append(session)
         self.stop_reason = "running"

@@ -107,11 +107,11 @@ def load_weights(
     other = require_model(source)
 
     def read() -> tuple[dict[str, torch.Tensor], ModelState]:
-        name = other.choose(warn)
+        name = other.latest_valid(warn)
         state = ModelState.from_json(other.read_state(name), f"generation {name}")
         return other.read_weights(name), state
 
-    tensors, state = other.steadily(read)
+    tensors, state = other.read_consistently(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
     fits = network.copy_sub_models(built, tensors, resolved.plugins.load_layers(built), title)
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)

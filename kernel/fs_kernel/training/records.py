@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 
 SCHEMA = 1
 _ROTATE_BYTES = 32 * 2**20
@@ -64,9 +64,9 @@ def _finite(value: Any) -> Any:
 
 def write_run_file(folder: Path, session: int, facts: dict[str, Any]) -> None:
     """Write ``run.json`` for the current session, and keep it as ``run_0001.json``."""
-    data = store.to_json_bytes(_finite(facts))
+    data = files.to_json_bytes(_finite(facts))
     for name in ("run.json", f"run_{session:04d}.json"):
-        store.replace_bytes(folder / name, data)
+        files.write_atomic(folder / name, data)
 
 
 def log_error(folder: Path, error: BaseException) -> Path | None:

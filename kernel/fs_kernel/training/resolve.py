@@ -125,7 +125,7 @@ def resolve_run(
     checkpoints = Checkpoints(request.model_dir)
     generation, state = None, None
     if look and checkpoints.exists():
-        generation = checkpoints.choose(warnings.append)
+        generation = checkpoints.latest_valid(warnings.append)
         state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
     elif look:
         refuse_foreign(request.model_dir)

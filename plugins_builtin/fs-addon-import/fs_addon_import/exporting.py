@@ -17,7 +17,7 @@ from fs_kernel.networks import precision
 from fs_kernel.networks import weights as network
 from fs_kernel.options import read_toml
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.training.network_of import read_graph
 from fs_kernel.training.resolve import Request, resolve_run
 
@@ -92,7 +92,7 @@ def export_model(model_dir: Path, out: Path) -> Exported:
 def _record(model_dir: Path) -> dict[str, Any]:
     """What was kept of the model when it was adopted; nothing if it was not."""
     try:
-        found = store.read_json(model_dir / RECORD)
+        found = files.read_json(model_dir / RECORD)
     except (OSError, ModelFolderError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ from fs_kernel.networks import weights as network
 from fs_kernel.options import ModelFolderSource, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.plugins import discovery
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.training.network_of import make_network
 from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Network
@@ -134,7 +134,7 @@ def _write(
         generation=generation.name,
         notes=tuple(notes),
     )
-    store.replace_bytes(folder / RECORD, store.to_json_bytes(_record(file, state, made)))
+    files.write_atomic(folder / RECORD, files.to_json_bytes(_record(file, state, made)))
     return made
 
 
@@ -166,7 +166,7 @@ def _record(file: ModelFile, state: ForeignState, made: Imported) -> dict[str, A
         "format": 1,
         "time": time.time(),
         "source": str(file.path.resolve()),
-        "sha256": store.sha256(file.path),
+        "sha256": files.sha256(file.path),
         "options": dict(state.config),
         "learning_rate_found": state.learning_rate,
         "mixed_precision_layers": sorted(state.mixed_layers),

@@ -140,7 +140,7 @@ def test_F8_the_new_folder_is_whole_and_the_old_one_untouched(kind: str, tmp_pat
     }
     made = import_model(old, tmp_path / "deep" / "new")
     checkpoints = Checkpoints(tmp_path / "deep" / "new")
-    assert [checkpoints.problem(g.name) for g in checkpoints.generations()] == [None]
+    assert [checkpoints.validation_error(g.name) for g in checkpoints.checkpoints()] == [None]
     assert checkpoints.current_name() == made.generation
     after = {
         p: (hashlib.sha256(p.read_bytes()).digest(), p.stat().st_mtime_ns) for p in _files(old)

@@ -22,7 +22,7 @@ def train(folder, model, steps, executor, **options):
 
 def saved(folder):
     checkpoints = Checkpoints(folder / "model")
-    name = checkpoints.choose(lambda line: None)
+    name = checkpoints.latest_valid(lambda line: None)
     return checkpoints.read_weights(name)
 
 

@@ -280,7 +280,7 @@ def test_a_network_that_changed_is_refused_with_what_made_it(tmp_path):
             network.extra["more"] = Model(start, layers.Dense(2)(start))
             return network
 
-    with pytest.raises(ModelFolderError, match=r"generation 000000001 does not fit model 'tiny'"):
+    with pytest.raises(ModelFolderError, match=r"checkpoint 000000001 does not fit model 'tiny'"):
         open_tiny(tmp_path, 2, model=Changed())
 
 

@@ -9,8 +9,8 @@ import torch
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks import inference
 from fs_kernel.networks import weights as network
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors as files
+from fs_kernel.storage import files
+from fs_kernel.storage import tensors as tensor_files
 from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
 
@@ -63,9 +63,9 @@ def test_equal_names_beside_each_other_are_told_apart():
 def test_equal_layer_names_survive_saving_and_loading(tmp_path):
     net, other = autoencoder(), autoencoder()
     before = tensors(net)
-    store.write_chunks(tmp_path / "x.safetensors", files.chunks(before))
+    files.write_chunks(tmp_path / "x.safetensors", tensor_files.chunks(before))
     assert not torch.equal(before["decoder_a/conv/kernel"], before["decoder_b/conv/kernel"])
-    network.assign(other, files.load(tmp_path / "x.safetensors"), "x")
+    network.assign(other, tensor_files.load(tmp_path / "x.safetensors"), "x")
     after = tensors(other)
     assert list(after) == list(before)
     assert all(torch.equal(before[name], after[name]) for name in before)

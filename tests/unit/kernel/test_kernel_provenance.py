@@ -10,7 +10,7 @@ import pytest
 from fs_kernel.errors import ConfigError, ModelFolderError, PluginError
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer
 from runs import everything_below, open_tiny, state_of, train
@@ -131,7 +131,7 @@ def rewrite(folder, name, change):
     path.write_text(change(path.read_text()))
     manifest = path.with_name("manifest.json")
     facts = json.loads(manifest.read_text())
-    facts["files"][name] = {"bytes": path.stat().st_size, "sha256": store.sha256(path)}
+    facts["files"][name] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
     manifest.write_text(json.dumps(facts))
 
 

@@ -212,7 +212,7 @@ def test_going_back_continues_as_if_nothing_had_happened(tmp_path):
     assert "conv" in report.reason
     (back,) = event_lines(other, "rolled_back")
     assert back["generation"] == "000000002"
-    assert Checkpoints(other / "model").problem("000000008") is None
+    assert Checkpoints(other / "model").validation_error("000000008") is None
     assert run.session.state.sessions[-1].steps == 8
 
 

@@ -17,7 +17,7 @@ from fs_kernel.networks import weights as networks
 from fs_kernel.options import Config
 from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.training import step as stepper
-from fs_kernel.types import Settled
+from fs_kernel.types import DeferredTensor
 from fs_nn import optimizers
 from fs_nn.losses import mae, mse
 from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
@@ -247,7 +247,7 @@ def of_disks(root, group) -> dict:
     settled = written.settled(tree, folder, group)
     values = settled["optimizer"]["weights"]["encoder/code/kernel"]["values"]
     moment = values["exp_avg"]
-    seen["settled"] = isinstance(moment, Settled) == (group.rank == 0)
+    seen["settled"] = isinstance(moment, DeferredTensor) == (group.rank == 0)
     seen["shape"] = tuple((moment.tensor() if group.rank == 0 else moment).shape)
     return seen
 

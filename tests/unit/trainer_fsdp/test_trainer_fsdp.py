@@ -73,7 +73,7 @@ def alone(tmp_path_factory):
 def held(folder, generation):
     """Every tensor of a generation but random states, by name."""
     checkpoints = Checkpoints(folder / "model")
-    assert checkpoints.problem(generation) is None
+    assert checkpoints.validation_error(generation) is None
     tensors = dict(checkpoints.read_weights(generation))
     for name, entry in checkpoints.read_training(generation)["trainer"]["optimizer"].items():
         tensors |= dict(_leaves(entry, name))
@@ -99,7 +99,7 @@ def assert_alike(one, other, tolerance=1e-12):
 def back_at_step_5(folder, target):
     """A copy of a model folder whose generation of step 5 counts."""
     shutil.copytree(folder, target)
-    Checkpoints(target / "model").point_to(STEP_5)
+    Checkpoints(target / "model").set_current(STEP_5)
     shutil.rmtree(target / "model/checkpoints" / STEP_9)
 
 
