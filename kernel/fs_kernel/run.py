@@ -82,9 +82,11 @@ def begin(request: Request) -> TrainingRun:
     Raises:
         FsError: of the kind that fits what is wrong.
     """
-    from fs_kernel.rehearsal import settle_batch_size
+    found = None
+    if request.values.get('training', {}).get('batch_size') == 'auto':
+        from fs_kernel.rehearsal import settle_batch_size
 
-    found = settle_batch_size(request) if request.values.get('training', {}).get('batch_size') == 'auto' else None
+        found = settle_batch_size(request)
     run = TrainingRun(resolve_run(request))
     if found is not None:
         run.note(found)
