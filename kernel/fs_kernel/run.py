@@ -83,7 +83,7 @@ def begin(request: Request) -> TrainingRun:
         FsError: of the kind that fits what is wrong.
     """
     found = None
-    if request.values.get('training', {}).get('batch_size') == 'auto':
+    if request.values.get("training", {}).get("batch_size") == "auto":
         from fs_kernel.rehearsal import settle_batch_size
 
         found = settle_batch_size(request)

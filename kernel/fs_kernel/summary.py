@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel import networks
+from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Network
 
 

@@ -32,11 +32,11 @@ class TrainingOptions:
         choices=("fp32", "fp16", "bf16"),
     )
     trainer: str = option(
-        "original", "Trainer plugin: how a batch trains the network.", plugin="trainers"
+        "standard", "Trainer plugin: how a batch trains the network.", plugin="trainers"
     )
     feed: str = option("faces", "Feed plugin: where faces come from.", plugin="feeds")
     executor: str = option(
-        "fast", "Executor plugin: what runs the forward pass.", plugin="executors"
+        "torch", "Executor plugin: what runs the forward pass.", plugin="executors"
     )
     addons: list[str] = option(
         ["console", "preview", "guard", "control"],

@@ -84,9 +84,7 @@ class Plugin:
         self.sections = tuple(given)
         return given
 
-    def migrate_options(
-        self, section: str, values: dict[str, Any], version: str
-    ) -> dict[str, Any]:
+    def migrate_options(self, section: str, values: dict[str, Any], version: str) -> dict[str, Any]:
         """Return the stored options of an older version as this one knows them."""
         migrated: dict[str, Any] = self._call_expecting(
             dict,
@@ -157,9 +155,7 @@ class Plugin:
         for namespace in (CommonHooks, *specs):
             manager.add_hookspecs(namespace)
         if plugin.__hash__ is None:
-            raise PluginError(
-                f"{self} is not hashable; define its class with eq=False", self.name
-            )
+            raise PluginError(f"{self} is not hashable; define its class with eq=False", self.name)
         try:
             manager.register(plugin)
         except pluggy.PluginValidationError as error:

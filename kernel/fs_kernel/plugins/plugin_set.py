@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.errors import ConfigError, PluginError
+from fs_kernel.errors import ConfigError
 from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import roles
 from fs_kernel.plugins.loading import LoadedPlugin, load

@@ -1,4 +1,9 @@
 class LossHistory:
-    def __init__(self, folder): pass
-    def add(self, step, losses): pass
-    def go_back(self, step): pass
+    def __init__(self, folder):
+        pass
+
+    def add(self, step, losses):
+        pass
+
+    def go_back(self, step):
+        pass

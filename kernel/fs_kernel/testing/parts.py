@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel import backend, networks
+from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.arrays import array_faces, array_mask

@@ -15,7 +15,6 @@ import attrs
 from fs_kernel import backend
 from fs_kernel.errors import BadStepError, FsError, ProcessError
 from fs_kernel.training.agenda import Decision, SaveReason
-from fs_kernel.training.messages import Message
 from fs_kernel.types import ProcessGroup, StopReason
 
 if TYPE_CHECKING:

@@ -191,9 +191,7 @@ class TrainingRun(RunHandle):
             failure = error
         live = parts.step.live
         decision = self._coordinator.decide(
-            attrs.evolve(
-                wish, options=live.take_requests(), messages=self._events.take_relayed()
-            ),
+            attrs.evolve(wish, options=live.take_requests(), messages=self._events.take_relayed()),
             failure,
         )
         live.accept(decision.options)

@@ -27,9 +27,7 @@ class MetricsReader:
         mean: returns the mean over the processes that share a step.
     """
 
-    def __init__(
-        self, images_per_step: int, mean: Callable[[torch.Tensor], torch.Tensor]
-    ) -> None:
+    def __init__(self, images_per_step: int, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._images, self._mean = images_per_step, mean
         self._pending: list[tuple[int, StepResult]] = []
         self._durations: list[float] = []

@@ -135,7 +135,9 @@ def load_weights(
 
     tensors, state = other.read_consistently(read)
     title = f"{source} ({state.network_name}, step {state.iterations})"
-    fits = networks.copy_sub_models(built, tensors, resolved.plugins.model.load_layers(built), title)
+    fits = networks.copy_sub_models(
+        built, tensors, resolved.plugins.model.load_layers(built), title
+    )
     counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
     misfit = next(filter(None, (fit.misfit for fit in fits)), None)
     more = "" if misfit is None else f"; the first that does not fit: {misfit}"

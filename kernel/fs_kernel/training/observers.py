@@ -17,7 +17,9 @@ _MAX_WAITING = 64
 
 
 class _Watcher:
-    def __init__(self, name: str, observer: Any, warn: Callable[[str, BaseException | None], None]) -> None:
+    def __init__(
+        self, name: str, observer: Any, warn: Callable[[str, BaseException | None], None]
+    ) -> None:
         self.name = name
         self._observer = observer
         self._warn = warn

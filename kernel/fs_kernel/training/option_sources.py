@@ -87,9 +87,7 @@ def migrated(sources: Sources, plugins: RunPlugins, remembered: record.Facts) ->
     )
 
 
-def _migrated(
-    source: OptionSource, plugins: RunPlugins, remembered: record.Facts
-) -> OptionSource:
+def _migrated(source: OptionSource, plugins: RunPlugins, remembered: record.Facts) -> OptionSource:
     values = dict(source.values)
     for item in plugins.all:
         was = remembered.get(record.key(item.loaded))

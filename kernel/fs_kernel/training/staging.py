@@ -29,9 +29,7 @@ class Staging:
 
     def _allocate(self, size: int) -> torch.Tensor:
         module = backend.torch()
-        buffer: torch.Tensor = module.zeros(
-            size, dtype=module.uint8, pin_memory=self._pinned
-        )
+        buffer: torch.Tensor = module.zeros(size, dtype=module.uint8, pin_memory=self._pinned)
         return buffer
 
     def reset(self) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.options.sources import Config
     from fs_kernel.types.training import Tree
 
 

@@ -24,7 +24,7 @@ from fs_bench.timing import Figure
 #: What the whole run takes steps with.
 NETWORKS = (("original", 16), ("original", 64), ("dfaker", 16))
 QUICK = (("original", 4),)
-#: Values of ``executor.fast.compile`` that are tried on a GPU; "reduce-overhead" is CUDA graphs.
+#: Values of ``executor.torch.compile`` that are tried on a GPU; "reduce-overhead" is CUDA graphs.
 COMPILES = ("default", "reduce-overhead")
 
 
@@ -144,10 +144,10 @@ def _plan(
     precisions = list(given["precisions"] or (("fp32", "bf16", "fp16") if on_gpu else ("fp32",)))
     if not on_gpu and "fp16" in precisions:
         raise UsageError("fp16 needs a GPU; measure bf16 or fp32 on this device")
-    names = available("executors", given["executors"] or ("keras", "fast"), skip)
+    names = available("executors", given["executors"] or ("keras", "torch"), skip)
     variants = [Variant(name) for name in names]
-    if on_gpu and "fast" in names and not quick:
-        variants += [Variant("fast", how) for how in COMPILES]
+    if on_gpu and "torch" in names and not quick:
+        variants += [Variant("torch", how) for how in COMPILES]
     if not variants:
         raise UsageError("there is no executor to measure; name one that is installed")
     rounds = given["rounds"] or (3 if quick else 7)

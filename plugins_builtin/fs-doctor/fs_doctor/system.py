@@ -19,9 +19,9 @@ from fs_doctor.probes import Probes
 #: Kinds of plugins that every run has one of, and the package that brings the usual one.
 NEEDED = {
     "model": "fs-model-original",
-    "trainer": "fs-trainer-original",
+    "trainer": "fs-trainer-standard",
     "feed": "fs-feed-faces",
-    "executor": "fs-executor-fast",
+    "executor": "fs-executor-torch",
 }
 LITTLE_MEMORY = 4e9
 LITTLE_DISK = 10e9

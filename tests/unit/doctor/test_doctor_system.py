@@ -27,7 +27,7 @@ class TestPlugins:
         rows = [r for r in machine.probes().plugins() if r["kind"] not in ("feed", "executor")]
         finding = system.check_plugins(machine.probes(plugins=lambda: rows))
         assert (finding.status, finding.exit_code) == ("problem", 4)
-        assert finding.advice == "pip install fs-feed-faces fs-executor-fast"
+        assert finding.advice == "pip install fs-feed-faces fs-executor-torch"
 
     def test_one_that_is_there_but_too_new_counts_as_missing(self, machine):
         rows = [{**r, "status": "too new"} for r in machine.probes().plugins()]

@@ -11,8 +11,6 @@ from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks import inference
 from fs_kernel.storage import files
 from fs_kernel.storage import tensors as tensor_files
-from fs_kernel.storage import files
-from fs_kernel.storage import tensors as tensor_files
 from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
 

@@ -161,7 +161,7 @@ def test_a_hand_made_state_runs_nothing(here, trap, distribution):
 def test_hand_made_options_run_nothing(here, trap):
     train(here, 1, set=SMALL)
     named = f'trainer = "{trap}"'
-    rewrite(here, "config.toml", lambda text: text.replace('trainer = "original"', named))
+    rewrite(here, "config.toml", lambda text: text.replace('trainer = "standard"', named))
     says = refused(PluginError, "only run when you name it", here, trainer=None)
     assert f"--trainer {trap}" in says
 

@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 import pytest
-from fs_kernel import memory, networks
+from fs_kernel import networks
 
 
 def modules_after(code):

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel import networks
+from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network, NetworkSpec

@@ -10,9 +10,9 @@ import attrs
 import keras
 import pytest
 from facts import differences, load_facts
-from fs_kernel.options import ModelFolderSource, resolve
 from fs_kernel import networks
 from fs_kernel.networks import count, sub_models
+from fs_kernel.options import ModelFolderSource, resolve
 from fs_model_phaze_a import SECTION, custom_objects, presets
 from fs_model_phaze_a.encoder_table import ENCODERS
 from fs_model_phaze_a.encoders import library_networks

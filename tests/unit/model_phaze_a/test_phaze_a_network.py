@@ -8,9 +8,9 @@ import attrs
 import keras
 import pytest
 import torch
-from fs_kernel.options import Config
 from fs_kernel import networks
 from fs_kernel.networks import cut
+from fs_kernel.options import Config
 from fs_model_phaze_a import SECTION, adapt_model, custom_objects
 from fs_nn.normalization import InstanceNormalization
 from phaze_a_small import config_of, faces, small

@@ -10,8 +10,8 @@ import attrs
 import keras
 import torch
 from facts import load_facts
-from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel import networks
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network

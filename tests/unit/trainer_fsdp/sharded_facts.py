@@ -6,8 +6,8 @@ import contextlib
 import errno
 from types import SimpleNamespace
 
-import fs_executor_fast
 import fs_executor_keras
+import fs_executor_torch
 import fs_trainer_fsdp
 import torch
 import torch.distributed.checkpoint as dcp
@@ -49,7 +49,7 @@ class Stubborn(torch.optim.SGD):
                 weight.data.add_(torch.ones(weight.shape))
 
 
-def fake(group, network=None, *, executor=fs_executor_fast, precision="fp32", size=5, **options):
+def fake(group, network=None, *, executor=fs_executor_torch, precision="fp32", size=5, **options):
     """A run of parts."""
     network = network or build_network(SmallModel)
     forward = executor.make_forward(network, CPU)

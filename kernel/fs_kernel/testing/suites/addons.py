@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fs_kernel.options import Config
 from fs_kernel import networks
+from fs_kernel.options import Config
 from fs_kernel.testing.arrays import array_faces
 from fs_kernel.testing.parts import HarnessRun, array_batch, build_network
 from fs_kernel.testing.plugins import TinyModel
