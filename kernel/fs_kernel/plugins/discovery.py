@@ -153,7 +153,8 @@ def word_for(kind: str) -> str:
 
 def renamed_to(kind: str, name: str) -> str:
     """Return the present name of a plugin that this project may have renamed."""
-    return _index()["renamed"].get(kind, {}).get(name, name)  # type: ignore[attr-defined]
+    present: str = _index()["renamed"].get(kind, {}).get(name, name)
+    return present
 
 
 def renamed() -> dict[str, dict[str, str]]:

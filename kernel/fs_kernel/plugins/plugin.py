@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -84,12 +84,20 @@ class Plugin:
         self.sections = tuple(given)
         return given
 
-    def migrate_options(self, section: str, values: dict[str, Any], version: str) -> dict[str, Any]:
+    def required_fields(self) -> frozenset[str]:
+        """Return what each batch must hold; nothing for kinds without that hook."""
+        if not hasattr(self._manager.hook, "required_fields"):
+            return frozenset()
+        return frozenset(self._call("required_fields", config=self.config) or ())
+
+    def migrate_options(
+        self, section: str, values: Mapping[str, Any], version: str
+    ) -> dict[str, Any]:
         """Return the stored options of an older version as this one knows them."""
         migrated: dict[str, Any] = self._call_expecting(
             dict,
             "migrate_options",
-            default=values,
+            default=dict(values),
             section=section,
             values=dict(values),
             version=version,

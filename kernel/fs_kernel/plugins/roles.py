@@ -76,11 +76,7 @@ class Model(Plugin):
 
 
 class _Owner(Plugin):
-    """What may own networks and ask for fields of a batch."""
-
-    def required_fields(self) -> frozenset[str]:
-        """Return what each batch must hold."""
-        return frozenset(self._call("required_fields", config=self.config) or ())
+    """What may own networks."""
 
     def build_networks(self, network: Network) -> dict[str, Any]:
         """Return the networks that the plugin owns, by name."""
@@ -243,8 +239,12 @@ class Loss(Plugin):
     def required_fields(self) -> frozenset[str]:
         """Return what each batch must hold; of a plain callable its ``required_fields``."""
         if self._manager:
-            return frozenset(self._call("required_fields", config=self.config) or ())
+            return super().required_fields()
         return frozenset(getattr(self.loaded.plugin, "required_fields", ()))
+
+    def _callable(self, made: Any) -> LossFunction:
+        checked: LossFunction = self.expect(made, "__call__", "its creation")
+        return checked
 
     def create(self) -> LossFunction:
         """Create the loss; a class without hooks is instantiated without arguments."""
@@ -253,8 +253,8 @@ class Loss(Plugin):
             return made
         plugin = self.loaded.plugin
         with self.blaming("its creation"):
-            plain: LossFunction = plugin() if inspect.isclass(plugin) else plugin
-            return plain
+            plain: Any = plugin() if inspect.isclass(plugin) else plugin
+            return self._callable(plain)
 
 
 class Optimizer(Plugin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fs_kernel.errors import BadStepError
@@ -52,7 +53,7 @@ class AddOns:
     def before_training(self) -> None:
         """Let each act before the first step; all processes fail together if one does."""
         for addon in self._all:
-            self._session.coordinator.everywhere(lambda addon=addon: addon.call("before_training"))
+            self._session.coordinator.everywhere(partial(addon.call, "before_training"))
 
     def after_step(self, result: StepResult) -> None:
         """Let those act that act after each step."""

@@ -1,4 +1,4 @@
-"""Lines for the user from plugins and libraries: `warnings` and `logging`, caught while a run lasts.
+"""Catch lines for the user from plugins and libraries: `warnings` and `logging`, during a run.
 
 Everything a user should read takes one way: a `Message` to the event bus. Libraries and plugins
 that know nothing of a run call `warnings.warn` or `logging`; these are turned into messages that
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import attrs
 
+from fs_kernel import backend
 from fs_kernel.plugins.plugin import speaking
 
 MessageKind = Literal["warning", "note"]
@@ -74,22 +75,13 @@ def captured_messages(tell: Callable[[Message], None]) -> Iterator[None]:
     with warnings.catch_warnings():
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", kind)
-        _ignore_known()
+        backend.silence_input_structure_warning()
         warnings.showwarning = show
         logging.getLogger().addHandler(handler)
         try:
             yield
         finally:
             logging.getLogger().removeHandler(handler)
-
-
-def _ignore_known() -> None:
-    from fs_kernel import backend
-
-    backend.silence_input_structure_warning()
-    # Deprecations derive from other classes, but PendingDeprecation of libraries' own from
-    # UserWarning; those that speak of themselves are not about the run.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def _module_of(filename: str) -> str:

@@ -115,12 +115,8 @@ class ResolvedRun:
 
     def required_fields(self) -> frozenset[str]:
         """Return what each batch must hold for trainer, objectives and losses."""
-        losses = [plugin for (kind, _), plugin in self.named.items() if kind == "losses"]
-        fields = [
-            plugin.required_fields()
-            for plugin in (self.plugins.trainer, *self.plugins.objectives, *losses)
-        ]
-        return frozenset().union(*fields)
+        plugins = (*self.plugins.all, *self.named.values())
+        return frozenset(field for plugin in plugins for field in plugin.required_fields())
 
 
 def resolve_run(

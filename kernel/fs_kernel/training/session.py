@@ -143,7 +143,7 @@ def open_session(resolved: ResolvedRun) -> Session:
         stack.enter_context(captured_messages(events.say))
         group = opening.plugins.trainer.connect(opening.training.device)
         coordinator = coordinator_of(group)
-        closed = {"by": None}
+        closed: dict[str, Session | None] = {"by": None}
         stack.callback(lambda: coordinator.group.close(_failed(closed)))
         events.configure(relays=not coordinator.is_main, context=coordinator.context)
         _require_one_run(resolved, coordinator)
@@ -161,10 +161,10 @@ def open_session(resolved: ResolvedRun) -> Session:
     return session
 
 
-def _failed(closed: Mapping[str, Any]) -> bool:
+def _failed(closed: Mapping[str, Session | None]) -> bool:
     """Return whether a session ends with an error; one that was never opened does."""
     session = closed["by"]
-    return True if session is None else bool(session.failed)
+    return session is None or session.failed
 
 
 def _require_one_run(resolved: ResolvedRun, coordinator: Coordinator) -> None:

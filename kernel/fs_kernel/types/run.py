@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fs_kernel.types.data import FaceIterator
     from fs_kernel.types.events import BadStep, Metrics, Observer, RunInfo
     from fs_kernel.types.network import Network, Side
-    from fs_kernel.types.training import Objective, StepResult, Tree
+    from fs_kernel.types.training import LossTerms, StepResult, Tree
 
 
 class ProcessGroup(Protocol):
@@ -104,7 +104,7 @@ class Run(Protocol):
         """What runs the lowered network, see `Forward`; None if the executor lowers nothing."""
 
     @property
-    def objectives(self) -> Sequence[Objective]:
+    def objectives(self) -> Sequence[LossTerms]:
         """What adds terms to the trainer's loss; see `Trainer.adds_objectives`."""
 
     def parameters(self, of: str | None = None) -> dict[str, torch.nn.Parameter]:

@@ -198,12 +198,8 @@ class StateWriter:
     version: str | None
 
 
-class Objective(Protocol):
-    """Add terms to the loss of any trainer; what the hook ``create_objective`` returns.
-
-    Only `terms` is required. A GAN's generator term, an identity loss with a frozen network and a
-    style loss are objectives: they compose, and work with every trainer that adds objectives.
-    """
+class LossTerms(Protocol):
+    """Add terms to the loss of any trainer: what trainers see of an `Objective`."""
 
     def terms(
         self, batch: Batch, outputs: Sequence[torch.Tensor]
@@ -229,6 +225,14 @@ class Objective(Protocol):
         Returns:
             Numbers to report by name: detached scalars, unread.
         """
+
+
+class Objective(LossTerms, Protocol):
+    """Add terms to the loss of any trainer; what the hook ``create_objective`` returns.
+
+    Only `terms` is required. A GAN's generator term, an identity loss with a frozen network and a
+    style loss are objectives: they compose, and work with every trainer that adds objectives.
+    """
 
     def state_dict(self) -> Tree:
         """Return what a checkpoint must hold, except weights of owned networks."""

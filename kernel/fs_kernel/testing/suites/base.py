@@ -14,10 +14,10 @@ import pytest
 from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options import OptionInfo, check_value, options_of, to_toml_value
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing import doctor
-from fs_kernel.testing.parts import make_plugins
+from fs_kernel.testing.parts import make_plugin
 
 _IMPORT = """
 import importlib, os, sys
@@ -52,7 +52,7 @@ class Suite:
         return value.__func__ if isinstance(value, staticmethod) else value
 
     @classmethod
-    def chosen(cls) -> Chosen:
+    def chosen(cls) -> LoadedPlugin:
         """The plugin, imported and, if it is a class with hooks, made."""
         return load(cls.kind, cls.given())
 
@@ -85,9 +85,9 @@ class HookSuite(Suite):
     options: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def facade(cls, **more: Any) -> Plugins:
-        """A new facade over the plugin, with ``options`` and ``more``."""
-        return make_plugins(cls.kind, cls.given(), {**cls.options, **more})
+    def role(cls, **more: Any) -> Any:
+        """Return the plugin behind its typed calls, with ``options`` and ``more``."""
+        return make_plugin(cls.kind, cls.given(), {**cls.options, **more})
 
     def test_importing_changes_nothing(self) -> None:
         """Importing the plugin's module neither ends the process nor changes settings of it."""
@@ -107,15 +107,15 @@ class HookSuite(Suite):
     def test_hooks_fit(self) -> None:
         """Every hook exists for this kind, has the right arguments, and none is forgotten."""
         chosen = self.chosen()
-        Plugins([chosen])
+        make_role(self.kind, chosen)
         specs, _ = HOOKS_OF_KIND[self.kind]
-        unmarked = doctor.unmarked_hooks(chosen.plugin, specs)
+        unmarked = [name for s in specs for name in doctor.unmarked_hooks(chosen.plugin, s)]
         assert not unmarked, f"not marked with @hookimpl: {', '.join(unmarked)}"
 
     def test_sections_are_the_plugins_own(self) -> None:
         """A section that nobody else could have is called ``<kind>.<name>``."""
         word = discovery.KINDS[self.kind].replace("-", "")
-        for section in self.facade().config:
+        for section in self.role().config:
             prefix, dot, _ = section.partition(".")
             assert not dot or prefix == word, f"[{section}] should be [{word}.<name>] or shared"
 
@@ -142,7 +142,7 @@ class HookSuite(Suite):
     def _options(self) -> list[tuple[str, Any, Any, OptionInfo]]:
         """``(name, type, default, what is known)`` of every option."""
         found = []
-        for section, cls in make_plugins(self.kind, self.given()).config_defaults().items():
+        for section, cls in make_plugin(self.kind, self.given()).config_defaults().items():
             default = cls()
             found += [
                 (f"{section}.{key}", annotation, getattr(default, key), info)

@@ -14,7 +14,7 @@ import pytest
 
 from fs_kernel import backend, networks, randomness
 from fs_kernel.networks import inference
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.roles import Model
 from fs_kernel.testing.parts import build_network
 from fs_kernel.testing.plugins import PlainExecutor
 from fs_kernel.testing.runs import tiny_run
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class _Built:
-    """A network, the facade that made it, and its faces to try it on."""
+    """A network, the plugin that made it, and its faces to try it on."""
 
-    plugins: Plugins
+    plugin: Model
     network: Network
 
     def faces(self, seed: int, count: int = 2) -> dict[str, torch.Tensor]:
@@ -97,17 +97,17 @@ class ModelSuite(HookSuite):
     @classmethod
     def built(cls) -> _Built:
         """The network with its weights, built once for all tests."""
-        facade = cls.facade()
+        plugin = cls.role()
         backend.keras()
         with nobody_leaves("building"), unchanged("building", draws=True):
             network = build_network(cls.given(), cls.options)
-        return _Built(facade, network)
+        return _Built(plugin, network)
 
     def test_the_specification_is_whole(self) -> None:
         """Sides, shapes and colour order are known before anything is built."""
-        facade = self.facade()
+        plugin = self.role()
         with nobody_leaves("network_spec"), unchanged("network_spec"):
-            spec = facade.network_spec()
+            spec = plugin.network_spec()
         assert isinstance(spec, NetworkSpec)
         assert spec.color_order in ("bgr", "rgb")
         assert len(spec.input_shapes) >= 2, "a swap needs two sides"
@@ -118,14 +118,14 @@ class ModelSuite(HookSuite):
 
     def test_building_changes_nothing_around_it(self, built: _Built) -> None:
         """No global setting is touched; what the fixture watched raised nothing."""
-        facade, network = built.plugins, built.network
+        plugin, network = built.plugin, built.network
         with nobody_leaves("a hook"), unchanged("a hook"):
-            facade.custom_objects()
-            facade.freeze_layers(network)
-            facade.load_layers(network)
+            plugin.custom_objects()
+            plugin.freeze_layers(network)
+            plugin.load_layers(network)
             for source in network.sides:
                 for target in network.sides:
-                    inference.swapper_network(facade, network, source, target)
+                    inference.swapper_network(plugin, network, source, target)
 
     def test_outputs_are_what_they_are_said_to_be(self, built: _Built) -> None:
         """Shape, float32 and finite numbers for every output described, in that order."""
@@ -160,14 +160,14 @@ class ModelSuite(HookSuite):
     def test_freeze_and_load_names_exist(self, built: _Built) -> None:
         """They are names of sub-models."""
         known = networks.sub_models(built.network.model)
-        for hook in (built.plugins.freeze_layers, built.plugins.load_layers):
+        for hook in (built.plugin.freeze_layers, built.plugin.load_layers):
             unknown = [name for name in hook(built.network) if name not in known]
             assert not unknown, f"{hook.__name__} names {unknown}, which are no sub-models"
 
     def test_freezing_leaves_something_to_train(self, built: _Built) -> None:
         """Frozen and thawed again, the network has the weights it had."""
         network, before = built.network, list(networks.parameters(built.network))
-        names = built.plugins.freeze_layers(network)
+        names = built.plugin.freeze_layers(network)
         networks.freeze(network, names, True)
         frozen = list(networks.parameters(network))
         networks.freeze(network, names, False)
@@ -181,7 +181,7 @@ class ModelSuite(HookSuite):
         text = json.dumps(networks.to_json(network)).encode()
         with networks.building(2, "cpu"):
             data = networks.parse(text, "the graph")
-            again = networks.from_json(data, built.plugins.custom_objects(), "the graph")
+            again = networks.from_json(data, built.plugin.custom_objects(), "the graph")
         held = {n: v.detach().clone() for n, v in networks.weights(network).items()}
         networks.assign(again, held, "the weights")
         assert networks.fingerprint(again) == networks.fingerprint(network)
@@ -198,7 +198,7 @@ class ModelSuite(HookSuite):
         faces = built.faces(5)
         for source in network.sides:
             for target in network.sides:
-                swap = inference.swapper_network(built.plugins, network, source, target)
+                swap = inference.swapper_network(built.plugin, network, source, target)
                 expected = _run(network, {**faces, target: faces[source]})
                 found = _run(swap, {source: faces[source]})
                 own = network.outputs_of(target)
@@ -248,9 +248,9 @@ class ModelSuite(HookSuite):
 
     def test_unchanged_options_keep_the_weights(self, built: _Built) -> None:
         """`adapt_model`, where there is one, gives a network that the checkpoint's weights fit."""
-        facade, network = built.plugins, built.network
+        plugin, network = built.plugin, built.network
         with networks.building(1, "cpu"):
-            adapted = facade.adapt_model(network, facade.view("models"))
+            adapted = plugin.adapt_model(network, plugin.config)
         if adapted is not None:
             assert networks.fingerprint(adapted) == networks.fingerprint(network)
 
