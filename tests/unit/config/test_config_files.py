@@ -101,11 +101,11 @@ class Following:
 def test_init_leaves_what_follows_others_to_follow():
     parts = resolve_run(Request(Path(), TINY), look=False)
     sections = {"made.up": Following(base=4)}
-    parts.config = type(parts.config)(sections)
+    parts.options.replace(type(parts.config)(sections))
     text = write_all(parts)
     assert tomllib.loads(text) == {"made": {"up": {"base": 4}}}
     assert "# twice = 8\n" in text
-    parts.config = type(parts.config)(sections, {"made.up.twice": "--set"})
+    parts.options.replace(type(parts.config)(sections, {"made.up.twice": "--set"}))
     assert tomllib.loads(write_all(parts)) == {"made": {"up": {"base": 4, "twice": 8}}}
 
 
@@ -191,7 +191,7 @@ def test_what_is_no_toml_is_one_line(fs, tmp_path, content):
     path.write_bytes(content)
     code, out, err = fs("config", "check", path)
     assert (code, out) == (2, "")
-    assert err.startswith(f"fs: {path} is no valid TOML")
+    assert err.startswith(f"fs: {path} is not valid TOML")
     assert fs("config", "check", tmp_path / "missing.toml")[0] == 2
 
 

@@ -357,7 +357,7 @@ class Model(TinyModel):
 def test_stored_values_that_do_not_fit_are_told_and_can_be_mended(tmp_path, site):
     install(site, "1.0", CHOICES)
     older(tmp_path)
-    with pytest.raises(ConfigError, match=r"model\.tiny\.width.*set it anew with --set"):
+    with pytest.raises(ConfigError, match=r"model\.tiny\.width.*set it again with --set"):
         reopen(tmp_path, 4)
     with reopen(tmp_path, 4, set={"model.tiny.width": "slim"}) as run:
         assert run.config["model.tiny"].width == "slim"
