@@ -13,6 +13,7 @@ from fs_kernel.options import Config, OptionInfo, options_of, to_toml_value
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
+from fs_kernel.storage import format_bytes
 
 
 def facts_of(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
@@ -71,8 +72,8 @@ def show_rehearsal(facts: dict[str, Any], as_json: bool) -> None:
         click.echo(f"note: {line}")
     faces = ", ".join(f"{side} {count}" for side, count in run["face_counts"].items())
     losses = ", ".join(f"{side} {loss:.4f}" for side, loss in facts["losses"].items())
-    memory = "" if used is None else f"{used / 1e9:.2f} GB at most in this rehearsal"
-    memory += "" if there is None else f" of {there / 1e9:.2f} GB"
+    memory = "" if used is None else f"{format_bytes(used)} at most in this rehearsal"
+    memory += "" if there is None else f" of {format_bytes(there)}"
     rows = {
         "model": f"{run['model']}, {run['parameters']:,} parameters",
         "device": f"{run['device']} ({run['precision']})",
@@ -80,7 +81,8 @@ def show_rehearsal(facts: dict[str, Any], as_json: bool) -> None:
         "steps": f"{facts['steps']} to do, from {run['start_step']} to {run['target_steps']}",
         "first step": f"{facts['step_seconds']:.2f} s, loss {losses}",
         "memory": memory,
-        "disk": f"about {facts['disk_bytes'] / 1e9:.2f} GB, {facts['disk_free'] / 1e9:.1f} GB free",
+        "disk": f"about {format_bytes(facts['disk_bytes'])}, "
+        f"{format_bytes(facts['disk_free'])} free",
     }
     for key, text in rows.items():
         click.echo(f"{key:11} {text}")

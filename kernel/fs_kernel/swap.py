@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fs_kernel import backend, memory
+from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks import SwapperCache, assign
 from fs_kernel.plugins.other_formats import require_model
@@ -68,7 +68,6 @@ class TrainedModel:
 
         def read() -> tuple[ResolvedRun, Any, Network]:
             parts = resolve_run(request, kinds)
-            memory.keep_freed()
             device = backend.device(parts.config["training"].device)
             built = make_network(parts, 0, device)
             if average:

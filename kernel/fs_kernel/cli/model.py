@@ -14,8 +14,7 @@ import click
 from fs_kernel.cli import say
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage.lock import FolderLock
-from fs_kernel.storage.model_state import ModelState
+from fs_kernel.storage import FolderLock, ModelState, format_bytes
 
 PATH = click.Path(path_type=Path)
 
@@ -84,11 +83,11 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
         mark = "*" if item.current else " "
         loss = "" if item.loss is None else f"loss {item.loss:.5f}"
         click.echo(
-            f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 1e6:10.1f} MB  {loss:14}"
+            f"{mark} {item.name:14} step {item.step:<10} {format_bytes(item.bytes):>10}  {loss:14}"
             + ("snapshot" if item.snapshot else "")
         )
     word = "checkpoint" if len(found) == 1 else "checkpoints"
-    click.echo(f"{len(found)} {word}, {sum(g.bytes for g in found) / 1e6:.1f} MB")
+    click.echo(f"{len(found)} {word}, {format_bytes(sum(g.bytes for g in found))}")
 
 
 @model.command()
@@ -201,5 +200,5 @@ def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bo
     outputs = ", ".join(f"{o['side']} {o['kind']} {o['size']}" for o in facts.outputs)
     click.echo(f"{facts.network}: {facts.parameters:,} parameters")
     click.echo(f"inputs: {inputs}\noutputs: {outputs}")
-    size = facts.training_bytes / 2**30
-    click.echo(f"training at batch {facts.batch_size}: about {size:.1f} GiB")
+    size = format_bytes(facts.training_bytes)
+    click.echo(f"training at batch {facts.batch_size}: about {size}")

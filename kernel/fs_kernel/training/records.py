@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -87,6 +87,5 @@ def log_error(folder: Path, error: BaseException) -> Path | None:
 
 
 def user_log_folder() -> Path:
-    """Where errors go that belong to no model folder."""
-    home = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "fs-kernel"
+    """Return where errors go that belong to no model folder."""
+    return files.user_folder("state") or Path(tempfile.mkdtemp(prefix="fs-kernel-"))

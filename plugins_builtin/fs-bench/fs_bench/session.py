@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel import backend, memory
+from fs_kernel import backend
 from fs_kernel.errors import FsError, UsageError
 from fs_kernel.plugins import discovery
 
@@ -92,7 +92,6 @@ def measure_all(given: Mapping[str, Any], tell: Callable[[str], None]) -> Found:
     """
     from fs_bench import machine
 
-    memory.keep_freed()
     found = Found()
     device = backend.device("cuda:0" if given["device"] == "cuda" else given["device"])
     found.machine = machine.facts(device)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def make_forward(
     network: Network, device: torch.device, options: FastOptions | None = None
 ) -> Runner:
-    """A network as torch operations.
+    """Return a network as torch operations.
 
     Args:
         network: built, with its weights on ``device`` and the precision it shall have; they are
@@ -27,8 +27,11 @@ def make_forward(
         options: how to run it; the defaults if left out.
     """
     from fs_executor_fast.executable import Executable
+    from fs_executor_fast.freed_memory import keep_freed_memory
     from fs_executor_fast.runner import Runner
 
+    # Training on a CPU allocates the same large tensors in each step.
+    keep_freed_memory()
     options = options or FastOptions()
     return Runner(Executable(network.model, options), network.sides, options.compile)
 

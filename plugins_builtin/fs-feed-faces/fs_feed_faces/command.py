@@ -137,16 +137,19 @@ def collect_cache(
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes": size}, indent=2))
     else:
-        from fs_feed_faces.disk import in_words
+        from fs_kernel.storage import format_bytes
 
-        click.echo(f"removed {removed}, {in_words(size)}")
+        click.echo(f"removed {removed}, {format_bytes(size)}")
 
 
 def _cache(directory: Path | None) -> Cache:
     from fs_feed_faces.cache import Cache, default_folder
     from fs_feed_faces.options import CacheOptions
 
-    return Cache(directory or default_folder(), CacheOptions().cache_size.bytes)
+    folder = directory or default_folder()
+    if folder is None:
+        raise UsageError("the user has no home folder for a cache; pass --dir FOLDER")
+    return Cache(folder, CacheOptions().cache_size.bytes)
 
 
 def _face_options(mask_type: str) -> FaceOptions:

@@ -56,7 +56,7 @@ def test_a_new_session_is_running():
 
 @pytest.mark.parametrize("data", [None, [], 5, "x", {}, {"format": 2}, {"format": None}])
 def test_what_is_no_state(data):
-    with pytest.raises(ModelFolderError, match="checkpoint 7 is no model state of format 1"):
+    with pytest.raises(ModelFolderError, match="checkpoint 7 is not a model state of format 1"):
         ModelState.from_json(data, "checkpoint 7")
 
 

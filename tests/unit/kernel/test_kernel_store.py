@@ -60,7 +60,7 @@ def test_numbers_json_lacks_are_refused():
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xff", b"[" * 100_000])
 def test_broken_json_is_one_line(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"x\.json is no valid JSON"):
+    with pytest.raises(ModelFolderError, match=r"x\.json is not valid JSON"):
         files.read_json(tmp_path / "x.json")
 
 
@@ -134,3 +134,67 @@ def test_folders_that_cannot_be_flushed_are_no_error(tmp_path, monkeypatch, code
 
 def test_a_folder_that_cannot_be_opened_is_not_flushed(tmp_path):
     files.flush_folder(tmp_path / "missing")
+
+
+@posix
+def test_a_link_under_a_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "victim").write_bytes(b"precious")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0")
+    (tmp_path / ".x.0").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "x", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_temporary_names_cannot_be_foreseen(tmp_path, monkeypatch):
+    seen = []
+    write = files.write_chunks
+    monkeypatch.setattr(files, "write_chunks", lambda p, c: seen.append(p.name) or write(p, c))
+    for _ in range(2):
+        files.write_atomic(tmp_path / "x", b"")
+    assert len(set(seen)) == 2
+    assert not any(str(os.getpid()) == name.rpartition(".")[2] for name in seen)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1310, "1.31 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (134_000_000, "134 MB"),
+        (1_312_345_678, "1.31 GB"),
+        (20 * 10**9, "20 GB"),
+        (5 * 10**12, "5 TB"),
+        (-2_500_000, "-2.5 MB"),
+    ],
+)
+def test_bytes_are_written_with_three_digits(count, text):
+    assert files.format_bytes(count) == text
+
+
+class TestUserFolder:
+    @pytest.fixture(autouse=True)
+    def home(self, monkeypatch, tmp_path):
+        for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders of Linux")
+    def test_on_linux_it_is_where_it_always_was(self, monkeypatch, tmp_path):
+        assert files.user_folder("cache") == tmp_path / ".cache/fs-kernel"
+        assert files.user_folder("state") == tmp_path / ".local/state/fs-kernel"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
+        assert files.user_folder("cache") == tmp_path / "c/fs-kernel"
+        assert files.user_folder("state") == tmp_path / "s/fs-kernel"
+
+    @posix
+    def test_a_user_without_a_home_has_none(self, monkeypatch):
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+        assert files.user_folder("cache") is None
+        assert files.user_folder("state") is None
