@@ -326,7 +326,7 @@ def test_sides_of_different_shape_cannot_be_swapped():
     inputs = [keras.Input((n, n, 3), name=f"face_in_{n}") for n in (8, 16)]
     model = keras.Model(inputs, [keras.layers.Identity()(x) for x in inputs], name="m")
     net = Network(model, [Output("a", "face", 8), Output("b", "face", 16)], {}, ("a", "b"))
-    with pytest.raises(UsageError, match="different shape; .* build_inference"):
+    with pytest.raises(UsageError, match=r"different shape; .* build_inference"):
         inference.cut(net, "a", "b")
 
 

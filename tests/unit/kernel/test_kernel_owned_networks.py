@@ -198,12 +198,6 @@ def test_they_are_neither_cut_nor_written_nor_changed_by_precision():
     assert net.owned["judge"].get_layer("conv").compute_dtype == "float32"
 
 
-def test_nothing_is_slipped_into_a_built_network():
-    net = owning()
-    with pytest.raises(TypeError):
-        net.owned["more"] = Critic()
-
-
 @pytest.mark.parametrize(
     ("owned", "says"),
     [
