@@ -6,8 +6,9 @@ keras.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fs_kernel._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from fs_kernel.networks.construction import (
@@ -36,6 +37,26 @@ if TYPE_CHECKING:
     from fs_kernel.networks.reopening import require_reopenable
     from fs_kernel.networks.serialization import from_json, inspect, parse, to_json
     from fs_kernel.networks.transfer import Fit, assign, copy_sub_models
+else:
+    # No module may have the name of something that is exported: it would take its place.
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "construction": (
+                *("build", "building", "check", "check_owned", "make_inputs"),
+                "require_storable",
+            ),
+            "enumeration": (
+                *("count", "differences", "fingerprint", "freeze", "layers", "parameters"),
+                *("seed_states", "statistics", "sub_models", "variables", "weights"),
+            ),
+            "inference": ("Swapper", "SwapperCache", "cut", "swapper_network"),
+            "precision": ("apply_precision", "following_layers"),
+            "reopening": ("require_reopenable",),
+            "serialization": ("from_json", "inspect", "parse", "to_json"),
+            "transfer": ("Fit", "assign", "copy_sub_models"),
+        },
+    )
 
 __all__ = [
     "Fit",
@@ -70,40 +91,3 @@ __all__ = [
     "variables",
     "weights",
 ]
-
-#: Which module has what. No module may be called as one of these names is.
-_LAZY = {
-    "construction": (
-        "build",
-        "building",
-        "check",
-        "check_owned",
-        "make_inputs",
-        "require_storable",
-    ),
-    "enumeration": (
-        "count",
-        "differences",
-        "fingerprint",
-        "freeze",
-        "layers",
-        "parameters",
-        "seed_states",
-        "statistics",
-        "sub_models",
-        "variables",
-        "weights",
-    ),
-    "inference": ("Swapper", "SwapperCache", "cut", "swapper_network"),
-    "precision": ("apply_precision", "following_layers"),
-    "reopening": ("require_reopenable",),
-    "serialization": ("from_json", "inspect", "parse", "to_json"),
-    "transfer": ("Fit", "assign", "copy_sub_models"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _LAZY.items():
-        if name in names:
-            return getattr(importlib.import_module(f"fs_kernel.networks.{module}"), name)
-    raise AttributeError(f"module 'fs_kernel.networks' has no attribute '{name}'")

@@ -9,9 +9,9 @@ from fs_kernel.errors import FsError
 from fs_kernel.networks import allowed
 
 MAX_DEPTH = 100
-#: Layers and calls of layers. The largest network in keras.applications has about 2,100 of both; to
-#: build as many as are allowed takes seconds, and the time grows with the square.
-MAX_LAYERS = 10_000
+#: Layers and calls of layers together. The largest network of keras.applications has about 2,100;
+#: Keras takes about ten milliseconds for each, and longer the more there are.
+MAX_LAYERS = 5_000
 _STRUCTURE = frozenset(["__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"])
 _MARKERS = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__")
 _CONSTANTS = ("__numpy__", "__tensor__", "__bytes__")
@@ -94,6 +94,9 @@ class Inspection:
         operation = allowed.is_operation(name, module)
         plain = operation or allowed.is_plain(name, module)
         named = own is not None and allowed.is_named(own, name, module, registered)
+        if operation and own is not None and own.__module__ != module:
+            # Keras would make the plugin's class of it.
+            raise _unknown(node, path, key, own)
         if not (named or (plain and registered in (None, name))):
             raise _unknown(node, path, key, own)
         if "inbound_nodes" in node:
@@ -175,7 +178,7 @@ def _unknown(
             "is given a constant array, which cannot be read back from a checkpoint; give a "
             "number, or write a Layer class that has it as a weight"
         )
-    elif str(module).startswith(allowed.OPS):
+    elif own is None and str(module).startswith(allowed.OPS):
         mend = (
             f"is the operation {name}, which takes a function and cannot be read back from a "
             "checkpoint; write a Layer class that calls it and name that in custom_objects"
