@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from fs_feed_faces import open_feed
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions, LoaderOptions
-from fs_feed_faces.people import draw_people
 from fs_kernel.options import Config
 from fs_kernel.types import Feed, FeedSpec, Output, Side
+from fs_synthetic import draw_people
 
 #: Edge of the input and of the output.
 SIZES = ((64, 64), (128, 256))

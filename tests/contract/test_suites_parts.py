@@ -10,7 +10,7 @@ from fs_kernel.plugins import discovery
 from fs_kernel.testing import ArrayFeed, PlainTrainer
 from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/feed_faces"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from face_files import fill
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from face_files import fill, plain_picture
+from fs_faces.header import find_header, write_header
+from fs_faces.png import inspect
 from fs_feed_faces.command import faces
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import FaceOptions
-from fs_feed_faces.png_chunks import inspect
-from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.scoring import compare, psnr
 from fs_feed_faces.source import open_faces
 from fs_kernel.errors import FacesError, UsageError
@@ -86,10 +86,10 @@ def test_demo_into_a_file_gets_its_line(tmp_path):
 
 def test_psnr_is_what_it_says():
     black = np.zeros((4, 4, 3), np.uint8)
-    grey = np.full((4, 4, 3), 25, np.uint8)
-    assert psnr(black, grey) == pytest.approx(20 * np.log10(255 / 25))
-    assert psnr(grey, grey) == 100
-    half = grey.copy()
+    gray = np.full((4, 4, 3), 25, np.uint8)
+    assert psnr(black, gray) == pytest.approx(20 * np.log10(255 / 25))
+    assert psnr(gray, gray) == 100
+    half = gray.copy()
     half[:2] = 0
     top = np.repeat([[1.0], [1], [0], [0]], 4, axis=1)
     assert psnr(black, half, top) == 100
