@@ -89,7 +89,8 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return points ``(n, 2)`` mapped by an affine ``(2, 3)`` matrix."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    mapped: np.ndarray = points @ matrix[:, :2].T + matrix[:, 2]
+    return mapped
 
 
 def align(landmarks: np.ndarray) -> Alignment:

@@ -26,6 +26,20 @@ from fs_faces.literal import (
 )
 from fs_faces.png import insert, inspect, make_chunk, remove
 
+__all__ = [
+    "KEYWORD",
+    "LANDMARK_COUNTS",
+    "MAX_MASK_EDGE",
+    "FaceHeader",
+    "HeaderError",
+    "StoredMask",
+    "find_header",
+    "format_header",
+    "parse_header",
+    "read_header",
+    "write_header",
+]
+
 KEYWORD = b"faceswap"
 #: Keyword and the five zero bytes that mean "plain text, no language, no translation".
 _PREFIX = KEYWORD + b"\0" * 5

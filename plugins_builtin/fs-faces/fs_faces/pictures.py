@@ -102,7 +102,10 @@ def encode(picture: np.ndarray, suffix: str = ".png", settings: Sequence[int] = 
     Raises:
         ValueError: the format cannot hold this picture.
     """
-    done, encoded = cv2.imencode(suffix, picture, settings)
+    try:
+        done, encoded = cv2.imencode(suffix, picture, settings)
+    except cv2.error:
+        done = False
     if not done:
         raise ValueError(f"cannot make a {suffix} of a picture of shape {picture.shape}")
     return encoded.tobytes()

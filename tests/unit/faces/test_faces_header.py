@@ -136,7 +136,7 @@ def test_a_hostile_header_is_refused_in_time(text):
 
 @pytest.mark.parametrize("text", [b"[" * 20 + b"]" * 20, b"1 + 1", b"- -1", b"not 1", b"x"])
 def test_what_no_header_contains_is_not_even_parsed(text, monkeypatch):
-    monkeypatch.setattr("fs_faces.header.ast", None)
+    monkeypatch.setattr("fs_faces.literal.ast", None)
     with pytest.raises(HeaderError, match="not a plain literal"):
         parse_header(text)
 
@@ -146,7 +146,7 @@ def test_a_face_that_is_one_point_is_refused():
     text = format_header(header).replace(
         repr(header.landmarks.tolist()).encode(), repr([[5.0, 5.0]] * 68).encode()
     )
-    with pytest.raises(HeaderError, match="no face"):
+    with pytest.raises(HeaderError, match="not a face"):
         parse_header(text)
 
 

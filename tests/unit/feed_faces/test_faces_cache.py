@@ -287,7 +287,7 @@ def test_an_entry_that_is_not_whole_is_made_anew(two_sides, disk, cuts, fault):
 
 PROGRAM = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from face_files import make_spec
 from feed_batches import batches, make_config
@@ -309,7 +309,7 @@ print("done", float(batch.inputs["a"].sum()), flush=True)
 
 def program(two_sides, disk, pause: float) -> subprocess.Popen:
     code = PROGRAM.format(
-        tests=str(Path(__file__).parent),
+        tests=[str(folder) for folder in Path(__file__).parents[:2]],
         cache=disk.cache_dir,
         a=str(two_sides["a"]),
         b=str(two_sides["b"]),

@@ -19,7 +19,7 @@ from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import FaceOptions
 from fs_feed_faces.scoring import compare, psnr
 from fs_feed_faces.source import open_faces
-from fs_kernel.errors import FacesError, UsageError
+from fs_kernel.errors import FacesError, PluginError, UsageError
 
 
 def invoke(*arguments: object):
@@ -77,6 +77,14 @@ def test_demo_draws_people_that_pass_the_check(tmp_path):
         )["faces"]
         == 2
     )
+
+
+def test_demo_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    # None makes Python raise ModuleNotFoundError, as for a package that is missing.
+    monkeypatch.setitem(sys.modules, "fs_synthetic", None)
+    error = invoke("demo", tmp_path, "--count", 1).exception
+    assert isinstance(error, PluginError)
+    assert "pip install fs-synthetic" in str(error)
 
 
 def test_demo_into_a_file_gets_its_line(tmp_path):

@@ -275,7 +275,7 @@ def test_a_side_of_which_nothing_is_left_ends_the_run(two_sides, tmp_path):
     feed = open_feed(folders, make_spec(), make_config(2, disk=NO_DISK))
     shutil.rmtree(folders["a"])
     feed.start(InOrder(feed.sizes, 4), 1)
-    with pytest.raises(FacesError, match="can be read any more"):
+    with pytest.raises(FacesError, match="can be read any longer"):
         feed.next()
     feed.close()
 
