@@ -71,7 +71,7 @@ def _open(folders: Mapping[Side, Path], spec: FeedSpec, disk: CacheOptions, memo
     sections = {
         "face": FaceOptions(),
         "augmentation": AugmentationOptions(),
-        "loader": LoaderOptions(num_processes=0, cache=memory),
+        "loader": LoaderOptions(workers=0, cache=memory),
         "feed.faces": disk,
     }
     return open_feed(folders, spec, Config(sections))

@@ -38,8 +38,8 @@ class TestPlainTrainer(TrainerSuite):
 class TestFaces(FeedSuite):
     plugin = "faces"
     variants = (
-        {"loader.num_processes": 0},
-        {"loader.num_processes": 3},
+        {"loader.workers": 0},
+        {"loader.workers": 3},
         {"loader.pre_fetch": 5},
         {"feed.faces.cache": False},
         {"feed.faces.cache": False, "loader.cache": 0},

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import attrs
 import cv2
 import numpy as np
-from fs_kernel.storage import format_bytes
 from fs_faces.pictures import UnreadableError
+from fs_kernel.storage import format_bytes
 
 from fs_feed_faces.cache import Cache, CacheError, Entry
 from fs_feed_faces.crops import Cropper

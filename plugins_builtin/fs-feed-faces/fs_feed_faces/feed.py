@@ -65,7 +65,7 @@ class FacesFeed:
         self._face = face
         self.lag = loader.pre_fetch
         self._gpu_batches = gpu_batches
-        self._cpu_batches = CpuBatchMaker(self._sides, spec, loader.num_processes, self.lag)
+        self._cpu_batches = CpuBatchMaker(self._sides, spec, loader.workers, self.lag)
         self._maker: BatchMaker = self._cpu_batches
         self._jobs: deque[tuple[int, Any]] = deque()
         self._sampler: Sampler | None = None

@@ -131,12 +131,13 @@ class AugmentationOptions:
 class LoaderOptions:
     """Section ``[loader]``: how batches are prepared. Changes no result."""
 
-    num_processes: int = option(
+    workers: int = option(
         4,
-        "Parallel workers that prepare faces; at most one per processor is started, "
+        "Threads that prepare faces; at most one per processor is started, "
         "0 prepares them in the training thread.",
         minimum=0,
         maximum=32,
+        formerly=("num_processes",),
     )
     pre_fetch: int = option(2, "Batches prepared ahead of the training.", minimum=1, maximum=10)
     cache: int = option(

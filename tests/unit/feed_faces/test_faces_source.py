@@ -276,7 +276,7 @@ def test_an_unreadable_file_is_skipped(tmp_path, monkeypatch):
         ("face", "mask_dilation", 5.5),
         ("augmentation", "flip_chance", 76),
         ("augmentation", "rotation_range", -1),
-        ("loader", "num_processes", 33),
+        ("loader", "workers", 33),
         ("loader", "pre_fetch", 0),
     ],
 )
