@@ -60,10 +60,10 @@ def _spec(size: int, target: int) -> FeedSpec:
         input_shapes=dict.fromkeys(sides, (size, size, 3)),
         color_order="bgr",
         outputs=tuple(Output(side, "face", target) for side in sides),
-        masks=frozenset(("face", "eye", "mouth")),
+        fields=frozenset(("face", "eye", "mouth")),
         batch_size=BATCH,
         seed=1,
-        slots=range(BATCH),
+        local_indices=range(BATCH),
     )
 
 

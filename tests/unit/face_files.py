@@ -109,7 +109,7 @@ def make_spec(
     learn: bool = False,
     sizes: tuple[int, ...] = (),
     seed: int = 7,
-    slots: range | None = None,
+    local_indices: range | None = None,
 ) -> FeedSpec:
     """A `FeedSpec` of two sides; ``sizes`` are those of the face outputs, ``size`` the input's."""
     outputs = []
@@ -120,8 +120,8 @@ def make_spec(
         input_shapes={"a": (size, size, 3), "b": (size, size, 3)},
         color_order=color,
         outputs=tuple(outputs),
-        masks=frozenset(masks),
+        fields=frozenset(masks),
         batch_size=batch,
         seed=seed,
-        slots=slots or range(batch),
+        local_indices=local_indices or range(batch),
     )

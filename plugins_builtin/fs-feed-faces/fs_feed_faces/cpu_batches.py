@@ -69,7 +69,7 @@ class CpuBatchMaker:
             step: the step it is for.
             drawn: per side which faces, ``(n,)``.
         """
-        slots = self._spec.slots
+        indices = self._spec.local_indices
         job = _Job(
             step,
             {
@@ -78,7 +78,7 @@ class CpuBatchMaker:
             },
             {
                 side: AugmentationParams.make(
-                    draw_numbers(self._spec.seed, step, side, slots),
+                    draw_numbers(self._spec.seed, step, side, indices),
                     rows.options,
                     rows.layout.working_size,
                 )
@@ -87,7 +87,7 @@ class CpuBatchMaker:
         )
         if self._pool is not None:
             for side in self._sides:
-                for rows in np.array_split(np.arange(len(slots)), self._workers):
+                for rows in np.array_split(np.arange(len(indices)), self._workers):
                     job.parts.append(self._pool.submit(self._fill, job, side, rows.tolist()))
         return job
 
@@ -99,7 +99,7 @@ class CpuBatchMaker:
         """
         if self._pool is None:
             for side in self._sides:
-                self._fill(job, side, range(len(self._spec.slots)))
+                self._fill(job, side, range(len(self._spec.local_indices)))
         for part in job.parts:
             part.result()
         made = {side: _tensors(arrays) for side, arrays in job.arrays.items()}
@@ -114,8 +114,8 @@ class CpuBatchMaker:
 
     def _fill(self, job: _Job, side: Side, rows: Iterable[int]) -> None:
         for row in rows:
-            slot = self._spec.slots[row]
-            random_for = partial(generator, self._spec.seed, job.step, side, slot)
+            index = self._spec.local_indices[row]
+            random_for = partial(generator, self._spec.seed, job.step, side, index)
             self._sides[side].fill(job.arrays[side], row, job.params[side], random_for)
 
 

@@ -63,9 +63,9 @@ class FacesFeed:
         self._sides = dict(sides)
         self._spec = spec
         self._face = face
-        self.lag = loader.pre_fetch
+        self.prefetch = loader.pre_fetch
         self._gpu_batches = gpu_batches
-        self._cpu_batches = CpuBatchMaker(self._sides, spec, loader.workers, self.lag)
+        self._cpu_batches = CpuBatchMaker(self._sides, spec, loader.workers, self.prefetch)
         self._maker: BatchMaker = self._cpu_batches
         self._jobs: deque[tuple[int, Any]] = deque()
         self._sampler: Sampler | None = None
@@ -74,7 +74,7 @@ class FacesFeed:
         lines = [line for layout in layouts.values() for line in layout.faces.warnings]
         self.warnings = (*lines, *warnings)
         self.fingerprint = "-".join(layout.faces.fingerprint for layout in layouts.values())
-        self.facts = {
+        self.face_attributes = {
             side: {"yaw": np.array([file.yaw for file in layout.faces.files])}
             for side, layout in layouts.items()
         }
@@ -94,7 +94,7 @@ class FacesFeed:
         gpu = None if needs_cpu else self._gpu_batches
         self._maker = self._cpu_batches if gpu is None else gpu
         self._maker.open()
-        for ahead in range(self.lag):
+        for ahead in range(self.prefetch):
             self._schedule(step + ahead)
 
     def next(self) -> Batch:
@@ -133,7 +133,7 @@ class FacesFeed:
         self._jobs.clear()
         self._maker.close()
 
-    def change_options(self, config: Config) -> None:
+    def on_options_changed(self, config: Config) -> None:
         """Apply section ``[augmentation]``; `start` must follow.
 
         Raises:
@@ -178,7 +178,7 @@ class FacesFeed:
 
     def _schedule(self, step: int) -> None:
         assert self._sampler is not None
-        places = np.asarray(self._spec.slots)
+        here = np.asarray(self._spec.local_indices)
         drawn = self._sampler.draw(step)
-        mine = {side: np.asarray(drawn[side])[places] for side in self._sides}
+        mine = {side: np.asarray(drawn[side])[here] for side in self._sides}
         self._jobs.append((step, self._maker.submit(step, mine)))

@@ -73,7 +73,7 @@ class GpuBatchMaker:
         crops, layout = rows.crops, rows.layout
         assert isinstance(crops, CachedCrops)
         indices = np.array([rows.find(int(i), crops.check)[0] for i in drawn], np.int64)
-        numbers = draw_numbers(self._spec.seed, step, side, self._spec.slots)
+        numbers = draw_numbers(self._spec.seed, step, side, self._spec.local_indices)
         params = AugmentationParams.make(numbers, rows.options, layout.working_size)
         chosen = self._faces[side][_to_device(indices, self._device)]
         most = most_tiles(rows.options, layout.working_size)

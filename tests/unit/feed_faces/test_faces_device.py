@@ -137,7 +137,7 @@ def test_a_device_feed_resumes_and_shares_batches_exactly(two_sides):
     config = make_config(disk=ON)
     whole = batches(two_sides, make_spec(batch=6), config, 5)
     assert all(map(same, whole[3:], batches(two_sides, make_spec(batch=6), config, 2, first=4)))
-    part = batches(two_sides, make_spec(batch=6, slots=range(1, 6, 2)), config, 1)[0]
+    part = batches(two_sides, make_spec(batch=6, local_indices=range(1, 6, 2)), config, 1)[0]
     torch.testing.assert_close(part.inputs["a"], whole[0].inputs["a"][1::2], atol=1e-5, rtol=0)
 
 
@@ -148,10 +148,10 @@ def test_options_change_while_a_device_feed_runs(two_sides):
     sampler = InOrder(feed.sizes, 4)
     feed.start(sampler, 1)
     first = feed.next()
-    feed.change_options(make_config(augmentation=landmarks, disk=ON))
+    feed.on_options_changed(make_config(augmentation=landmarks, disk=ON))
     feed.start(sampler, 2)
     second = feed.next()
-    feed.change_options(make_config(disk=ON))
+    feed.on_options_changed(make_config(disk=ON))
     feed.start(sampler, 3)
     third = feed.next()
     feed.close()

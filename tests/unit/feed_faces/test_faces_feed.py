@@ -101,8 +101,8 @@ def test_seeds_steps_sides_and_places_differ(two_sides):
 def test_processes_that_share_a_batch_make_its_parts(two_sides):
     (whole,) = batches(two_sides, make_spec(batch=6), make_config(), 1)
     parts = []
-    for slots in (range(0, 6, 2), range(1, 6, 2)):
-        parts += batches(two_sides, make_spec(batch=6, slots=slots), make_config(2), 1)
+    for indices in (range(0, 6, 2), range(1, 6, 2)):
+        parts += batches(two_sides, make_spec(batch=6, local_indices=indices), make_config(2), 1)
     for rank, part in enumerate(parts):
         assert torch.equal(part.inputs["a"], whole.inputs["a"][rank::2])
         assert part.meta.indices["b"].tolist() == whole.meta.indices["b"][rank::2].tolist()
@@ -110,7 +110,7 @@ def test_processes_that_share_a_batch_make_its_parts(two_sides):
 
 def test_a_batch_of_one_face_is_made_like_any_other(two_sides):
     whole = batches(two_sides, make_spec(batch=2), make_config())
-    alone = batches(two_sides, make_spec(batch=2, slots=range(0, 2, 2)), make_config())
+    alone = batches(two_sides, make_spec(batch=2, local_indices=range(0, 2, 2)), make_config())
     for step, part in zip(whole, alone, strict=True):
         assert torch.equal(part.inputs["a"], step.inputs["a"][:1])
 
@@ -200,7 +200,7 @@ def test_the_warp_is_for_the_input_only(two_sides):
 def test_the_sampler_is_asked_just_lag_steps_ahead(two_sides):
     for workers in (0, 2):
         feed = open_feed(two_sides, make_spec(), make_config(workers, pre_fetch=3))
-        assert feed.lag == 3
+        assert feed.prefetch == 3
         sampler = InOrder(feed.sizes, 4)
         feed.start(sampler, 5)
         for step in (5, 6, 7):

@@ -290,7 +290,7 @@ def test_plain_pictures_are_refused_when_it_is_switched_on_and_nothing_changes(t
     folders = {**two_sides, "a": tmp_path}
     feed = open_feed(folders, make_spec(), make_config())
     with pytest.raises(FacesError, match="26 of 26"):
-        feed.change_options(make_config(augmentation=ONLY))
+        feed.on_options_changed(make_config(augmentation=ONLY))
     feed.start(InOrder(feed.sizes, 4), 1)
     (known,) = batches(folders, make_spec(), make_config(), 1)
     assert same(feed.next(), known)

@@ -38,10 +38,10 @@ def test_a_change_while_training_is_a_stop_and_a_resume_with_it(two_sides, name,
     sampler = InOrder(feed.sizes, 4)
     feed.start(sampler, 1)
     seen = [feed.next() for _ in range(3)]
-    feed.change_options(after)
+    feed.on_options_changed(after)
     feed.start(sampler, 4)
     seen += [feed.next() for _ in range(3)]
-    feed.change_options(before)
+    feed.on_options_changed(before)
     feed.start(sampler, 7)
     seen += [feed.next() for _ in range(2)]
     feed.close()
@@ -102,9 +102,9 @@ def test_the_yaw_of_each_face_is_told(tmp_path, two_sides):
     (folder / "zz5.png").write_bytes(turned)
     face = FaceOptions(mask_type="none")
     feed = open_feed({**two_sides, "a": folder}, make_spec(masks=()), make_config(face=face))
-    yaw = feed.facts["a"]["yaw"]
+    yaw = feed.face_attributes["a"]["yaw"]
     assert yaw.shape == (28,)
-    assert feed.facts["b"]["yaw"].shape == (27,)
+    assert feed.face_attributes["b"]["yaw"].shape == (27,)
     assert np.isnan(yaw).tolist() == [False] * 26 + [True, False]
     assert np.abs(yaw[:26]).max() < 20
     assert yaw[27] > yaw[3] + 2
