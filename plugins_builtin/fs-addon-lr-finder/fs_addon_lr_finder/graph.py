@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from fs_faces.pictures import encode, write_atomically
 
 from fs_addon_lr_finder.search import DIVISORS, Sweep
 
@@ -37,15 +38,9 @@ def write_graph(path: Path, sweep: Sweep, strength: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    data = cv2.imencode(".png", draw_graph(sweep, strength))[1].tobytes()
+    data = encode(draw_graph(sweep, strength))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_atomically(path, data)
 
 
 def draw_graph(sweep: Sweep, strength: str) -> np.ndarray:
