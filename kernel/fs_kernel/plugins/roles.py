@@ -22,7 +22,7 @@ from fs_kernel.errors import ConfigError, FsError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND, PROJECT, CommonHooks
 from fs_kernel.options.fields import nearest_name, options_of
 from fs_kernel.options.sources import Config
-from fs_kernel.plugins import discovery
+from fs_kernel.plugins.kinds import kind_of
 from fs_kernel.plugins.loading import Chosen, blame
 from fs_kernel.types import Network, NetworkSpec, StepResult
 
@@ -63,15 +63,19 @@ class Plugins:
     def __init__(self, chosen: Iterable[Chosen]) -> None:
         self.chosen = list(chosen)
         self._pm = pluggy.PluginManager(PROJECT)
-        for specs in (CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values())):
+        kernels = [specs for specs, _ in HOOKS_OF_KIND.values()]
+        declared = {i.kind: kind_of(i.kind).hooks for i in self.chosen}
+        specs: Any
+        for specs in dict.fromkeys([CommonHooks, *kernels, *declared.values()]):
             self._pm.add_hookspecs(specs)
         for item in self.chosen:
             self._register(item)
         self.config = Config({})
 
     def _register(self, item: Chosen) -> None:
-        specs, required = HOOKS_OF_KIND[item.kind]
-        allowed = _hook_names(specs) | _hook_names(CommonHooks)
+        kind = kind_of(item.kind)
+        assert kind.hooks is not None
+        allowed = _hook_names(kind.hooks) | _hook_names(CommonHooks)
         name = f"{item.kind}.{item.name}"
         if self._pm.has_plugin(name) or self._pm.is_registered(item.plugin):
             raise PluginError(f"{item} was chosen twice", item.name)
@@ -88,10 +92,10 @@ class Plugins:
         names = {caller.name for caller in callers}
         for name in sorted(names - allowed):
             near = nearest_name(name, allowed)
-            word = discovery.KINDS[item.kind]
+            word = kind.word
             article = "an" if word[0] in "aeiou" else "a"
             raise PluginError(f"{item}: '{name}' is no hook of {article} {word}{near}", item.name)
-        missing = [name for name in required if name not in names]
+        missing = [name for name in kind.required if name not in names]
         if missing:
             raise PluginError(
                 f"{item} lacks the hook{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
@@ -124,6 +128,10 @@ class Plugins:
             if backend.is_out_of_memory(error):
                 raise
             raise blame(item, what, error) from error
+
+    def call(self, item: Chosen, hook: str, **arguments: Any) -> Any:
+        """Return what a hook of a plugin returns, None where it lacks it; failures are blamed."""
+        return self._call(item, hook, **arguments)
 
     def _call(self, item: Chosen, hook: str, **arguments: Any) -> Any:
         caller = self._pm.subset_hook_caller(

@@ -257,7 +257,7 @@ class TrainingRun:
         self.state.target_iterations = self.config["training"].iterations
 
     def try_step(self) -> Metrics:
-        """One step that nobody is told of; only in a trial or a rehearsal."""
+        """Train one step that reaches no observer; only in a trial or a dry run."""
         self._stepper.changes.exchange()
         self._stepper.change_options()
         self._stepper.step()
@@ -266,7 +266,7 @@ class TrainingRun:
         return metrics
 
     def time_step(self, size: int) -> float:
-        """Seconds of a step with another batch size; only in a rehearsal."""
+        """Return the seconds of a step with another batch size; only in a dry run."""
         return self._stepper.time_step(size)
 
     @contextlib.contextmanager
@@ -530,8 +530,9 @@ class TrainingRun:
         except FsError as problem:
             self.warn(str(problem))
         self.group.close(failed)
-        if self.group.rank > 0 and (scratch := self.session.parts.request.scratch) is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        workspace = self.session.parts.request.temporary_workspace
+        if self.group.rank > 0 and workspace is not None:
+            shutil.rmtree(workspace, ignore_errors=True)
 
     def close(self, save: bool = True) -> None:
         """End the run: save what was trained since the last save, stop workers. Twice is fine."""

@@ -52,7 +52,7 @@ class Request:
         load_weights: a model folder whose weights start a new model.
         addons: add-ons by name, path or object, in place of ``training.addons``.
         without: add-ons to leave out, whatever the options say.
-        scratch: where to write instead of the model folder, which is then only read.
+        temporary_workspace: where to write instead of the model folder, which is then only read.
     """
 
     model_dir: Path
@@ -64,7 +64,7 @@ class Request:
     load_weights: Path | None = None
     addons: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
-    scratch: Path | None = None
+    temporary_workspace: Path | None = None
 
 
 @attrs.define
@@ -214,7 +214,7 @@ def _resolve(
 ) -> Assembled:
     facade = plugins.Plugins(chosen)
     classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
-    ignored = {f"{f.kind.removesuffix('s')}.{f.name}" for f in discovery.installed()}
+    ignored = {f.section for f in discovery.installed()}
     remembered = dict(state.plugins) if state else {}
     layers = [_migrated(layer, facade, remembered) for layer in layers]
     config, lines = resolve(classes, layers, ignored)

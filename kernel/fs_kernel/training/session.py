@@ -103,9 +103,9 @@ def start(parts: assembly.Assembled) -> Started:
         _require_one_run(parts, group)
         if group.rank > 0:
             # It writes nothing, and what plugins write goes away with it.
-            scratch = tempfile.mkdtemp(prefix=f"fs-process-{group.rank}-")
-            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
-            parts.request = attrs.evolve(parts.request, scratch=Path(scratch))
+            workspace = tempfile.mkdtemp(prefix=f"fs-process-{group.rank}-")
+            undo.callback(shutil.rmtree, workspace, ignore_errors=True)
+            parts.request = attrs.evolve(parts.request, temporary_workspace=Path(workspace))
         seed = group.share(assembly.settle_seed(parts.config))
         with together(group):
             session = _prepare(parts, group, logs, seed, warnings, undo)
@@ -116,7 +116,7 @@ def start(parts: assembly.Assembled) -> Started:
 
 
 def _folder(parts: assembly.Assembled) -> Path:
-    return parts.request.scratch or parts.request.model_dir
+    return parts.request.temporary_workspace or parts.request.model_dir
 
 
 @contextlib.contextmanager
@@ -182,7 +182,7 @@ def _prepare(
     forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
     state = _begin(parts, built, folders, seed)
     info = _info(parts, built, feed, state, str(device), seed)
-    if parts.request.scratch is None:
+    if parts.request.temporary_workspace is None:
         require_space(parts, info)
     lock = FolderLock(info.model_dir, group.name)
     undo.callback(lock.release)
@@ -257,7 +257,7 @@ def _info(
 ) -> RunInfo:
     training = parts.config["training"]
     return RunInfo(
-        model_dir=parts.request.scratch or parts.request.model_dir,
+        model_dir=parts.request.temporary_workspace or parts.request.model_dir,
         model=state.model,
         network_name=state.network_name,
         trainer=state.plugins["trainers"]["name"],

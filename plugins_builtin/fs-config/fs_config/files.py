@@ -12,12 +12,12 @@ import attrs
 import click
 import tomli_w
 from fs_kernel.errors import ConfigError, FsError, UsageError
-from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.options.fields import OptionInfo, check, options_of, plain
 from fs_kernel.options.sources import Layer, read_toml, resolve
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins.kinds import has_hooks
 from fs_kernel.plugins.loading import Chosen, is_local, load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.training.resolve import Assembled, Request, assemble
@@ -102,13 +102,13 @@ def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
     return root
 
 
-def sections_of(found: discovery.Found) -> dict[str, type]:
+def sections_of(found: discovery.InstalledPlugin) -> dict[str, type]:
     """The option sections of an installed plugin; those without options (a loss) have none.
 
     Raises:
         PluginError: it cannot be used.
     """
-    if found.kind not in HOOKS_OF_KIND:
+    if not has_hooks(found.kind):
         return {}
     return Plugins([load(found.kind, found.name)]).config_defaults()
 
@@ -172,9 +172,9 @@ def check_file(
     return problems, notes
 
 
-def _elsewhere() -> dict[str, discovery.Found]:
+def _elsewhere() -> dict[str, discovery.InstalledPlugin]:
     """A section is named after its plugin: installed plugins by the section they would have."""
-    return {f"{f.kind.removesuffix('s')}.{f.name}": f for f in discovery.installed()}
+    return {f.section: f for f in discovery.installed()}
 
 
 def _choose(layers: list[Layer]) -> tuple[list[Chosen], list[str]]:
