@@ -1,4 +1,4 @@
-"""``fs model``: look at a model folder; needs no plugin."""
+"""``fs model``: look at a model folder and its checkpoints; needs no plugin but for ``summary``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 import attrs
 import click
-
-from fs_kernel.cli import say
+from fs_kernel.cli import OpenGroup, say
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage.lock import FolderLock
@@ -20,7 +19,7 @@ from fs_kernel.storage.model_state import ModelState
 PATH = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=OpenGroup)
 def model() -> None:
     """Look at a model folder and its checkpoints."""
 
@@ -29,7 +28,7 @@ def model() -> None:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def info(model_dir: Path, as_json: bool) -> None:
-    """What the folder holds: network, steps, sessions."""
+    """Show what the folder holds: network, steps, sessions."""
     checkpoints = require_model(model_dir)
 
     def read() -> tuple[str, ModelState]:
@@ -74,7 +73,7 @@ def _origin(plugin: dict[str, Any]) -> str:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def checkpoints(model_dir: Path, as_json: bool) -> None:
-    """The generations on disk, newest first, with their sizes."""
+    """List the generations on disk, newest first, with their sizes."""
     found = require_model(model_dir).generations()
     if as_json:
         keys = ("name", "step", "bytes", "loss", "current", "snapshot")
@@ -135,7 +134,7 @@ def restore(model_dir: Path, generation: str | None) -> None:
 @click.argument("model_dir", type=PATH)
 @click.argument("generation", required=False)
 def snapshot(model_dir: Path, generation: str | None) -> None:
-    """Keep GENERATION, or the current one, for good.
+    """Keep GENERATION, or the current one, until you delete it.
 
     In a running session: fs ctl MODEL_DIR snapshot.
     """
@@ -147,7 +146,7 @@ def snapshot(model_dir: Path, generation: str | None) -> None:
         raise ModelFolderError(problem)
     with _locked(model_dir):
         opened.mark_snapshot(name)
-    say(f"generation {name} is kept for good")
+    say(f"generation {name} is now a snapshot and stays until you delete it")
 
 
 @model.command()
@@ -183,13 +182,14 @@ def _locked(model_dir: Path) -> Iterator[None]:
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
-    """The network that the options describe: layers, parameters, memory for a batch."""
+    """Show the network that options describe: layers, parameters, memory for a batch."""
     from fs_kernel.options.sources import assignments
-    from fs_kernel.summary import summarise
     from fs_kernel.training.resolve import Request, assemble
 
+    from fs_model_tools.summary import summarize
+
     request = Request(Path(), name, config_file=file, values=assignments(settings))
-    facts = summarise(assemble(request, ("models",), look=False))
+    facts = summarize(assemble(request, ("models",), look=False))
     if as_json:
         click.echo(json.dumps(attrs.asdict(facts), indent=1))
         return
