@@ -1,4 +1,4 @@
-"""Writing a network that no run of this program has trained as a model of ours."""
+"""Writing a network that another program has trained as the first checkpoint of a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tomli_w
-
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import weights as network
 from fs_kernel.networks.serialization import to_json
@@ -18,11 +17,10 @@ from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
     import torch
-
     from fs_kernel.training.resolve import Assembled
 
 
-def adopt(
+def import_checkpoint(
     parts: Assembled,
     built: Network,
     weights: Mapping[str, torch.Tensor],
@@ -33,7 +31,7 @@ def adopt(
     """Write a network that was trained elsewhere as the first generation of a model folder.
 
     Args:
-        parts: of the run that shall go on, made with ``look=False``; ``request.model_dir`` is the
+        parts: of the run that will resume, made with ``look=False``; ``request.model_dir`` is the
             folder, which holds no model yet.
         built: the network; it may lie on Keras's meta device, without numbers.
         weights: every weight by its lasting name, on the CPU.
@@ -42,13 +40,13 @@ def adopt(
         sessions: what is known of them.
 
     Raises:
-        ModelFolderError: weights are missing, too many, of other shapes, or no finite numbers.
+        ModelFolderError: weights are missing, too many, of other shapes, or not finite.
         OSError: the folder cannot be written.
     """
     network.assign(built, weights, "the model")
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelFolderError(f"the weight {name} is no finite number; the model is spoiled")
+            raise ModelFolderError(f"the weight {name} is not finite; the model is spoiled")
     item = parts.plugins.of_kind("models")
     state = ModelState(
         model=item.name,
