@@ -21,6 +21,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/feed_faces"))
 
 from face_files import face_png, make_header, mean_landmarks
