@@ -20,8 +20,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from fs_kernel.hookspecs import API_VERSION, hookimpl
-    from fs_kernel.options.fields import Interval, option
-    from fs_kernel.options.sources import Config
+    from fs_kernel.options import Config, Interval, option
     from fs_kernel.run import TrainedModel, TrainingRun, open_model, open_run
     from fs_kernel.types import Network, NetworkSpec, Output
 

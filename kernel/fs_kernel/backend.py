@@ -21,7 +21,7 @@ def torch() -> Any:
     return module
 
 
-def choose_torch() -> None:
+def select_torch_backend() -> None:
     """Let Keras, whoever imports it, run on torch; too late if somebody has imported it."""
     if "keras" not in sys.modules:
         chosen = os.environ.get("KERAS_BACKEND")
@@ -36,10 +36,10 @@ def keras() -> Any:
     Raises:
         UsageError: another backend was chosen before the kernel was asked.
     """
-    choose_torch()
+    select_torch_backend()
     import keras as module
 
-    hush()
+    silence_input_structure_warning()
     if module.backend.backend() != "torch":
         raise UsageError(
             f"Keras is already running on {module.backend.backend()}; "
@@ -48,7 +48,7 @@ def keras() -> Any:
     return module
 
 
-def hush() -> None:
+def silence_input_structure_warning() -> None:
     """Ignore what Keras says of a sub-model that is called with its one input in a list."""
     warnings.filterwarnings("ignore", "The structure of `inputs` doesn't match", UserWarning)
 

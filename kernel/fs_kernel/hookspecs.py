@@ -1,21 +1,23 @@
 """Every hook of the kernel: the contract between it and its plugins.
 
 A plugin is a module, a class or an object named by an entry point in one of the groups
-``fs_kernel.models``, ``.trainers``, ``.feeds``, ``.executors`` or ``.addons``. It implements the
-hooks of its kind with functions marked `fs_kernel.hookimpl`. A hook implementation may leave out
-arguments it does not need. A class is instantiated once per run, without arguments.
+``fs_kernel.models``, ``.trainers``, ``.feeds``, ``.executors``, ``.addons``, ``.objectives``,
+``.losses`` or ``.optimizers``. It implements the hooks of its kind with functions marked
+`fs_kernel.hookimpl`. A hook implementation may leave out arguments it does not need. A class is
+instantiated once per run, without arguments. A loss may also be a plain function and an optimizer a
+plain `torch.optim.Optimizer` class, without any hook.
 
-Only the chosen plugins of a run are registered, so at most one model, trainer, feed and executor
-ever answers. Hooks raise `fs_kernel.errors` types for what the user can mend; anything else, and
-any ``sys.exit``, counts as the plugin's failure and is reported with its name.
+Each plugin of a run has a `pluggy.PluginManager` of its own, which knows the hooks of its kind
+alone. Hooks create things; what they return is an object with methods (`fs_kernel.types`), which
+the kernel then calls directly. Hooks raise `fs_kernel.errors` types for what the user can mend;
+anything else, and any ``sys.exit``, counts as the plugin's failure and is reported with its name.
 
 The order of calls is drawn in `fs_kernel.training.loop`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +30,22 @@ if TYPE_CHECKING:
 
     from fs_kernel.options.sources import Config
     from fs_kernel.types import (
-        BadStep,
-        Batch,
+        AddOn,
         Face,
         FaceIterator,
         Feed,
         FeedSpec,
         Forward,
-        Group,
-        Metrics,
+        LossFunction,
         Network,
         NetworkSpec,
-        Observer,
+        Objective,
+        ProcessGroup,
         Run,
         Sampler,
         Side,
-        StepResult,
+        StateWriter,
+        Trainer,
         Tree,
     )
 
@@ -58,17 +60,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class CommonHooks:
     """Hooks of every kind of plugin."""
 
-    @hookspec
+    @hookspec(firstresult=True)
     def config_defaults(self) -> dict[str, type]:
-        """The option sections this plugin reads.
+        """Return the option sections this plugin reads.
 
         Called first, before anything is built.
 
         Returns:
             ``{section: attrs class}``, the class made with `fs_kernel.option` fields that all have
-            defaults. A plugin's own section is ``<kind>.<name>`` ("model.original"); two plugins
-            that name one section must return the same class. Every hook's ``config`` holds these
-            sections and no others.
+            defaults. A plugin's own section is ``<kind>.<name>`` ("model.original",
+            "loss.identity"); two plugins that name one section must return the same class. Every
+            hook's ``config`` holds these sections and no others.
         """
 
     @hookspec(firstresult=True)
@@ -78,7 +80,8 @@ class CommonHooks:
         """Bring options that an older version of the plugin stored up to this one.
 
         Called before the options are checked, for each section of `config_defaults` that a model
-        folder holds, if the folder was last used with another version of the plugin.
+        folder holds, if the folder was last used with another version of the plugin. A mere
+        renaming needs no code: see ``formerly`` of `fs_kernel.option`.
 
         Args:
             section: name of the section.
@@ -86,8 +89,8 @@ class CommonHooks:
             version: the version of the plugin that stored them; "" for a local file.
 
         Returns:
-            The options as this version knows them; None for no change. What is no option of this
-            version any more is dropped with a warning.
+            The options as this version knows them; None for no change. An option that no longer
+            exists in this version is dropped with a warning.
         """
 
 
@@ -96,7 +99,7 @@ class ModelHooks:
 
     @hookspec(firstresult=True)
     def network_spec(self, config: Config) -> NetworkSpec:
-        """Input shapes (pixels) per side and colour order, before anything is built.
+        """Return input shapes (pixels) per side and color order, before anything is built.
 
         Args:
             config: the plugin's sections.
@@ -112,8 +115,10 @@ class ModelHooks:
     def build_model(self, inputs: dict[Side, keras.KerasTensor], config: Config) -> Network:
         """Build the network for a new model folder.
 
-        Called once per new folder, in the main thread, inside
-        `fs_kernel.networks.weights.building`; a resumed folder is built from its own graph instead.
+        Called once per new folder, in the main thread, inside `fs_kernel.networks.building`; a
+        resumed folder is built from its own graph instead. What could not be read back from a
+        checkpoint (a ``Lambda``, a class that `custom_objects` does not name) is refused before
+        the first step.
 
         Args:
             inputs: one symbolic ``(None, h, w, c)`` tensor per side, named ``face_in_<side>``.
@@ -138,7 +143,7 @@ class ModelHooks:
 
     @hookspec(firstresult=True)
     def freeze_layers(self, network: Network, config: Config) -> list[str]:
-        """Names of the sub-models that ``--freeze-weights`` freezes. Default: none.
+        """Return the names of the sub-models that ``--freeze-weights`` freezes. Default: none.
 
         Args:
             network: new, or from the checkpoint's graph; its weights may not be set yet.
@@ -150,7 +155,7 @@ class ModelHooks:
 
     @hookspec(firstresult=True)
     def load_layers(self, network: Network, config: Config) -> list[str]:
-        """Names of the sub-models that ``--load-weights`` fills. Default: none.
+        """Return the names of the sub-models that ``--load-weights`` fills. Default: none.
 
         Args:
             network: the new network.
@@ -164,7 +169,7 @@ class ModelHooks:
     def build_inference(
         self, network: Network, source: Side, target: Side, config: Config
     ) -> keras.Model | None:
-        """A model that turns faces of ``source`` into ``target``, sharing the network's weights.
+        """Build a model that turns faces of ``source`` into ``target``, sharing the weights.
 
         Args:
             network: as trained.
@@ -174,22 +179,132 @@ class ModelHooks:
 
         Returns:
             A model with one input, and outputs in the order of ``network.outputs_of(target)``;
-            None for the kernel's own cut (see `fs_kernel.networks.inference`).
+            None for the kernel's own cut (see `fs_kernel.networks.cut`).
         """
 
     @hookspec(firstresult=True)
     def custom_objects(self) -> dict[str, type]:
-        """Classes beyond plain Keras that the plugin's saved graphs may contain, by class name.
+        """Return the classes beyond plain Keras that saved graphs may contain, by class name.
 
-        Only these and the kernel's list of Keras classes are ever made from a file.
+        Only these and the kernel's list of Keras classes are ever made from a file. A ``Lambda``
+        is never read back, whatever this names.
 
         Returns:
             ``{class name: class}``. Default: none.
         """
 
 
-class TrainerHooks:
-    """How a batch trains a network. Required: `start_trainer`, `train_batch`, `get_sampler`."""
+class _StepHooks:
+    """Hooks that trainers, objectives and losses have in common."""
+
+    @hookspec(firstresult=True)
+    def required_fields(self, config: Config) -> set[str]:
+        """Return what each batch must hold besides pictures. Default: nothing.
+
+        Args:
+            config: the plugin's sections.
+
+        Returns:
+            Names of masks ("face", "eye", "mouth", or what else the feed offers) and "landmarks".
+        """
+
+
+class _OwnerHooks(_StepHooks):
+    """Hooks of what may own networks: trainers and objectives."""
+
+    @hookspec(firstresult=True)
+    def build_networks(
+        self, network: Network, config: Config
+    ) -> dict[str, keras.Model | torch.nn.Module]:
+        """Build the networks that the plugin owns (a discriminator, say). Default: none.
+
+        Called in every session after the swapped network is built and before weights are loaded,
+        in the main thread, inside `fs_kernel.networks.building`. The kernel saves their weights,
+        loads them, counts them, and gives them to `fs_kernel.types.Run.parameters` by name. One
+        whose weights a checkpoint lacks or has in other shapes starts with its new weights, and the
+        user is told.
+
+        Args:
+            network: what is trained; its weights may not be set yet.
+            config: the plugin's sections.
+
+        Returns:
+            Networks by a name that is unique in the run. Their weights are called
+            ``extra:<name>/...``.
+        """
+
+
+class TrainerHooks(_OwnerHooks):
+    """How a batch trains a network. Required: `create_trainer`, `get_sampler`."""
+
+    @hookspec(firstresult=True)
+    def create_trainer(self, run: Run) -> Trainer:
+        """Create the trainer: optimizers, losses and whatever else a step needs.
+
+        Called once per session, after weights are loaded and the forward pass is ready, and again
+        after a roll-back. The trainer owns its optimizers, any number of them, and runs the network
+        only through ``run.forward``.
+
+        Args:
+            run: the trainer's view of the run.
+        """
+
+    @hookspec(firstresult=True)
+    def get_sampler(
+        self,
+        sizes: Mapping[Side, int],
+        batch_size: int,
+        seed: int,
+        delay: int,
+        face_attributes: Mapping[Side, Mapping[str, np.ndarray]],
+        config: Config,
+    ) -> Sampler:
+        """Return the order in which faces are seen.
+
+        Args:
+            sizes: usable faces per side; may be smaller than the batch.
+            batch_size: faces per side per step.
+            seed: key of all draws.
+            delay: after how many steps losses are known at a draw, at the latest; see
+                `fs_kernel.types.Sampler.draw`.
+            face_attributes: what the feed knows of each face; see `fs_kernel.types.Feed`.
+            config: the plugin's sections.
+
+        Returns:
+            What the feed draws indices from.
+        """
+
+    @hookspec(firstresult=True)
+    def accepts_state(self, state: Tree, writer: StateWriter) -> bool:
+        """Decide whether `Trainer.load_state_dict` can take over another trainer's state.
+
+        Called when a checkpoint's trainer state was written by a trainer of another name. If it is
+        refused, the trainer starts without it and the user is told.
+
+        Args:
+            state: what the other trainer's ``state_dict`` returned, with its tensors on the CPU.
+            writer: who wrote it.
+
+        Returns:
+            Default: False.
+        """
+
+    @hookspec(firstresult=True)
+    def averaged_weights(self, state: Tree) -> dict[str, torch.Tensor] | None:
+        """Return the running average of the weights that a checkpoint's trainer state holds.
+
+        Called for ``fs swap --average``, without a run.
+
+        Args:
+            state: what ``state_dict`` returned, with its tensors on the CPU.
+
+        Returns:
+            Averages by the weight's stable name; None if none are kept.
+        """
+
+
+class ProcessHooks:
+    """What a trainer has besides `TrainerHooks` if several processes can share its runs."""
 
     @hookspec(firstresult=True)
     def launch(self, argv: list[str], devices: int) -> int:
@@ -207,11 +322,10 @@ class TrainerHooks:
         """
 
     @hookspec(firstresult=True)
-    def join_group(self, device: str, config: Config) -> Group | None:
-        """Meet the other processes of the run.
+    def connect(self, device: str, config: Config) -> ProcessGroup | None:
+        """Connect to the other processes of the run.
 
-        Called once per session, when the plugins are loaded and before the network is built. What
-        it says with `warnings.warn` is a warning of the run.
+        Called once per session, when the plugins are loaded and before the network is built.
 
         Args:
             device: ``training.device``, as a user wrote it.
@@ -226,11 +340,10 @@ class TrainerHooks:
 
     @hookspec(firstresult=True)
     def fit_batch_size(self, batch_size: int, device: torch.device, config: Config) -> int:
-        """The batch size that the trainer can do. Default: the one that was asked for.
+        """Return the batch size that the trainer can do. Default: the one that was asked for.
 
-        Called after `join_group`, before the feed is opened. The feed, the sampler and whoever asks
-        for the run's facts get what is returned here. What it says with `warnings.warn` is a
-        warning of the run.
+        Called after `connect`, before the feed is opened. The feed, the sampler and the run's
+        facts get what is returned here.
 
         Args:
             batch_size: faces per side per step, over all processes: ``training.batch_size``.
@@ -241,149 +354,67 @@ class TrainerHooks:
             Faces per side per step, over all processes.
         """
 
+
+class ObjectiveHooks(_OwnerHooks):
+    """Terms added to the loss of any trainer. Required: `create_objective`."""
+
     @hookspec(firstresult=True)
-    def batch_needs(self, config: Config) -> set[str]:
-        """Which masks the loss wants. Default: none.
+    def create_objective(self, run: Run) -> Objective:
+        """Create the objective. Called just before `TrainerHooks.create_trainer`, as often.
+
+        Args:
+            run: the objective's view of the run.
+        """
+
+
+class LossHooks(_StepHooks):
+    """A loss between pictures that has options. Required: `create_loss`."""
+
+    @hookspec(firstresult=True)
+    def create_loss(self, config: Config) -> LossFunction:
+        """Create the loss.
 
         Args:
             config: the plugin's sections.
 
         Returns:
-            Names out of "face", "eye", "mouth".
+            A callable; a `torch.nn.Module` is moved to the run's device.
+
+        Raises:
+            ConfigError: an option names something that is not there.
         """
 
+
+class OptimizerHooks:
+    """An optimizer that has options of its own. Required: `create_optimizer`."""
+
     @hookspec(firstresult=True)
-    def get_sampler(
-        self,
-        sizes: Mapping[Side, int],
-        batch_size: int,
-        seed: int,
-        lag: int,
-        facts: Mapping[Side, Mapping[str, np.ndarray]],
-        config: Config,
-    ) -> Sampler:
-        """The order in which faces are seen.
+    def create_optimizer(
+        self, groups: Sequence[dict[str, Any]], settings: Mapping[str, Any], config: Config
+    ) -> torch.optim.Optimizer:
+        """Create the optimizer.
 
         Args:
-            sizes: usable faces per side; may be smaller than the batch.
-            batch_size: faces per side per step.
-            seed: key of all draws.
-            lag: how many steps ahead the feed draws; see `fs_kernel.types.Sampler.draw`.
-            facts: what the feed knows of each face; see `fs_kernel.types.FeedExtras.facts`.
+            groups: parameter groups; each one's ``params`` is a list of ``(name, parameter)``, as
+                `torch.optim.Optimizer` takes them.
+            settings: what ``[optimizer]`` says: ``lr``, ``betas``, ``eps``, ``weight_decay``,
+                ``amsgrad``, ``fused``.
             config: the plugin's sections.
 
-        Returns:
-            What the feed draws indices from.
-        """
-
-    @hookspec(firstresult=True)
-    def start_trainer(self, run: Run) -> Any:
-        """Make optimisers, losses and whatever else a step needs.
-
-        Called once per session, after weights are loaded and the forward pass is ready. The trainer
-        owns its optimisers, any number of them, and runs the network only through ``run.forward``.
-
-        Args:
-            run: the trainer's view of the run.
-
-        Returns:
-            The trainer's state, handed back to every other trainer hook.
-        """
-
-    @hookspec(firstresult=True)
-    def train_batch(self, state: Any, batch: Batch) -> StepResult:
-        """One step: forward, loss, backward, update.
-
-        Args:
-            state: from `start_trainer`.
-            batch: already on the run's device.
-
-        Returns:
-            Losses as detached device scalars; reading them here would stall the device.
-        """
-
-    @hookspec(firstresult=True)
-    def trainer_state(self, state: Any) -> Tree:
-        """What a checkpoint must hold so that training goes on exactly. Default: nothing.
-
-        Args:
-            state: from `start_trainer`.
-
-        Returns:
-            Nested dicts and lists of tensors and JSON scalars. Key what belongs to a weight by the
-            weight's name in ``run.parameters()``. Tensors are copied before training goes on,
-            but for those in a `fs_kernel.types.Settled`.
-        """
-
-    @hookspec(firstresult=True)
-    def restore_trainer(self, state: Any, tree: Tree) -> None:
-        """Take over what `trainer_state` gave; options that changed since then win.
-
-        Args:
-            state: from `start_trainer`, in this session.
-            tree: `trainer_state`'s result, with lists for tuples and its tensors on the CPU.
-        """
-
-    @hookspec(firstresult=True)
-    def change_options(self, state: Any, config: Config) -> None:
-        """Take over options marked ``live`` that changed. Called between steps.
-
-        Args:
-            state: from `start_trainer`.
-            config: the plugin's sections as they are now.
-        """
-
-    @hookspec(firstresult=True)
-    def averaged_weights(self, tree: Tree) -> dict[str, torch.Tensor] | None:
-        """The running average of the weights that a checkpoint's trainer state holds.
-
-        Called for ``fs swap --average``, without a run.
-
-        Args:
-            tree: `trainer_state`'s result, with its tensors on the CPU.
-
-        Returns:
-            Averages by the weight's lasting name; None if none are kept.
-        """
-
-    @hookspec(firstresult=True)
-    def whole_weights(self, state: Any) -> AbstractContextManager[None]:
-        """While the network's own variables hold the whole, newest weights. Default: always.
-
-        For a trainer that keeps the weights elsewhere, in shards say. The kernel reads, saves and
-        changes weights only inside; every process enters together. On leaving, weights that were
-        changed are taken over.
-
-        Args:
-            state: from `start_trainer`.
-
-        Returns:
-            What the kernel enters and leaves.
-        """
-
-    @hookspec(firstresult=True)
-    def stop_trainer(self, state: Any, failed: bool) -> None:
-        """Let go of what `start_trainer` made. Default: nothing.
-
-        Called before the trainer is started anew in a session, and at the end of the session. The
-        network's own variables hold the whole weights afterwards, unless the session failed.
-
-        Args:
-            state: from `start_trainer`; it is not used again.
-            failed: the session ends with an error, so that other processes may be gone: nothing may
-                be waited for.
+        Raises:
+            ValueError: a setting does not fit.
         """
 
 
 class FeedHooks:
-    """Where faces come from. Required: `open_feed`; for ``fs swap`` also the other two."""
+    """Where faces come from. Required: `open_feed`; for swaps also the other two."""
 
     @hookspec(firstresult=True)
     def open_feed(self, folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> Feed:
-        """Check the folders and get ready; no worker starts before ``Feed.start``.
+        """Check the sources and get ready; no worker starts before ``Feed.start``.
 
         Args:
-            folders: of aligned faces, per side; they exist.
+            folders: of aligned faces, per side; they exist, but may be files (a packed data set).
             spec: what the batches must hold.
             config: the plugin's sections.
 
@@ -391,7 +422,7 @@ class FeedHooks:
             The feed, which knows its faces by now.
 
         Raises:
-            FacesError: a folder is missing, empty, too small, or lacks a mask that is needed.
+            FacesError: a source is empty, too small, or lacks a field that is needed.
             ConfigError: the run needs a mask and the options choose none.
         """
 
@@ -399,7 +430,7 @@ class FeedHooks:
     def read_faces(
         self, source: Path, shape: tuple[int, int, int], color_order: str, config: Config
     ) -> FaceIterator:
-        """The faces of a folder in name order, cut as the network of ``shape`` wants them.
+        """Return the faces of a source in name order, cut as the network of ``shape`` wants them.
 
         An unreadable file is warned about with `warnings.warn` and skipped.
 
@@ -432,8 +463,8 @@ class FeedHooks:
 
         Args:
             face: from `read_faces`.
-            swapped: ``(h, w, 3)`` float32 0..1 in the network's colour order.
-            mask: ``(h, w)`` float32 0..1 if the network learnt one.
+            swapped: ``(h, w, 3)`` float32 0..1 in the network's color order.
+            mask: ``(h, w)`` float32 0..1 if the network learned one.
             color_order: "bgr" or "rgb".
             target: an existing folder.
             config: the plugin's sections.
@@ -450,7 +481,7 @@ class ExecutorHooks:
     def make_forward(
         self, network: Network, device: torch.device, precision: str, config: Config
     ) -> Forward:
-        """A callable that runs the network; see `fs_kernel.types.Forward`.
+        """Return a callable that runs the network.
 
         Called in the main thread, after weights are loaded and on the device. The callable must
         use the network's own weights, so that saving and freezing notice nothing.
@@ -460,16 +491,13 @@ class ExecutorHooks:
             device: where inputs and weights lie.
             precision: ``training.precision``.
             config: the executor's options.
-
-        Returns:
-            ``forward({side: (n, h, w, c)}, training=True)``, the outputs flat and in order.
         """
 
 
-class AddonHooks:
-    """Whatever watches or accompanies a run. Nothing is required."""
+class AddOnHooks:
+    """Whatever accompanies a run. Nothing is required."""
 
-    @hookspec
+    @hookspec(firstresult=True)
     def check_options(self, config: Config, everything: Config) -> None:
         """Refuse options that cannot work with those of the rest of the run.
 
@@ -483,60 +511,26 @@ class AddonHooks:
             ConfigError: with a line per problem.
         """
 
-    @hookspec
-    def make_observers(self, run: Run) -> list[Observer]:
-        """Observers for this run, called once before training starts.
+    @hookspec(firstresult=True)
+    def create_addon(self, run: Run) -> AddOn:
+        """Create the add-on's part of this run, before training starts.
 
         Args:
             run: the add-on's view of the run.
 
         Returns:
-            Objects with any of the methods of `fs_kernel.types.Observer`.
-        """
-
-    @hookspec
-    def before_training(self, run: Run) -> None:
-        """Last call before the first step, in the main thread. ``run.trial`` may be used here.
-
-        Args:
-            run: the add-on's view of the run.
-        """
-
-    @hookspec
-    def judge_metrics(self, run: Run, metrics: Metrics) -> str | None:
-        """Whether what was just read back is bad, although every number is finite.
-
-        Called in the main thread with each reading, and before anything is saved.
-
-        Args:
-            run: the add-on's view of the run.
-            metrics: what was read back.
-
-        Returns:
-            One line that says what is bad, or None.
-        """
-
-    @hookspec
-    def on_bad_step(self, run: Run, report: BadStep) -> bool | None:
-        """Training went wrong: not-a-number, or a line from `judge_metrics`.
-
-        Nothing of the bad steps has been saved. Options set here with ``run.set_option`` hold from
-        the step after the roll-back on.
-
-        Args:
-            run: the add-on's view of the run.
-            report: which step, why, and what there is to go back to.
-
-        Returns:
-            True to go back to the last good checkpoint and train on; otherwise the run stops.
+            An object with any of the members of `fs_kernel.types.AddOn`.
         """
 
 
 #: Kind of plugin -> (its hooks, the ones it must have).
-HOOKS_OF_KIND: dict[str, tuple[type, tuple[str, ...]]] = {
-    "models": (ModelHooks, ("network_spec", "build_model")),
-    "trainers": (TrainerHooks, ("start_trainer", "train_batch", "get_sampler")),
-    "feeds": (FeedHooks, ("open_feed",)),
-    "executors": (ExecutorHooks, ("make_forward",)),
-    "addons": (AddonHooks, ()),
+HOOKS_OF_KIND: dict[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
+    "models": ((ModelHooks,), ("network_spec", "build_model")),
+    "trainers": ((TrainerHooks, ProcessHooks), ("create_trainer", "get_sampler")),
+    "feeds": ((FeedHooks,), ("open_feed",)),
+    "executors": ((ExecutorHooks,), ("make_forward",)),
+    "addons": ((AddOnHooks,), ()),
+    "objectives": ((ObjectiveHooks,), ("create_objective",)),
+    "losses": ((LossHooks,), ("create_loss",)),
+    "optimizers": ((OptimizerHooks,), ("create_optimizer",)),
 }

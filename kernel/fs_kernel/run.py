@@ -9,7 +9,7 @@ from typing import Any
 from fs_kernel.plugins.tools import load_tool
 from fs_kernel.trained_model import TrainedModel
 from fs_kernel.training.loop import TrainingRun
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 
 __all__ = ["TrainedModel", "TrainingRun", "open_model", "open_run"]
 
@@ -84,7 +84,7 @@ def begin(request: Request) -> TrainingRun:
         FsError: of the kind that fits what is wrong.
     """
     found = resolve_batch_size(request)
-    run = TrainingRun(assemble(request))
+    run = TrainingRun(resolve_run(request))
     if found is not None:
         run.note(found)
     return run

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fs_kernel import backend, memory
+from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks.inference import Swappers
-from fs_kernel.networks.weights import assign
+from fs_kernel.networks import SwapperCache, assign
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.plugins.tools import load_tool
-from fs_kernel.training.resolve import Assembled, Request, assemble, make_network
+from fs_kernel.training.network_of import make_network
+from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Network
 
 if TYPE_CHECKING:
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.roles import Feed
 
 
 class TrainedModel:
@@ -55,20 +55,19 @@ class TrainedModel:
 
         kinds = ("models", "feeds", "executors", *(("trainers",) if average else ()))
 
-        def read() -> tuple[Assembled, Any, Network]:
-            parts = assemble(request, kinds)
-            memory.keep_freed()
+        def read() -> tuple[ResolvedRun, Any, Network]:
+            parts = resolve_run(request, kinds)
             device = backend.device(parts.config["training"].device)
-            built = make_network(parts, 0, device)
+            built, _ = make_network(parts, 0, device)
             if average:
                 _assign_average(parts, built)
             return parts, device, built
 
-        # A session may rotate the generation away while it is read; then the next one is read.
-        parts, self.device, self.network = require_model(folder).steadily(read)
+        # A session may rotate the checkpoint away while it is read; then the next one is read.
+        parts, self.device, self.network = require_model(folder).read_consistently(read)
         self.warnings = parts.warnings
-        self.feed: Plugins = parts.plugins
-        self.swapper = Swappers(parts.plugins, self.network, self.device, "fp32")
+        self.feed: Feed = parts.plugins.feed
+        self.swapper = SwapperCache(parts.plugins, self.network, self.device, "fp32")
 
     def swap_folder(self, faces: Path, output: Path, *arguments: Any, **named: Any) -> int:
         """Swap every face of a folder and write the results, with the package ``fs-swap``.
@@ -92,16 +91,16 @@ class TrainedModel:
         return int(swap(self, faces, output, *arguments, **named))
 
 
-def _assign_average(parts: Assembled, built: Network) -> None:
-    assert parts.generation is not None
-    training = parts.checkpoints.read_training(parts.generation)
+def _assign_average(parts: ResolvedRun, built: Network) -> None:
+    assert parts.checkpoint is not None
+    training = parts.checkpoints.read_training(parts.checkpoint)
     found = None
     if (state := training.get("trainer")) is not None:
-        found = parts.plugins.averaged_weights(state)
+        found = parts.plugins.trainer.averaged_weights(state)
     if found is None:
         raise ModelFolderError(
-            f"{parts.request.model_dir}: generation {parts.generation} holds no average of the "
+            f"{parts.request.model_dir}: checkpoint {parts.checkpoint} holds no average of the "
             "weights; train with one (see: fs config show), or leave --average out"
         )
-    held = parts.checkpoints.read_weights(parts.generation)
-    assign(built, {**held, **found}, f"the average in generation {parts.generation}")
+    held = parts.checkpoints.read_weights(parts.checkpoint)
+    assign(built, {**held, **found}, f"the average in checkpoint {parts.checkpoint}")

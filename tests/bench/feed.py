@@ -26,7 +26,7 @@ import torch
 from fs_feed_faces import open_feed
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions, LoaderOptions
 from fs_feed_faces.people import draw_people
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.types import Feed, FeedSpec, Output, Side
 
 #: Edge of the input and of the output.

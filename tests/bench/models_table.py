@@ -61,7 +61,7 @@ def measure(name: str, batch_size: int, steps: int) -> dict[str, Any]:
 
     import attrs
     import fs_kernel
-    from fs_kernel.networks import weights as network
+    from fs_kernel import networks
     from fs_kernel.testing import ArrayFeed
 
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def measure(name: str, batch_size: int, steps: int) -> dict[str, Any]:
         run.close(save=False)
     inputs = sorted({tensor.shape[1] for tensor in built.model.inputs})
     return {
-        "weights": network.count(built),
+        "weights": networks.count(built),
         "in": inputs,
         "out": sorted({output.size for output in built.outputs}),
         "options": list(attrs.asdict(own)) if own else [],

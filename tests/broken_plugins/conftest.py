@@ -62,7 +62,9 @@ def steps_held(tmp_path):
         checkpoints = Checkpoints(tmp_path / "model")
         if not checkpoints.exists():
             return 0
-        assert [p for g in checkpoints.generations() if (p := checkpoints.problem(g.name))] == []
-        return checkpoints.read_state(checkpoints.choose(pytest.fail))["iterations"]
+        assert [
+            p for g in checkpoints.checkpoints() if (p := checkpoints.validation_error(g.name))
+        ] == []
+        return checkpoints.read_state(checkpoints.latest_valid(pytest.fail))["iterations"]
 
     return held

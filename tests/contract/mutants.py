@@ -16,8 +16,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from fs_kernel import Network, NetworkSpec, hookimpl, option
-from fs_kernel.networks import weights as network
+from fs_kernel import Network, NetworkSpec, hookimpl, networks, option
 from fs_kernel.testing import ArrayFeed, PlainTrainer, TinyModel
 from fs_kernel.testing.plugins import ArrayFaces, CountedSampler
 from fs_kernel.testing.suites import (
@@ -196,7 +195,7 @@ class Unseeded(TinyModel):
         torch.manual_seed(0)
         built = super().build_model(inputs, config)
         with torch.no_grad():
-            for weight in network.parameters(built).values():
+            for weight in networks.parameters(built).values():
                 weight.copy_(torch.rand(weight.shape))
         return built
 
@@ -329,8 +328,8 @@ def wrong_sum(state, batch, result):
 
 @torch.no_grad()
 def drift(state, batch, result):
-    for variable in network.weights(state["run"].network).values():
-        variable.value.add_(0.001)
+    for weight in networks.weights(state["run"].network).values():
+        weight.add_(0.001)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import fs_kernel
 import pytest
 from fs_kernel import hookimpl, hookspecs
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
-from fs_kernel.options.fields import option
+from fs_kernel.options import option
 from fs_kernel.plugins.roles import Plugins, _hook_names
 from fs_kernel.testing import PlainExecutor, TinyModel, tiny_run
 

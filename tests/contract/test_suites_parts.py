@@ -16,7 +16,7 @@ from face_files import fill
 
 
 class TestOriginalTrainer(TrainerSuite):
-    plugin = "original"
+    plugin = "standard"
 
 
 class TestDdpTrainer(TrainerSuite):

@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 from fs_config.files import sections_of
 from fs_config.options_map import GONE, HERE
+from fs_kernel.options import OptionInfo, options_of, to_toml_value
 from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.fields import OptionInfo, options_of, plain
 from fs_kernel.plugins import discovery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +128,7 @@ def rows() -> list[Row]:
                     section,
                     option,
                     getattr(annotation, "__name__", str(annotation)).replace(" | None", " or none"),
-                    json.dumps(plain(getattr(default, option))),
+                    json.dumps(to_toml_value(getattr(default, option))),
                     _limits(info),
                     info.when,
                     _there(f"{section}.{option}"),

@@ -134,12 +134,12 @@ def test_a_read_only_model_folder(train, tmp_path):
 
 def test_a_folder_that_refuses_writes(train, tmp_path, monkeypatch):
     assert train()[0] == 0
-    from fs_kernel.storage import files as store
+    from fs_kernel.storage import files
 
     def refuse(**_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(store.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     code, errors = train("-i", "4")
     assert code == 5
     assert "cannot write in" in one_line(errors)

@@ -11,9 +11,9 @@ import pytest
 
 BUILT_IN = {
     "fs-model-original": "there is no model 'original'",
-    "fs-trainer-original": "there is no trainer 'original'",
+    "fs-trainer-standard": "there is no trainer 'standard'",
     "fs-feed-faces": "there is no feed 'faces'",
-    "fs-executor-fast": "there is no executor 'fast'",
+    "fs-executor-torch": "there is no executor 'torch'",
 }
 WATCHERS = {
     "fs-addon-console": "there is no add-on 'console'",

@@ -186,8 +186,8 @@ def test_a_size_cannot_be_searched_for_in_two_processes(tmp_path):
 
 
 def test_a_trainer_that_starts_no_processes(tmp_path):
-    with Session(tmp_path, "--trainer", "original") as session:
+    with Session(tmp_path, "--trainer", "standard") as session:
         code, said = session.end()
         assert code == 2
-        assert said.startswith("fs: --devices 2: the trainer 'original' starts no processes")
+        assert said.startswith("fs: --devices 2: the trainer 'standard' starts no processes")
         assert len(said.splitlines()) == 1

@@ -75,7 +75,7 @@ def test_a_session_is_controlled_from_outside(running, capsys):
     assert code == 0
     step = int(output.split("step ")[1].split(",")[0])
     assert child.wait(20) == 0
-    made = Checkpoints(model).generations()
+    made = Checkpoints(model).checkpoints()
     assert made[0].step == step
     assert [g.snapshot for g in made].count(True) == 1
     changed = {e["name"]: e["value"] for e in events(model, "option")}

@@ -39,11 +39,11 @@ class Reckless:
 
 def problems(model):
     checkpoints = Checkpoints(model)
-    return [checkpoints.problem(g.name) for g in checkpoints.generations()]
+    return [checkpoints.validation_error(g.name) for g in checkpoints.checkpoints()]
 
 
 def generations(model):
-    return [g.step for g in Checkpoints(model).generations()]
+    return [g.step for g in Checkpoints(model).checkpoints()]
 
 
 def test_by_default_it_stops_and_names_step_loss_and_weight(tmp_path, people):

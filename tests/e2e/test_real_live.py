@@ -55,7 +55,7 @@ def test_samplers_go_on_to_the_bit_whatever_the_workers_and_the_depth(
     tmp_path, people, unchanged, sampler
 ):
     steps = 16
-    options = {"trainer.original.sampler": sampler, "training.iterations": steps}
+    options = {"trainer.standard.sampler": sampler, "training.iterations": steps}
     whole = losses(open_small(tmp_path / "whole", people, **options))
     parts = []
     for until, workers, depth in ((6, 0, 1), (11, 3, 6), (steps, 2, 2)):

@@ -20,9 +20,9 @@ EXAMPLES = sorted(p.parent for p in Path(__file__).parent.glob("examples/*/pypro
 NEEDED = [
     "fs-kernel",
     "fs-nn",
-    "fs-trainer-original",
+    "fs-trainer-standard",
     "fs-feed-faces",
-    "fs-executor-fast",
+    "fs-executor-torch",
     "fs-addon-console",
     "fs-addon-preview",
     "fs-new",

@@ -22,10 +22,10 @@ import atheris
 with atheris.instrument_imports(include=["fs_kernel", "fs_feed_faces", "tomllib", "ast"]):
     from fs_feed_faces.png_chunks import PngError
     from fs_feed_faces.png_header import HeaderError, parse_header, read_header
+    from fs_kernel import networks
     from fs_kernel.errors import FsError
-    from fs_kernel.networks import serialization as graph
+    from fs_kernel.options import FileSource, read_toml, resolve
     from fs_kernel.options.defaults import KERNEL_SECTIONS
-    from fs_kernel.options.sources import Layer, read_toml, resolve
     from fs_kernel.storage import tensors, tree
     from fs_kernel.storage.checkpoints import Checkpoints
     from fs_kernel.storage.model_state import ModelState
@@ -43,7 +43,7 @@ def header(data: bytes) -> None:
 
 def config(data: bytes) -> None:
     (FOLDER / "x.toml").write_bytes(data)
-    resolve(KERNEL_SECTIONS, [Layer("x", read_toml(FOLDER / "x.toml"), "file")])
+    resolve(KERNEL_SECTIONS, [FileSource("x", read_toml(FOLDER / "x.toml"))])
 
 
 def state(data: bytes) -> None:
@@ -56,8 +56,8 @@ def manifest(data: bytes) -> None:
     generation.mkdir(parents=True, exist_ok=True)
     (generation / "manifest.json").write_bytes(data)
     (FOLDER / "model/checkpoint.json").write_bytes(data)
-    Checkpoints(FOLDER / "model").generations()
-    Checkpoints(FOLDER / "model").choose(lambda line: None)
+    Checkpoints(FOLDER / "model").checkpoints()
+    Checkpoints(FOLDER / "model").latest_valid(lambda line: None)
 
 
 def weights(data: bytes) -> None:
@@ -71,7 +71,7 @@ def skeleton(data: bytes) -> None:
 
 
 def network(data: bytes) -> None:
-    graph.inspect(graph.parse(data, "x"), {}, "x")
+    networks.inspect(networks.parse(data, "x"), {}, "x")
 
 
 SKELETON = b'{"a": [{"$tensor": "/x"}, {"$float": "nan"}, 1.5, null]}'

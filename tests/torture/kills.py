@@ -152,13 +152,13 @@ def look(folder: Path) -> tuple[int, str | None]:
         return 0, None
     lines: list[str] = []
     try:
-        name = checkpoints.choose(lines.append)
+        name = checkpoints.latest_valid(lines.append)
         checkpoints.read_weights(name)
         checkpoints.read_training(name)
         step = int(checkpoints.read_state(name)["iterations"])
     except Exception as error:
         return 0, f"{type(error).__name__}: {error}"
-    bad = [p for g in checkpoints.generations() if (p := checkpoints.problem(g.name))]
+    bad = [p for g in checkpoints.checkpoints() if (p := checkpoints.validation_error(g.name))]
     return step, "; ".join([*lines, *bad]) or None
 
 

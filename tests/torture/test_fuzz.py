@@ -34,17 +34,15 @@ from fs_feed_faces.png_header import (
     read_header,
     write_header,
 )
+from fs_kernel import networks
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, FsError, ModelFolderError, UsageError
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
+from fs_kernel.options import CommandLineSource, FileSource, parse_assignment, read_toml, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.sources import Layer, parse_assignment, read_toml, resolve
 from fs_kernel.plugins import discovery
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors, tree
+from fs_kernel.storage import files, tensors, tree
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.testing import TinyModel
 from fs_kernel.testing.plugins import TinyOptions
 from generations import content
@@ -183,7 +181,7 @@ def test_a_config_file(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"
     path.write_bytes(data)
     with contextlib.suppress(ConfigError):
-        layer = Layer("file", read_toml(path), "file")
+        layer = FileSource("file", read_toml(path))
         resolve({**KERNEL_SECTIONS, "model.tiny": TinyOptions}, [layer])
 
 
@@ -195,15 +193,15 @@ def test_values_of_options(text, value):
     for section, cls in KERNEL_SECTIONS.items():
         for field in cls.__attrs_attrs__:
             with contextlib.suppress(ConfigError):
-                resolve({section: cls}, [Layer("x", {section: {field.name: value}})])
+                resolve({section: cls}, [CommandLineSource("x", {section: {field.name: value}})])
             with contextlib.suppress(ConfigError):
-                resolve({section: cls}, [Layer("x", {section: {field.name: text}})])
+                resolve({section: cls}, [CommandLineSource("x", {section: {field.name: text}})])
 
 
 STATE = ModelState(
     "tiny", "tiny", "0", 5, {"models": {"name": "tiny", "distribution": None}}, {"a": "/a"}
 )
-STATE.sessions.append(Session(0.0, 0, 4, 1, 3))
+STATE.sessions.append(SessionRecord(0.0, 0, 4, 1, 3))
 
 
 @many
@@ -234,9 +232,9 @@ def folder(tmp_path_factory):
 def test_a_manifest(folder, data):
     (folder / "checkpoints/000000002/manifest.json").write_text(json.dumps(data))
     checkpoints = Checkpoints(folder)
-    assert isinstance(checkpoints.problem("000000002"), str)
-    assert len(checkpoints.generations()) == 2
-    assert checkpoints.choose(lambda line: None) == "000000001"
+    assert isinstance(checkpoints.validation_error("000000002"), str)
+    assert len(checkpoints.checkpoints()) == 2
+    assert checkpoints.latest_valid(lambda line: None) == "000000001"
 
 
 @many
@@ -300,8 +298,8 @@ def graph_of(folder):
 @given(data=st.data())
 def test_a_graph(trained, data):
     spoilt = data.draw(swapped(graph_of(trained)))
-    with contextlib.suppress(ModelFolderError), network.building(0, "cpu"):
-        graph.from_json(graph.parse(json.dumps(spoilt).encode(), "x"), {}, "x")
+    with contextlib.suppress(ModelFolderError), networks.building(0, "cpu"):
+        networks.from_json(networks.parse(json.dumps(spoilt).encode(), "x"), {}, "x")
 
 
 def outside(folder):
@@ -320,7 +318,7 @@ def test_a_whole_model_folder(trained, tmp_path_factory, data):
     work = tmp_path_factory.getbasetemp() / "whole" / "run"
     shutil.rmtree(work.parent, ignore_errors=True)
     shutil.copytree(trained, work)
-    (newest, *_) = Checkpoints(work / "model").generations()
+    (newest, *_) = Checkpoints(work / "model").checkpoints()
     file = newest.path / data.draw(
         st.sampled_from(["state.json", "training.json", "config.toml", "weights.safetensors"])
     )
@@ -375,4 +373,4 @@ def test_json_of_ours_has_a_bound(tmp_path):
     with (tmp_path / "x.json").open("wb") as stream:
         stream.truncate(65 * 2**20)
     with pytest.raises(ModelFolderError, match="refused"):
-        store.read_json(tmp_path / "x.json")
+        files.read_json(tmp_path / "x.json")

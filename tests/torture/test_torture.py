@@ -28,9 +28,9 @@ def test_power_cuts_lose_nothing(tmp_path, seed):
 
 def test_a_disk_that_forgets_is_cruel_enough(tmp_path, monkeypatch):
     """Without the flushes the same cuts lose checkpoints; else this would prove nothing."""
-    from fs_kernel.storage import files as store
+    from fs_kernel.storage import files
 
-    monkeypatch.setattr(store, "flush_folder", lambda path: None)
+    monkeypatch.setattr(files, "flush_folder", lambda path: None)
     problems = [line for seed in range(2) for line in power_cuts(tmp_path / f"{seed}", 30, seed)]
     assert problems
 

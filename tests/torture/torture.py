@@ -93,20 +93,20 @@ def _what_is_left(folder: Path, allowed: set[int], go_on: bool) -> str | None:
     checkpoints = Checkpoints(folder)
     lines: list[str] = []
     try:
-        if not checkpoints.generations() and 0 in allowed:
+        if not checkpoints.checkpoints() and 0 in allowed:
             return None
-        name = checkpoints.choose(lines.append)
+        name = checkpoints.latest_valid(lines.append)
         step = checkpoints.read_state(name)["iterations"]
         weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
         expected = content(step)
         same = weights["a/kernel"].equal(expected.weights["a/kernel"])
         if not same or training["trainer"]["step"] != step or step not in allowed:
             return f"found step {step}, allowed {sorted(allowed)}; {lines}"
-        return checkpoints.problem(
+        return checkpoints.validation_error(
             checkpoints.write(content(step + 1), keep=2).name if go_on else name
         )
     except Exception as error:
-        nothing = 0 in allowed and "no generation is whole" in str(error)
+        nothing = 0 in allowed and "no checkpoint is whole" in str(error)
         return None if nothing else f"{type(error).__name__}: {error}"
 
 

@@ -9,9 +9,7 @@ from types import SimpleNamespace
 import attrs
 from fs_kernel import option
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import check
-from fs_kernel.options.sources import Config
-from fs_kernel.training.live_options import find_option
+from fs_kernel.options import Config, check_value, find_option
 from fs_kernel.types import Metrics
 
 
@@ -53,7 +51,7 @@ class FakeSession:
         if not bounded:
             info = attrs.evolve(info, minimum=None, maximum=None)
         try:
-            checked = check(value, annotation, info)
+            checked = check_value(value, annotation, info)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None
         self.changes.append((name, checked, at_step))

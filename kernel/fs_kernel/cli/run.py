@@ -11,7 +11,7 @@ import click
 
 from fs_kernel.cli import say
 from fs_kernel.errors import UsageError
-from fs_kernel.options.fields import parse_duration
+from fs_kernel.options import parse_duration
 
 PATH = click.Path(path_type=Path)
 
@@ -97,7 +97,7 @@ def _launch(request: Any, argv: list[str], devices: int) -> int:
     code = trainer.launch([*argv, "--devices", "1"], devices)
     if code is None:
         raise UsageError(
-            f"--devices {devices}: the trainer '{trainer.of_kind('trainers').name}' starts no "
+            f"--devices {devices}: the trainer '{trainer.name}' starts no "
             "processes; choose one that does, such as --trainer ddp"
         )
     return code
@@ -106,7 +106,7 @@ def _launch(request: Any, argv: list[str], devices: int) -> int:
 def _request(
     model_dir: Path, model: str | None, settings: tuple[str, ...], given: dict[str, Any]
 ) -> Any:
-    from fs_kernel.options.sources import assignments
+    from fs_kernel.options import assignments
     from fs_kernel.training.resolve import Request
 
     values = assignments(settings)

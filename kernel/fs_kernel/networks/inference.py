@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.plugin_set import RunPlugins
+    from fs_kernel.plugins.roles import Model
     from fs_kernel.types import Forward, Network, Side
 
 
 def cut(network: Network, source: Side, target: Side) -> Network:
-    """The network that turns faces of ``source`` into ``target``.
+    """Cut out the network that turns faces of ``source`` into ``target``.
 
     Returns:
         One input, the outputs of ``target``; weights shared with ``network``.
@@ -39,7 +40,10 @@ def cut(network: Network, source: Side, target: Side) -> Network:
     shapes = [tuple(tensor.shape[1:]) for tensor in network.model.inputs]
     start = network.sides.index(target)
     if shapes[network.sides.index(source)] != shapes[start]:
-        raise UsageError(f"sides '{source}' and '{target}' take pictures of different shape")
+        raise UsageError(
+            f"sides '{source}' and '{target}' take pictures of different shape; "
+            "the model plugin must give a build_inference hook"
+        )
     chosen = network.outputs_of(target)
     tensors = [network.model.outputs[position] for position, _ in chosen]
     name = f"{network.model.name}_inference"
@@ -51,17 +55,17 @@ def cut(network: Network, source: Side, target: Side) -> Network:
             "the model plugin must give a build_inference hook"
         ) from error
     return attrs.evolve(
-        network, model=model, outputs=[o for _, o in chosen], sides=(source,), extra={}
+        network, model=model, outputs=[o for _, o in chosen], sides=(source,), owned={}
     )
 
 
-def swapper_network(plugins: Plugins, network: Network, source: Side, target: Side) -> Network:
-    """The swap network: the model plugin's own if it gives one, else the kernel's cut."""
-    own = plugins.build_inference(network, source, target)
+def swapper_network(model: Model, network: Network, source: Side, target: Side) -> Network:
+    """Return the swap network: the model plugin's own if it gives one, else the kernel's cut."""
+    own = model.build_inference(network, source, target)
     if own is None:
         return cut(network, source, target)
     outputs = [output for _, output in network.outputs_of(target)]
-    return attrs.evolve(network, model=own, outputs=outputs, sides=(source,), extra={})
+    return attrs.evolve(network, model=own, outputs=outputs, sides=(source,), owned={})
 
 
 class Swapper:
@@ -85,7 +89,7 @@ class Swapper:
         """Swap ``(n, h, w, c)`` float32 0..1.
 
         Returns:
-            Faces ``(n, H, W, 3)`` and the learnt masks ``(n, H, W)`` or None; float32 0..1.
+            Faces ``(n, H, W, 3)`` and the learned masks ``(n, H, W)`` or None; float32 0..1.
         """
         torch = backend.torch()
         with torch.no_grad():
@@ -96,8 +100,8 @@ class Swapper:
             return face, outputs[self._mask].float().clamp(0, 1).cpu().numpy()[..., 0]
 
 
-class Swappers:
-    """Every swap direction of one network, each made once and then kept.
+class SwapperCache:
+    """Makes the swapper of each direction of one network once, and keeps it.
 
     Args:
         plugins: the run's plugins.
@@ -107,16 +111,16 @@ class Swappers:
     """
 
     def __init__(
-        self, plugins: Plugins, network: Network, device: torch.device, precision: str
+        self, plugins: RunPlugins, network: Network, device: torch.device, precision: str
     ) -> None:
         self._plugins, self._network = plugins, network
         self._device, self._precision = device, precision
         self._made: dict[tuple[Side, Side], Swapper] = {}
 
     def __call__(self, source: Side, target: Side) -> Swapper:
-        """What turns batches of faces of ``source`` into ``target``."""
+        """Return what turns batches of faces of ``source`` into ``target``."""
         if (source, target) not in self._made:
-            swap = swapper_network(self._plugins, self._network, source, target)
-            forward = self._plugins.make_forward(swap, self._device, self._precision)
+            swap = swapper_network(self._plugins.model, self._network, source, target)
+            forward = self._plugins.executor.make_forward(swap, self._device, self._precision)
             self._made[source, target] = Swapper(swap, forward, self._device)
         return self._made[source, target]

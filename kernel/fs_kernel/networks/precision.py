@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from fs_kernel import backend
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks.weights import layers
+from fs_kernel.networks.enumeration import layers
 from fs_kernel.types import Network
 
 POLICIES = {"fp32": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}
 
 
 def following_layers(network: Network) -> tuple[str, ...]:
-    """Paths of the layers of a freshly built network that follow ``training.precision``."""
+    """Return the paths of the layers of a new network that follow ``training.precision``.
+
+    Networks that a trainer owns are not asked: they keep the types they were built with.
+    """
     keras = backend.keras()
     default = keras.config.dtype_policy()
     return tuple(
@@ -28,7 +31,7 @@ def following_layers(network: Network) -> tuple[str, ...]:
     )
 
 
-def apply(network: Network, precision: str, device: str) -> None:
+def apply_precision(network: Network, precision: str, device: str) -> None:
     """Make a network compute in ``precision``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The kernel's own option sections: ``[training]`` and ``[save]``."""
+"""Declare the kernel's own option sections: ``[training]`` and ``[save]``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fs_kernel.options.fields import Interval, Size, option
 
 @attrs.frozen
 class TrainingOptions:
-    """What every run has, whatever is plugged in."""
+    """Options that every run has, with any plugins."""
 
     batch_size: int = option(16, "Faces per side per step.", minimum=1, maximum=256)
     iterations: int = option(
@@ -32,16 +32,19 @@ class TrainingOptions:
         choices=("fp32", "fp16", "bf16"),
     )
     trainer: str = option(
-        "original", "Trainer plugin: how a batch trains the network.", plugin="trainers"
+        "standard", "Trainer plugin: how a batch trains the network.", plugin="trainers"
     )
     feed: str = option("faces", "Feed plugin: where faces come from.", plugin="feeds")
     executor: str = option(
-        "fast", "Executor plugin: what runs the forward pass.", plugin="executors"
+        "torch", "Executor plugin: what runs the forward pass.", plugin="executors"
     )
     addons: list[str] = option(
         ["console", "preview", "guard", "control"],
         "Add-on plugins that accompany the run.",
         plugin="addons",
+    )
+    objectives: list[str] = option(
+        [], "Terms that objective plugins add to the trainer's loss.", plugin="objectives"
     )
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
     metrics_interval: Interval = option(
@@ -53,7 +56,7 @@ class TrainingOptions:
 
 @attrs.frozen
 class SaveOptions:
-    """When and what to save."""
+    """Options of when and what to save."""
 
     interval: Interval = option(
         Interval(steps=250),
@@ -61,7 +64,7 @@ class SaveOptions:
         live=True,
     )
     keep: int = option(
-        2, "Generations to keep in the model folder.", minimum=1, maximum=100, live=True
+        2, "Checkpoints to keep in the model folder.", minimum=1, maximum=100, live=True
     )
     keep_best: int = option(
         0,
@@ -71,17 +74,26 @@ class SaveOptions:
         maximum=100,
         live=True,
     )
+    monitor: str = option(
+        "loss",
+        "What keep_best ranks by: 'loss', or the name of a number that a trainer, an objective or "
+        "an add-on reports.",
+        live=True,
+    )
+    monitor_mode: str = option(
+        "min", "Whether a small or a large number is better.", choices=("min", "max"), live=True
+    )
     snapshot_interval: int = option(
         0,
-        "Steps between generations that are kept for good; 0 for none. They hold exactly the step "
-        "in their name; their disk is not in the figure told at the start.",
+        "Steps between checkpoints that are kept permanently; 0 for none. They hold exactly the "
+        "step in their name; their disk is not in the figure told at the start.",
         minimum=0,
         maximum=10_000_000,
         live=True,
     )
     max_disk: Size = option(
         Size(),
-        "What all generations may take on disk, the one being written included: '20GB', or 0 for "
+        "What all checkpoints may take on disk, the one being written included: '20GB', or 0 for "
         "no bound. Older ones are dropped to fit, snapshots never.",
         live=True,
     )

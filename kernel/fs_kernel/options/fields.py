@@ -1,4 +1,4 @@
-"""One option: how a component declares it, and how what a user writes becomes its value."""
+"""Declare options, and turn what a user writes into their values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ _METADATA = "fs_kernel.option"
 
 @attrs.frozen
 class OptionInfo:
-    """What is known of an option besides its type and default."""
+    """Hold what is known of an option besides its type and default; see `option`."""
 
     help: str
     minimum: float | None = None
@@ -29,10 +29,13 @@ class OptionInfo:
     fixed: bool = False
     live: bool = False
     plugin: str | None = None
+    formerly: tuple[str, ...] = ()
+    formerly_values: Mapping[str, Any] = attrs.field(factory=dict)
+    machine_local: bool = False
 
     @property
     def when(self) -> str:
-        """When the value may change: "fixed" (never), "live" (in a run) or "at start" (of one)."""
+        """Say when it may change: "fixed" (never), "live" (in a run) or "at start" (of one)."""
         return "fixed" if self.fixed else "live" if self.live else "at start"
 
 
@@ -46,22 +49,41 @@ def option(
     fixed: bool = False,
     live: bool = False,
     plugin: str | None = None,
+    formerly: Iterable[str] = (),
+    formerly_values: Mapping[str, Any] | None = None,
+    machine_local: bool = False,
 ) -> Any:
-    """A field of an option class.
+    """Return a field of an option class.
 
     Args:
-        default: the value when nobody sets one; lists are copied per instance.
+        default: the value when no source sets one; lists are copied per instance.
         help: one or two sentences for the user, with the unit.
         minimum: smallest value a user may write, inclusive.
         maximum: largest value a user may write, inclusive.
         choices: the only values a user may write.
         fixed: the value belongs to the model: set when its folder is made, never changed after.
-        live: it may be changed while a run goes on.
+        live: it may be changed while a run is training.
         plugin: the kind of plugin that the value names ("losses"), so that names can be listed, and
             checked before a run; "none" and "" name nothing.
+        formerly: old spellings of the option's name in its section. Every source accepts them,
+            and tells the new one.
+        formerly_values: ``{old: new}`` spellings of its values; for a list, of its items.
+        machine_local: the value belongs to the machine: one in a model folder is not taken.
     """
-    limited = tuple(choices) if choices else None
-    info = OptionInfo(help, minimum, maximum, limited, fixed, live, plugin)
+    if fixed and machine_local:
+        raise ValueError("an option cannot be both fixed and machine_local")
+    info = OptionInfo(
+        help,
+        minimum,
+        maximum,
+        tuple(choices) if choices else None,
+        fixed,
+        live,
+        plugin,
+        (formerly,) if isinstance(formerly, str) else tuple(formerly),
+        dict(formerly_values or {}),
+        machine_local,
+    )
     extra: dict[str, Any]
     if isinstance(default, list):
         extra = {"factory": lambda: list(default)}
@@ -71,7 +93,7 @@ def option(
 
 
 def options_of(cls: type) -> dict[str, tuple[Any, OptionInfo]]:
-    """``{name: (type, OptionInfo)}`` of an option class, in the order it was written."""
+    """Return ``{name: (type, OptionInfo)}`` of an option class, in the order of its fields."""
     hints = typing.get_type_hints(cls)
     return {
         field.name: (hints[field.name], field.metadata.get(_METADATA) or OptionInfo(""))
@@ -87,7 +109,7 @@ _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "d":
 
 @attrs.frozen
 class Interval:
-    """Every so many steps, or every so many seconds; exactly one is set, or neither for never."""
+    """Every N steps or N seconds: one of the two is set, or neither for never."""
 
     steps: int | None = None
     seconds: float | None = None
@@ -110,7 +132,7 @@ class Interval:
         return cls(seconds=number * _SECONDS[unit])
 
     def due(self, steps: int, seconds: float) -> bool:
-        """Whether this many steps and seconds since the last time are enough."""
+        """Tell whether this many steps and seconds since the last time are enough."""
         if self.steps is not None:
             return steps >= self.steps
         return self.seconds is not None and seconds >= self.seconds
@@ -143,28 +165,28 @@ class Size:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in ``"3h50m"``, ``"90s"`` or ``"1.5h"``.
+    """Return the seconds in ``"3h50m"``, ``"90s"`` or ``"1.5h"``.
 
     Raises:
-        UsageError: it is no duration.
+        UsageError: it is not a duration.
     """
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
-        raise UsageError(f"'{text}' is no duration; write for example 3h50m, 90s or 1.5h")
+        raise UsageError(f"'{text}' is not a duration; write for example 3h50m, 90s or 1.5h")
     return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
 
 
 def _exactly(kind: type) -> Any:
-    def structure(value: Any, _: type) -> Any:
+    def convert(value: Any, _: type) -> Any:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if type(value) is not kind:
             raise ValueError(f"expected {_NAMES[kind]}, got {value!r}")
         if kind is float and value != value:
-            raise ValueError("not-a-number is no value")
+            raise ValueError("not-a-number is not a value")
         return value
 
-    return structure
+    return convert
 
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -175,27 +197,43 @@ _converter.register_structure_hook(Interval, lambda value, _: Interval.parse(val
 _converter.register_structure_hook(Size, lambda value, _: Size.parse(value))
 
 
-def _structure(value: Any, annotation: Any) -> Any:
+def structure(value: Any, annotation: Any) -> Any:
+    """Return what a user wrote as a value of a type; texts with commas may stand for lists.
+
+    Raises:
+        Exception: of any type, if it is not one.
+    """
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union):
         inner = [a for a in typing.get_args(annotation) if a is not type(None)]
-        return None if value in (None, "none") else _structure(value, inner[0])
+        return None if value in (None, "none") else structure(value, inner[0])
     if origin is list:
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {value!r}")
-        return [_structure(item, typing.get_args(annotation)[0]) for item in value]
+        return [structure(item, typing.get_args(annotation)[0]) for item in value]
     return _converter.structure(value, annotation)
 
 
-def check(value: Any, annotation: Any, info: OptionInfo) -> Any:
-    """What a user wrote, as the option's type.
+def replace_renamed(value: Any, names: Mapping[str, Any]) -> tuple[Any, list[tuple[str, Any]]]:
+    """Return a value (or a list of them) in its present spelling, and the old and new of each."""
+
+    def renamed(item: Any) -> bool:
+        return isinstance(item, str) and item in names
+
+    if isinstance(value, list):
+        changed = [(item, names[item]) for item in value if renamed(item)]
+        return [names[item] if renamed(item) else item for item in value], changed
+    return (names[value], [(value, names[value])]) if renamed(value) else (value, [])
+
+
+def require_allowed(value: Any, info: OptionInfo) -> None:
+    """Check the choices and the range of a value of the right type.
 
     Raises:
-        ValueError: it is of another type, out of range, or none of the choices.
+        ValueError: it is out of range, or not among the choices.
     """
-    value = _structure(value, annotation)
     for item in value if isinstance(value, list) else [value]:
         if info.choices is not None and item not in info.choices:
             nearest = nearest_name(str(item), map(str, info.choices))
@@ -205,17 +243,27 @@ def check(value: Any, annotation: Any, info: OptionInfo) -> Any:
                 raise ValueError(f"{item} is below the smallest value {info.minimum:g}")
             if info.maximum is not None and item > info.maximum:
                 raise ValueError(f"{item} is above the largest value {info.maximum:g}")
+
+
+def check_value(value: Any, annotation: Any, info: OptionInfo) -> Any:
+    """Return what a user wrote as a value of the option's type, in its present spelling.
+
+    Raises:
+        ValueError: it is of another type, out of range, or not among the choices.
+    """
+    value, _ = replace_renamed(structure(value, annotation), info.formerly_values)
+    require_allowed(value, info)
     return value
 
 
-def plain(value: Any) -> Any:
-    """An option's value as TOML and JSON can hold it (None becomes "none")."""
+def to_toml_value(value: Any) -> Any:
+    """Return an option's value as TOML and JSON can hold it (None becomes "none")."""
     if isinstance(value, Interval | Size):
         return str(value)
     return "none" if value is None else value
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"``, or nothing if no known name is near."""
+    """Return ``"; did you mean 'x'?"``, or "" if no known name is near."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""

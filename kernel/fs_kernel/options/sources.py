@@ -1,22 +1,16 @@
-"""A run's options: the layers that set them, and the checks of all of them at once.
-
-A component declares its options as an attrs class with `fs_kernel.option` fields and returns it
-from ``config_defaults`` under a section name. A run's values come from, in rising order: the
-class's defaults, the model folder (on resume), a TOML file, and ``--set`` or the Python API.
-Everything wrong is reported at once, unknown names with the nearest known one.
-"""
+"""Hold a run's options, read the sources of their values, and say what each does with misfits."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import attrs
 
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import check, nearest_name, options_of, plain
+from fs_kernel.options.fields import OptionInfo, nearest_name, options_of, to_toml_value
 
 
 class Config(Mapping[str, Any]):
@@ -24,7 +18,7 @@ class Config(Mapping[str, Any]):
 
     def __init__(self, sections: Mapping[str, Any], origins: Mapping[str, str] | None = None):
         self._sections = dict(sections)
-        #: Where each value that is no default came from, by "section.option".
+        #: Where each value that is not a default came from, by "section.option".
         self.origins = dict(origins or {})
 
     def __getitem__(self, section: str) -> Any:
@@ -43,50 +37,188 @@ class Config(Mapping[str, Any]):
         return len(self._sections)
 
     def view(self, sections: Iterable[str]) -> Config:
-        """Only the named sections."""
+        """Return a configuration of the named sections only."""
         return Config({name: self._sections[name] for name in sections}, self.origins)
 
     def changed(self, section: str, option: str, value: Any, origin: str) -> Config:
-        """A copy in which one option has another value, unchecked."""
+        """Return a copy in which one option has another value, unchecked."""
         values = attrs.evolve(self._sections[section], **{option: value})
         origins = {**self.origins, f"{section}.{option}": origin}
         return Config({**self._sections, section: values}, origins)
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Every option with its value, as TOML and JSON can hold it."""
+    def as_dict(self, machine_local: bool = True) -> dict[str, dict[str, Any]]:
+        """Return every option with its value, as TOML and JSON can hold it.
+
+        Args:
+            machine_local: with the options that a model folder may not hold.
+        """
         return {
-            section: {f.name: plain(getattr(values, f.name)) for f in attrs.fields(type(values))}
+            section: {
+                name: to_toml_value(getattr(values, name))
+                for name, (_, info) in options_of(type(values)).items()
+                if machine_local or not info.machine_local
+            }
             for section, values in self._sections.items()
         }
 
 
-@attrs.frozen
-class Layer:
-    """One source of values: ``values[section][option]``, and the words to blame it with.
+@attrs.define
+class Report:
+    """What was found while sources were read.
 
-    ``kind`` "model" marks the model folder's own values: they are taken as they are, and their
-    fixed options win; what the plugins of today do not know or take any more is passed over with a
-    warning, but for fixed options that nobody sets anew. "file" values that contradict a fixed
-    option are passed over with a warning; "set" values that do are an error.
+    Attributes:
+        problems: one line each; any of them makes the options unusable.
+        unfit: problems by option that a later source may still solve.
+        notes: lines the user should read.
     """
+
+    problems: list[str] = attrs.field(factory=list)
+    unfit: dict[str, str] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class OptionSource:
+    """One source of option values, and what happens to those that cannot be used.
+
+    This class is strict: what does not fit is a problem. Subclasses say otherwise.
+
+    Attributes:
+        name: what to call it in messages.
+        values: ``{section: {option: value}}``, each value as a user would write it.
+    """
+
+    #: Whether the options' ranges hold.
+    bounded: ClassVar[bool] = True
+    #: Whether the values are those of the model, so that its fixed options stand.
+    of_model: ClassVar[bool] = False
 
     name: str
     values: Mapping[str, Mapping[str, Any]]
-    kind: Literal["model", "file", "set"] = "set"
+
+    def only(self, section: str, options: Iterable[str]) -> OptionSource:
+        """Return a source of the same kind with some options of one section."""
+        given = self.values.get(section, {})
+        return attrs.evolve(self, values={section: {k: given[k] for k in options if k in given}})
+
+    def unused_section(self, report: Report, section: str) -> None:
+        """Handle a section of an installed component that this run does not use."""
+
+    def unknown_section(self, report: Report, section: str, known: Iterable[str]) -> None:
+        """Handle a section that no installed component has."""
+        where = f"[{section}]" if section else f"'{next(iter(self.values[section]), '')}'"
+        near = nearest_name(section, known)
+        report.problems.append(f"{self.name}: there is no section {where}{near}")
+
+    def unknown_option(self, report: Report, name: str, value: Any, known: Iterable[str]) -> None:
+        """Handle an option that its section does not have."""
+        near = nearest_name(name.rpartition(".")[2], known)
+        report.problems.append(f"{self.name}: there is no option {name}{near}")
+
+    def misfit(self, report: Report, name: str, info: OptionInfo, error: Exception) -> None:
+        """Handle a value of a wrong type, out of range, or not among the choices."""
+        report.problems.append(f"{self.name}: {name}: {error}")
+
+    def fixed(self, report: Report, name: str, kept: Any, given: Any) -> None:
+        """Handle a value that differs from the model's own, which cannot change."""
+        line = f"{self.name}: {name} is fixed at {to_toml_value(kept)!r} in this model"
+        report.problems.append(f"{line}; a new value needs a new model folder")
+
+    def takes(self, report: Report, name: str, info: OptionInfo) -> bool:
+        """Tell whether an option may come from here at all."""
+        return True
+
+
+class CommandLineSource(OptionSource):
+    """What a user typed, or a program gave, for this run: all of it is meant to count."""
+
+    def unused_section(self, report: Report, section: str) -> None:
+        """Tell that it changes nothing."""
+        line = f"{self.name}: [{section}] belongs to nothing that this run uses"
+        report.notes.append(f"{line}; it changes nothing")
+
+
+class FileSource(OptionSource):
+    """A TOML file, which several networks and models may share."""
+
+    def fixed(self, report: Report, name: str, kept: Any, given: Any) -> None:
+        """Tell that the model's own value stands."""
+        line = f"{self.name}: {name} is fixed at {to_toml_value(kept)!r} in this model"
+        report.notes.append(f"{line}; {to_toml_value(given)!r} is not used")
+
+
+class ModelFolderSource(OptionSource):
+    """The options a model was last trained with, by the plugins of that time.
+
+    Ranges bind users, not what a program set while training. What the plugins of today no longer
+    know or take is left out with a note, so that an old model opens; only fixed options, without
+    which it would be another network, must be set again.
+    """
+
+    bounded = False
+    of_model = True
+
+    def unknown_section(self, report: Report, section: str, known: Iterable[str]) -> None:
+        """Pass over it: its plugin is not installed any more, or was renamed."""
+
+    def unknown_option(self, report: Report, name: str, value: Any, known: Iterable[str]) -> None:
+        """Tell that it is left out."""
+        report.notes.append(f"{self.name}: {name} = {value!r}: this option no longer exists")
+
+    def misfit(self, report: Report, name: str, info: OptionInfo, error: Exception) -> None:
+        """Tell that the default is used; a fixed option must be given by a later source."""
+        line = f"{self.name}: {name}: {error}"
+        if info.fixed:
+            report.unfit[name] = f"{line}; set it again with --set"
+        else:
+            report.notes.append(f"{line}; the default is used")
+
+    def takes(self, report: Report, name: str, info: OptionInfo) -> bool:
+        """Refuse, and tell, what belongs to a machine: folders are copied between them."""
+        if info.machine_local:
+            line = f"{self.name}: {name} is not taken from a model folder"
+            report.notes.append(f"{line}; set it in a file or with --set")
+        return not info.machine_local
+
+
+@attrs.frozen
+class Renames:
+    """Sections and plugins that have new names.
+
+    Attributes:
+        sections: ``{old: new}``.
+        plugins: ``{kind: {old: new}}``, for options that name plugins.
+    """
+
+    sections: Mapping[str, str] = attrs.field(factory=dict)
+    plugins: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+
+    def apply(self, source: OptionSource) -> tuple[OptionSource, list[str]]:
+        """Return a source with the new names of its sections, and a line for each that changed.
+
+        Where a source gives an option under both names, the new one counts.
+        """
+        values: dict[str, Mapping[str, Any]] = dict(source.values)
+        notes = []
+        for old in [section for section in values if section in self.sections]:
+            new = self.sections[old]
+            values[new] = {**values.pop(old), **values.get(new, {})}
+            notes.append(f"{source.name}: [{old}] is now [{new}]")
+        return attrs.evolve(source, values=values), notes
 
 
 def read_toml(path: Path) -> dict[str, dict[str, Any]]:
-    """Sections of a TOML file, nested tables joined with dots (``[model.original]``).
+    """Return a TOML file's sections; nested tables are joined with dots (``[model.original]``).
 
     Raises:
-        ConfigError: the file is missing or is no TOML.
+        ConfigError: the file is missing, or not TOML.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
     sections: dict[str, dict[str, Any]] = {}
 
     def walk(prefix: str, table: Mapping[str, Any]) -> None:
@@ -124,88 +256,3 @@ def assignments(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
         section, key, value = parse_assignment(line)
         values.setdefault(section, {})[key] = value
     return values
-
-
-def resolve(
-    classes: Mapping[str, type], layers: Iterable[Layer], ignored: Iterable[str] = ()
-) -> tuple[Config, list[str]]:
-    """Apply layers in order over the classes' defaults.
-
-    Args:
-        classes: the sections of the chosen components.
-        layers: lowest first.
-        ignored: sections of installed components that this run does not use.
-
-    Returns:
-        The configuration, and lines the user should read.
-
-    Raises:
-        ConfigError: with one line per problem.
-    """
-    ignored = set(ignored)
-    values: dict[str, dict[str, Any]] = {section: {} for section in classes}
-    origins: dict[str, str] = {}
-    problems: list[str] = []
-    warnings: list[str] = []
-    of_model: dict[str, Any] = {}
-    unfit: dict[str, str] = {}
-    for layer in layers:
-        for section, entries in layer.values.items():
-            if section not in classes:
-                if section in ignored and layer.kind == "set":
-                    line = f"{layer.name}: [{section}] belongs to nothing that this run uses"
-                    warnings.append(f"{line}; it changes nothing")
-                elif section not in ignored and layer.kind != "model":
-                    where = f"[{section}]" if section else f"'{next(iter(entries))}'"
-                    near = nearest_name(section, classes)
-                    problems.append(f"{layer.name}: there is no section {where}{near}")
-                continue
-            known = options_of(classes[section])
-            for key, value in entries.items():
-                name = f"{section}.{key}"
-                if key not in known:
-                    if layer.kind == "model":
-                        warnings.append(f"{layer.name}: {name} = {value!r} is no option any more")
-                    else:
-                        near = nearest_name(key, known)
-                        problems.append(f"{layer.name}: there is no option {name}{near}")
-                    continue
-                annotation, info = known[key]
-                if layer.kind == "model":
-                    # Ranges bind users, not what a program set while training.
-                    info = attrs.evolve(info, minimum=None, maximum=None)
-                try:
-                    checked = check(value, annotation, info)
-                except Exception as error:
-                    line = f"{layer.name}: {name}: {error}"
-                    if layer.kind != "model":
-                        problems.append(line)
-                    elif info.fixed:
-                        unfit[name] = f"{line}; set it anew with --set"
-                    else:
-                        warnings.append(f"{line}; the default is used")
-                    continue
-                unfit.pop(name, None)
-                if layer.kind == "model" and info.fixed:
-                    of_model[name] = checked
-                elif info.fixed and name in of_model and checked != of_model[name]:
-                    line = (
-                        f"{layer.name}: {name} is fixed at {plain(of_model[name])!r} in this model"
-                    )
-                    if layer.kind == "set":
-                        problems.append(f"{line}; a new value needs a new model folder")
-                    else:
-                        warnings.append(f"{line}; {plain(checked)!r} is not used")
-                    continue
-                values[section][key] = checked
-                origins[name] = layer.name
-    problems += unfit.values()
-    made: dict[str, Any] = {}
-    for section, cls in classes.items():
-        try:
-            made[section] = cls(**values[section])
-        except (ConfigError, ValueError) as error:
-            problems.append(f"[{section}]: {error}")
-    if problems:
-        raise ConfigError(problems)
-    return Config(made, origins), warnings

@@ -28,6 +28,7 @@ KINDS = {
     "feeds": "feed",
     "executors": "executor",
     "addons": "add-on",
+    "objectives": "objective",
     "commands": "command",
     "losses": "loss",
     "optimizers": "optimizer",
@@ -57,11 +58,6 @@ class InstalledPlugin:
         self._dist = dist
         # Read once: parsing it takes longer than all the rest of a scan.
         self._metadata = metadata
-
-    @property
-    def section(self) -> str:
-        """The option section that is named after the plugin ("model.original")."""
-        return f"{singular(self.kind)}.{self.name}"
 
     @cached_property
     def distribution(self) -> str:
@@ -173,8 +169,40 @@ def formats() -> dict[str, str]:
     return dict(_index()["formats"])
 
 
-def _index() -> dict[str, dict[str, str]]:
-    index: dict[str, dict[str, str]]
+def renamed_to(kind: str, name: str) -> str:
+    """Return the present name of a plugin that this project may have renamed."""
+    present: str = _index()["renamed"].get(kind, {}).get(name, name)
+    return present
+
+
+def renamed() -> dict[str, dict[str, str]]:
+    """Return ``{kind: {old name: new name}}`` of plugins that this project has renamed.
+
+    A name counts only if the new one is installed and the old one is not: another distribution may
+    offer a plugin under the old name.
+    """
+    return {
+        kind: {
+            old: new
+            for old, new in names.items()
+            if {found.name for found in installed(kind)} & {old, new} == {new}
+        }
+        for kind, names in _index()["renamed"].items()
+    }
+
+
+def section_of(kind: str, name: str) -> str:
+    """Return the option section named after a plugin: "loss.ssim"."""
+    return f"{singular(kind)}.{name}"
+
+
+def sections() -> dict[str, InstalledPlugin]:
+    """Return the installed plugins by the option section that is named after each."""
+    return {section_of(found.kind, found.name): found for found in installed()}
+
+
+def _index() -> dict[str, Any]:
+    index: dict[str, Any]
     index = json.loads(Path(__file__).with_name("index.json").read_bytes())
     return index
 

@@ -15,15 +15,15 @@ class Kind:
 
     Attributes:
         name: plural, as in the entry-point group ``fs_kernel.<name>``; the entry point has it too.
-        hooks: the class whose methods, marked with `fs_kernel.hookspec`, are the hooks of the kind;
-            those of every kind (``config_defaults``, ``migrate_options``) are added to them. None
-            for plugins that are plain objects, such as commands.
+        hooks: classes whose methods, marked with `fs_kernel.hookspecs.hookspec`, are the hooks of
+            the kind; those of every kind (``config_defaults``, ``migrate_options``) are added to
+            them. Empty for plugins that are plain objects, such as commands.
         required: the hooks that a plugin must implement.
         example: source code of a small plugin that works, for ``fs new``.
     """
 
     name: str
-    hooks: type | None
+    hooks: tuple[type, ...] = ()
     required: tuple[str, ...] = ()
     example: str = ""
 
@@ -42,7 +42,7 @@ def kind_of(name: str) -> Kind:
     if name in HOOKS_OF_KIND:
         return Kind(name, *HOOKS_OF_KIND[name])
     if name in discovery.KINDS:
-        return Kind(name, None)
+        return Kind(name)
     from fs_kernel.plugins.loading import load
 
     chosen = load("kinds", name)
@@ -54,4 +54,4 @@ def kind_of(name: str) -> Kind:
 
 def has_hooks(name: str) -> bool:
     """Return whether plugins of a kind implement hooks; imports what declares the kind."""
-    return kind_of(name).hooks is not None
+    return bool(kind_of(name).hooks)

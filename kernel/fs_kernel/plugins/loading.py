@@ -25,7 +25,7 @@ _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
 
 
 @attrs.frozen
-class Source:
+class LocalSource:
     """A plugin that is no installed one: how to name it, and the file its code is in.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source:
 
 
 @attrs.define
-class Chosen:
+class LoadedPlugin:
     """A plugin in use: its kind, the name it goes by, its object, and where it came from."""
 
     kind: str
@@ -55,7 +55,7 @@ class Chosen:
     plugin: Any
     found: discovery.InstalledPlugin | None = None
     sections: tuple[str, ...] = ()
-    source: Source | None = None
+    source: LocalSource | None = None
 
     def __str__(self) -> str:
         return str(self.found) if self.found else f"{discovery.word_for(self.kind)} '{self.name}'"
@@ -77,7 +77,7 @@ class Chosen:
         return facts
 
 
-def blame(chosen: Chosen, what: str, error: BaseException) -> PluginError:
+def blame(chosen: LoadedPlugin, what: str, error: BaseException) -> PluginError:
     """The error for a plugin that raised ``error`` in ``what``."""
     if isinstance(error, SystemExit):
         reason = f"it called sys.exit({error.code!r})"
@@ -124,31 +124,31 @@ def _import_file(path: Path, code: bytes) -> ModuleType:
     return module
 
 
-def _load_file(kind: str, given: str, path: Path, attribute: str) -> Chosen:
+def _load_file(kind: str, given: str, path: Path, attribute: str) -> LoadedPlugin:
     try:
         code, whole = path.read_bytes(), path.resolve()
     except OSError:
         raise PluginError(f"there is no file {path}") from None
     colon = f":{attribute}" if attribute else ""
-    source = Source(given, f"{whole}{colon}", whole, code)
-    chosen = Chosen(kind, path.stem + colon, None, source=source)
+    source = LocalSource(given, f"{whole}{colon}", whole, code)
+    chosen = LoadedPlugin(kind, path.stem + colon, None, source=source)
     chosen.plugin = _guarded(chosen, lambda: _attribute(_import_file(whole, code), attribute))
     return chosen
 
 
-def _load_reference(kind: str, reference: str) -> Chosen:
-    chosen = Chosen(kind, reference, None)
+def _load_reference(kind: str, reference: str) -> LoadedPlugin:
+    chosen = LoadedPlugin(kind, reference, None)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     module, chosen.plugin = _guarded(chosen, lambda: _import(reference))
     path = Path(getattr(module, "__file__", None) or "")
     if path.suffix == ".py" and path.is_file():
-        chosen.source = Source(reference, reference, path, path.read_bytes())
+        chosen.source = LocalSource(reference, reference, path, path.read_bytes())
     return chosen
 
 
-def load(kind: str, reference: Any) -> Chosen:
+def load(kind: str, reference: Any) -> LoadedPlugin:
     """Import the plugin a run named.
 
     Args:
@@ -161,17 +161,17 @@ def load(kind: str, reference: Any) -> Chosen:
         PluginError: it is not installed, too new or too old, or its import failed.
     """
     if kind != "commands":
-        backend.choose_torch()
+        backend.select_torch_backend()
     if not isinstance(reference, str | Path):
         name = getattr(reference, "name", None) or getattr(reference, "__name__", None)
-        chosen = Chosen(kind, str(name or type(reference).__name__), reference)
+        chosen = LoadedPlugin(kind, str(name or type(reference).__name__), reference)
     elif match := _FILE.fullmatch(str(reference)):
         chosen = _load_file(kind, match[0], Path(match[1]), match[2] or "")
     elif is_local(reference):
         chosen = _load_reference(kind, str(reference))
     else:
         found = discovery.find(kind, str(reference))
-        chosen = Chosen(kind, found.name, None, found)
+        chosen = LoadedPlugin(kind, found.name, None, found)
         _check_api(chosen, found.api)
         chosen.plugin = _guarded(chosen, lambda: _import(found.value)[1])
     if chosen.source and inspect.ismodule(chosen.plugin) and not has_hooks(kind):
@@ -182,7 +182,7 @@ def load(kind: str, reference: Any) -> Chosen:
     return chosen
 
 
-def _guarded(chosen: Chosen, call: Any) -> Any:
+def _guarded(chosen: LoadedPlugin, call: Any) -> Any:
     try:
         return call()
     except (KeyboardInterrupt, FsError):
@@ -191,7 +191,7 @@ def _guarded(chosen: Chosen, call: Any) -> Any:
         raise blame(chosen, "its import", error) from error
 
 
-def _check_api(chosen: Chosen, version: Any) -> None:
+def _check_api(chosen: LoadedPlugin, version: Any) -> None:
     if version is not None and version != API_VERSION:
         newer = isinstance(version, int | float) and version > API_VERSION
         action = "upgrade fs-kernel" if newer else "upgrade the plugin"

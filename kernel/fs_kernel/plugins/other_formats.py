@@ -25,12 +25,12 @@ def require_model(folder: Path) -> Checkpoints:
     """
     checkpoints = Checkpoints(folder)
     if not checkpoints.exists():
-        refuse_foreign(folder)
+        refuse_other_format(folder)
         raise ModelFolderError(f"{folder} holds no model")
     return checkpoints
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_other_format(path: Path) -> None:
     """Nothing, unless ``path`` is or holds another program's model.
 
     Raises:

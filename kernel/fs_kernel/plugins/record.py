@@ -18,11 +18,12 @@ import importlib_metadata
 
 from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.hookspecs import HOOKS_OF_KIND
-from fs_kernel.options.sources import Layer
+from fs_kernel.options.sources import OptionSource
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.loading import Chosen, Source, is_local
-from fs_kernel.storage import files as store
+from fs_kernel.plugins.loading import LoadedPlugin, LocalSource, is_local
+from fs_kernel.storage import files
 from fs_kernel.storage.model_state import ModelState
+from fs_kernel.types import StateWriter
 
 FOLDER = "plugins"
 #: What is known of plugins by `key`, as `fs_kernel.storage.model_state.ModelState` holds it.
@@ -31,13 +32,13 @@ Facts = Mapping[str, Mapping[str, Any]]
 _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
 
 
-def key(item: Chosen) -> str:
+def key(item: LoadedPlugin) -> str:
     """Where a plugin's facts stand: its kind, and its name where a run may have several."""
     single = item.kind in HOOKS_OF_KIND and item.kind != "addons"
     return item.kind if single else f"{item.kind}.{item.name}"
 
 
-def facts_of(item: Chosen) -> dict[str, Any]:
+def facts_of(item: LoadedPlugin) -> dict[str, Any]:
     """What a checkpoint remembers of a plugin."""
     facts = item.identity()
     if item.found is not None and item.kind == "models":
@@ -47,7 +48,7 @@ def facts_of(item: Chosen) -> dict[str, Any]:
     return facts
 
 
-def _copy_of(source: Source) -> str:
+def _copy_of(source: LocalSource) -> str:
     mark = f"-{source.sha256[:8]}"
     return f"{FOLDER}/{source.path.stem.removesuffix(mark)}{mark}.py"
 
@@ -64,7 +65,7 @@ def _libraries(distribution: str) -> dict[str, str]:
     return found
 
 
-def keep_source(item: Chosen, model_dir: Path) -> None:
+def keep_source(item: LoadedPlugin, model_dir: Path) -> None:
     """Copy the file of a local plugin into the model folder.
 
     Raises:
@@ -74,28 +75,37 @@ def keep_source(item: Chosen, model_dir: Path) -> None:
         target = model_dir / _copy_of(item.source)
         try:
             target.parent.mkdir(exist_ok=True)
-            store.replace_bytes(target, item.source.code)
+            files.write_atomic(target, item.source.code)
         except OSError as error:
             raise ModelFolderError(f"cannot write {target}: {error.strerror}") from error
+
+
+def writer_of(before: Facts) -> StateWriter | None:
+    """Return the trainer that wrote a checkpoint's trainer state; None if that is not known."""
+    was = before.get("trainers")
+    if not was or not isinstance(was.get("name"), str):
+        return None
+    name = discovery.renamed_to("trainers", was["name"])
+    return StateWriter(name, was.get("distribution"), was.get("version"))
 
 
 # --- what the user did not name ---
 
 
-def unnamed(layers: Iterable[Layer], classes: Iterable[type] = ()) -> frozenset[str]:
-    """Local references among the values of a model folder that nobody else gave.
+def unnamed(sources: Iterable[OptionSource], classes: Iterable[type] = ()) -> frozenset[str]:
+    """Return the local references that only a model folder names.
 
     Args:
-        layers: of the run's options.
+        sources: of the run's options.
         classes: option classes, whose defaults are their plugin's own word.
     """
     of_folder: set[str] = set()
     named: set[str] = set()
     for cls in classes:
         named |= _references(attrs.asdict(cls()).values())
-    for layer in layers:
-        found = of_folder if layer.kind == "model" else named
-        for values in layer.values.values():
+    for source in sources:
+        found = of_folder if source.of_model else named
+        for values in source.values.values():
             found |= _references(values.values())
     return frozenset(of_folder - named)
 
@@ -122,7 +132,7 @@ def remembered_model(state: ModelState, model_dir: Path) -> str:
     return state.model
 
 
-def is_model_of(item: Chosen, state: ModelState) -> bool:
+def is_model_of(item: LoadedPlugin, state: ModelState) -> bool:
     """Whether a model plugin is the one of a folder, or the package made of its local file.
 
     The kept copy of the file goes by the file's name, and so must the package.
@@ -162,19 +172,19 @@ def not_named(
 # --- what has changed ---
 
 
-def has_changed(was: Mapping[str, Any] | None, item: Chosen) -> bool:
+def has_changed(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
     """Whether a plugin is `upgraded`, or a local file that was edited."""
     now = item.identity()
     return upgraded(was, item) or (was is not None and was.get("sha256") != now.get("sha256"))
 
 
-def upgraded(was: Mapping[str, Any] | None, item: Chosen) -> bool:
+def upgraded(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
     """Whether a plugin is of another distribution or version than the one remembered."""
     now = item.identity()
     return was is not None and any(was.get(f) != now[f] for f in ("distribution", "version"))
 
 
-def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[str]:
+def upgrade_notes(before: Facts, chosen: Iterable[LoadedPlugin], model_dir: Path) -> list[str]:
     """One line on all plugins whose version has changed, and one per changed local file."""
     versions: dict[str, None] = {}
     files: dict[str, str] = {}
@@ -195,7 +205,7 @@ def changes(before: Facts, chosen: Iterable[Chosen], model_dir: Path) -> list[st
     return [*upgrades, *(line + kept for line, kept in files.items())]
 
 
-def what_fitted(before: Facts, item: Chosen, model_dir: Path) -> str:
+def what_fitted(before: Facts, item: LoadedPlugin, model_dir: Path) -> str:
     """How to get back the model plugin that a folder was made with."""
     was = before.get(key(item), {})
     if was.get("copy"):

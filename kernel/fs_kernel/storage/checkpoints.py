@@ -1,9 +1,9 @@
-"""Generations of a model in its folder: written whole, verified, and never spoiled.
+"""Checkpoints of a model in its folder: written whole, verified, and never left half-written.
 
 ::
 
-    MODEL_DIR/checkpoint.json            the pointer: names the generation that counts
-    MODEL_DIR/checkpoints/000000250/     a generation
+    MODEL_DIR/checkpoint.json            the pointer: names the current checkpoint
+    MODEL_DIR/checkpoints/000000250/     a checkpoint
         manifest.json                    size and SHA-256 of every file below
         network.json                     the graph (fs_kernel.networks.serialization)
         weights.safetensors              weights by name (fs_kernel.networks.weights)
@@ -11,9 +11,9 @@
         state.json                       what the model remembers (fs_kernel.storage.model_state)
         config.toml                      every option of the run
 
-A generation is written in a folder of another name, flushed, renamed, and only then named by the
-pointer, which is replaced atomically. Older generations go after the new one counts. Loading
-verifies every checksum; a damaged generation is reported and the newest good one is used.
+A checkpoint is written in a folder of another name, flushed, renamed, and only then named by the
+pointer, which is replaced atomically. Older checkpoints are deleted after the new one is current.
+Loading verifies every checksum; a damaged checkpoint is reported and the newest valid one is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -31,29 +30,18 @@ from typing import Any, TypeVar
 import attrs
 
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors, tree
+from fs_kernel.storage import files, manifest, retention, tensors, tree
+from fs_kernel.storage.retention import Checkpoint as Checkpoint
 
 POINTER = "checkpoint.json"
 FOLDER = "checkpoints"
-FORMAT = 1
-#: Steps that a mean loss must cover to say that a generation is one of the best.
-MIN_RATED = 10
 _TEMPORARY = ".writing-"
 Result = TypeVar("Result")
-_FILES = (
-    "network.json",
-    "weights.safetensors",
-    "training.json",
-    "training.safetensors",
-    "state.json",
-    "config.toml",
-)
 
 
 @attrs.define
-class Content:
-    """Everything a generation holds, in memory. Tensors are CPU copies, so training may go on."""
+class CheckpointData:
+    """Everything a checkpoint holds, in memory. Tensors are CPU copies: training may continue."""
 
     step: int
     network: dict[str, Any]
@@ -63,29 +51,12 @@ class Content:
     config: str
     loss: float | None = None
     loss_steps: int = 0
-    snapshot: bool = False
-
-
-@attrs.frozen
-class Generation:
-    """A generation on disk.
-
-    ``loss`` is the mean summed loss of the ``loss_steps`` steps before it; a ``snapshot`` is kept
-    for good.
-    """
-
-    name: str
-    path: Path
-    step: int
-    bytes: int
-    current: bool
-    loss: float | None = None
-    loss_steps: int = 0
+    monitored: float | None = None
     snapshot: bool = False
 
 
 class Checkpoints:
-    """The generations of one model folder.
+    """The checkpoints of one model folder.
 
     Args:
         model_dir: the model folder; need not exist to be read.
@@ -99,7 +70,7 @@ class Checkpoints:
     # --- reading ---
 
     def exists(self) -> bool:
-        """Whether the folder holds a model, whole or not."""
+        """Return whether the folder holds a model, valid or not."""
         return (self.model_dir / POINTER).exists() or bool(self._names())
 
     def _names(self) -> list[str]:
@@ -109,68 +80,40 @@ class Checkpoints:
         return sorted(n for n in names if n[:9].isdecimal() and n[9:10] in ("", "-"))
 
     def current_name(self) -> str | None:
-        """The generation the pointer names; None if there is no readable pointer."""
+        """Return the checkpoint that the pointer names; None without a readable pointer."""
         try:
-            pointer = store.read_json(self.model_dir / POINTER)
+            pointer = files.read_json(self.model_dir / POINTER)
         except (FileNotFoundError, ModelFolderError):
             return None
         name = pointer.get("generation") if isinstance(pointer, dict) else None
         return name if name in self._names() else None
 
     def _newest_first(self) -> list[str]:
-        """By the time in the manifest; those without a readable one last."""
-        return sorted(self._names(), key=lambda name: (self._written(name), name), reverse=True)
+        """Sort by the time in the manifest; those without a readable one come last."""
+        return sorted(self._names(), key=lambda name: (self._timestamp(name), name), reverse=True)
 
-    def _manifest(self, name: str) -> dict[str, Any]:
-        try:
-            manifest = store.read_json(self._folder / name / "manifest.json")
-        except (OSError, ModelFolderError):
-            return {}
-        return manifest if isinstance(manifest, dict) else {}
+    def _timestamp(self, name: str) -> float:
+        return manifest.timestamp(self._folder / name)
 
-    def _written(self, name: str) -> float:
-        return _finite(self._manifest(name).get("time")) or 0.0
+    step_of = staticmethod(retention.step_of)
 
-    @staticmethod
-    def step_of(name: str) -> int:
-        """The step that a generation of this name holds."""
-        return int(name[:9])
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return what is on disk, newest first. Nothing is verified."""
+        current, names = self.current_name(), self._newest_first()
+        return [retention.describe(self._folder / name, name == current) for name in names]
 
-    def generations(self) -> list[Generation]:
-        """What is on disk, newest first. Nothing is verified."""
-        current = self.current_name()
-        return [self._generation(name, name == current) for name in self._newest_first()]
+    def validation_error(self, name: str) -> str | None:
+        """Return the first validation error of a checkpoint, or None if every checksum fits."""
+        return manifest.validation_error(self._folder / name, f"checkpoint {name}")
 
-    def _generation(self, name: str, current: bool = True) -> Generation:
-        size = 0
-        # A training run may be removing it at this moment.
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self._folder / name):
-                size += entry.stat().st_size
-        manifest = self._manifest(name)
-        return Generation(
-            name,
-            self._folder / name,
-            self.step_of(name),
-            size,
-            current,
-            _finite(manifest.get("loss")),
-            int(_finite(manifest.get("loss_steps")) or 0),
-            manifest.get("snapshot") is True,
-        )
-
-    def problem(self, name: str) -> str | None:
-        """What is wrong with a generation, in one line, or None if every checksum fits."""
-        return _problem(self._folder / name, f"generation {name}")
-
-    def choose(self, warn: Callable[[str], None]) -> str:
-        """The generation to load: the one that counts, or the newest good one.
+    def latest_valid(self, warn: Callable[[str], None]) -> str:
+        """Return the name of the checkpoint to load: the current one, or the newest valid one.
 
         Args:
-            warn: told about every damaged generation that was passed over.
+            warn: called with one line on the damaged checkpoints that were passed over.
 
         Raises:
-            ModelFolderError: none is good.
+            ModelFolderError: none is valid.
         """
         names = self._newest_first()
         if not names:
@@ -178,28 +121,28 @@ class Checkpoints:
         current = self.current_name()
         self._seen = (current, names)
         others = [name for name in names if name != current]
-        problems: list[str] = []
+        errors: list[str] = []
         for name in [current, *others] if current else others:
-            problem = self.problem(name)
-            if problem is None:
+            error = self.validation_error(name)
+            if error is None:
                 break
-            problems.append(problem)
-        if problems and self.current_name() != current:
-            return self.choose(warn)  # A training run has just put another in its place.
-        if problem is None:
-            if problems:
-                warn(f"{'; '.join(problems)}: using generation {name} instead")
+            errors.append(error)
+        if errors and self.current_name() != current:
+            return self.latest_valid(warn)  # A training run has just put another in its place.
+        if error is None:
+            if errors:
+                warn(f"{'; '.join(errors)}: using checkpoint {name} instead")
             return name
-        raise ModelFolderError(f"{self.model_dir}: no generation is whole: {'; '.join(problems)}")
+        raise ModelFolderError(f"{self.model_dir}: no checkpoint is whole: {'; '.join(errors)}")
 
     def older_than(self, name: str) -> str:
-        """The newest whole generation that was written before ``name``, or ``name`` if none was."""
+        """Return the newest valid checkpoint written before ``name``; ``name`` if there is none."""
         names = self._newest_first()
         older = names[names.index(name) + 1 :] if name in names else []
-        return next((other for other in older if self.problem(other) is None), name)
+        return next((other for other in older if self.validation_error(other) is None), name)
 
     def require_unchanged(self) -> None:
-        """Hold the folder against what `choose` saw: another run may have ended meanwhile.
+        """Check the folder against what `latest_valid` saw: another run may have ended meanwhile.
 
         Raises:
             ModelFolderError: it has changed.
@@ -207,11 +150,11 @@ class Checkpoints:
         if self._seen != (self.current_name(), self._newest_first()):
             raise ModelFolderError(f"another run has just changed {self.model_dir}; start again")
 
-    def steadily(self, read: Callable[[], Result]) -> Result:
-        """What ``read`` gives, read anew as often as a training run replaced what it was reading.
+    def read_consistently(self, read: Callable[[], Result]) -> Result:
+        """Return ``read()``, called again while a training run replaces what it was reading.
 
         Raises:
-            ModelFolderError: it cannot be read, and nobody is at work on it.
+            ModelFolderError: it cannot be read, and no run is changing it.
         """
         while True:
             before = self.current_name()
@@ -222,44 +165,44 @@ class Checkpoints:
                     raise
 
     def read_state(self, name: str) -> dict[str, Any]:
-        """A generation's ``state.json``."""
+        """Return a checkpoint's ``state.json``."""
         state: dict[str, Any] = self._json(name, "state.json")
         return state
 
     def _json(self, name: str, file: str) -> Any:
         try:
-            return store.read_json(self._folder / name / file)
+            return files.read_json(self._folder / name / file)
         except FileNotFoundError:
-            raise ModelFolderError(f"generation {name} lacks {file}") from None
+            raise ModelFolderError(f"checkpoint {name} lacks {file}") from None
 
     def config_path(self, name: str) -> Path:
-        """Where a generation's options are."""
+        """Return the path of a checkpoint's options."""
         return self._folder / name / "config.toml"
 
     def network_path(self, name: str) -> Path:
-        """Where a generation's graph is."""
+        """Return the path of a checkpoint's graph."""
         return self._folder / name / "network.json"
 
     def read_weights(self, name: str) -> dict[str, Any]:
-        """Weights by name, as CPU tensors."""
+        """Return weights by name, as CPU tensors."""
         return tensors.load(self._folder / name / "weights.safetensors")
 
     def read_training(self, name: str) -> Any:
-        """The tree of trainer, sampler and random states."""
+        """Return the tree of trainer, sampler and random states."""
         skeleton = self._json(name, "training.json")
         found = tensors.load(self._folder / name / "training.safetensors")
-        return tree.unpack(skeleton, found, f"generation {name}")
+        return tree.unpack(skeleton, found, f"checkpoint {name}")
 
     # --- writing ---
 
     def write(
-        self, content: Content, keep: int, max_bytes: int = 0, keep_best: int = 0
-    ) -> Generation:
-        """Write a generation, make it the one that counts, and drop the oldest.
+        self, data: CheckpointData, keep: int, max_bytes: int = 0, keep_best: int = 0
+    ) -> Checkpoint:
+        """Write a checkpoint, make it the current one, and delete the oldest.
 
         Args:
-            content: what to write.
-            keep: generations to keep, this one included. Snapshots stay and do not count.
+            data: what to write.
+            keep: checkpoints to keep, this one included. Snapshots stay and do not count.
             max_bytes: what they and the next one may take on disk together; 0 for no bound.
             keep_best: how many more to keep, of those with the lowest loss.
 
@@ -268,37 +211,42 @@ class Checkpoints:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._clean()
-        name = self._free_name(content.step)
+        name = self._free_name(data.step)
         temporary = self._folder / f"{_TEMPORARY}{name}"
         temporary.mkdir()
         try:
-            self._fill(temporary, content)
+            self._fill(temporary, data)
             temporary.rename(self._folder / name)
-            store.flush_folder(self._folder)
-            self.point_to(name)
+            files.flush_folder(self._folder)
+            self.set_current(name)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
+            # Once the pointer names it, it counts, and what failed came after.
             if self.current_name() != name:
                 shutil.rmtree(self._folder / name, ignore_errors=True)
             raise
-        made = self._generation(name)
-        self._drop_old(keep, keep_best, (max_bytes or math.inf) - 2 * made.bytes)
+        made = retention.describe(self._folder / name, True)
+        room = (max_bytes or math.inf) - 2 * made.bytes
+        for old in retention.surplus(self.checkpoints(), keep, keep_best, room, self._damaged):
+            self.delete(old)
         return made
 
+    def _damaged(self, made: Checkpoint) -> bool:
+        return self.validation_error(made.name) is not None
+
     def mark_snapshot(self, name: str) -> None:
-        """Keep a generation for good.
+        """Keep a checkpoint permanently.
 
         Raises:
             OSError: the disk is full or failed; nothing has changed.
         """
-        path = self._folder / name / "manifest.json"
-        manifest = {**store.read_json(path), "snapshot": True}
-        store.replace_bytes(path, store.to_json_bytes(manifest))
+        path = self._folder / name / manifest.NAME
+        files.write_atomic(path, files.to_json_bytes({**files.read_json(path), "snapshot": True}))
 
-    def point_to(self, name: str) -> None:
-        """Make a generation the one that counts."""
-        pointer = {"format": FORMAT, "generation": name}
-        store.replace_bytes(self.model_dir / POINTER, store.to_json_bytes(pointer))
+    def set_current(self, name: str) -> None:
+        """Make a checkpoint the current one."""
+        pointer = {"format": manifest.FORMAT, "generation": name}
+        files.write_atomic(self.model_dir / POINTER, files.to_json_bytes(pointer))
 
     def _free_name(self, step: int) -> str:
         base = f"{step:09d}"
@@ -306,35 +254,36 @@ class Checkpoints:
         taken = [int(text) if text.isdecimal() else 1 for text in suffixes]
         return base if not taken else f"{base}-{max(taken) + 1:03d}"
 
-    def _fill(self, folder: Path, content: Content) -> None:
-        skeleton, state_tensors = content.training
+    def _fill(self, folder: Path, data: CheckpointData) -> None:
+        skeleton, state_tensors = data.training
         pieces = {
-            "network.json": [store.to_json_bytes(content.network)],
-            "state.json": [store.to_json_bytes(content.state)],
-            "config.toml": [content.config.encode()],
-            "training.json": [store.to_json_bytes(skeleton)],
-            "weights.safetensors": tensors.chunks(content.weights),
+            "network.json": [files.to_json_bytes(data.network)],
+            "state.json": [files.to_json_bytes(data.state)],
+            "config.toml": [data.config.encode()],
+            "training.json": [files.to_json_bytes(skeleton)],
+            "weights.safetensors": tensors.chunks(data.weights),
             "training.safetensors": tensors.chunks(state_tensors),
         }
-        files = {}
+        listed = {}
         for name, chunks in pieces.items():
-            digest = store.write_chunks(folder / name, chunks)
-            files[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
-        # Clocks jump back; the order of generations must not.
-        now = max([time.time(), *(self._written(name) + 0.001 for name in self._names())])
-        manifest = {
-            "format": FORMAT,
-            "step": content.step,
+            digest = files.write_chunks(folder / name, chunks)
+            listed[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
+        # Clocks jump back; the order of checkpoints must not.
+        now = max([time.time(), *(self._timestamp(name) + 0.001 for name in self._names())])
+        facts = {
+            "format": manifest.FORMAT,
+            "step": data.step,
             "time": now,
-            "loss": content.loss,
-            "loss_steps": content.loss_steps,
-            "snapshot": content.snapshot,
-            "files": files,
+            "loss": data.loss,
+            "loss_steps": data.loss_steps,
+            "monitored": data.monitored,
+            "snapshot": data.snapshot,
+            "files": listed,
         }
-        store.write_chunks(folder / "manifest.json", [store.to_json_bytes(manifest)])
-        store.flush_folder(folder)
-        if problem := _problem(folder, f"step {content.step}"):
-            raise OSError(errno.EIO, f"what was read back is not what was written ({problem})")
+        files.write_chunks(folder / manifest.NAME, [files.to_json_bytes(facts)])
+        files.flush_folder(folder)
+        if error := manifest.validation_error(folder, f"step {data.step}"):
+            raise OSError(errno.EIO, f"what was read back is not what was written ({error})")
 
     def _clean(self) -> None:
         for path in self._folder.glob(f"{_TEMPORARY}*"):
@@ -342,59 +291,10 @@ class Checkpoints:
         for path in self.model_dir.glob(f".{POINTER}.*"):
             path.unlink(missing_ok=True)
 
-    def _drop_old(self, keep: int, keep_best: int, room: float) -> None:
-        """Drop what is neither among the newest, nor the best, nor a snapshot; or has no room."""
-        others = [made for made in self.generations() if not made.current]
-        if len(others) >= keep:
-            # A damaged one is no backup, however new it is.
-            others.sort(key=lambda made: self.problem(made.name) is not None)
-        kept = {made.name for made in others[: keep - 1]}
-        rated = [m for m in others if m.loss is not None and m.loss_steps >= MIN_RATED]
-        rated.sort(key=lambda made: made.loss or 0.0)
-        kept |= {made.name for made in rated[:keep_best]}
-        for made in sorted(others, key=lambda made: not made.snapshot):
-            if made.snapshot or (made.name in kept and made.bytes <= room):
-                room -= made.bytes
-            else:
-                self.drop(made)
-
-    def drop(self, made: Generation) -> None:
-        """Remove a generation, as far as the disk lets us."""
-        # Under this name a half-removed generation is none, and the next save clears it.
+    def delete(self, made: Checkpoint) -> None:
+        """Remove a checkpoint, as far as the disk lets us."""
+        # Under this name a half-removed checkpoint is not listed, and the next save clears it.
         gone = self._folder / f"{_TEMPORARY}{made.name}"
         with contextlib.suppress(OSError):
             made.path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
-
-
-def _finite(value: Any) -> float | None:
-    """A manifest's number; None if it is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _problem(path: Path, label: str) -> str | None:
-    try:
-        manifest = store.read_json(path / "manifest.json")
-        files = manifest["files"]
-        if manifest["format"] != FORMAT:
-            return f"{label} has format {manifest['format']}, this is {FORMAT}"
-        if missing := [file for file in _FILES if file not in files]:
-            return f"{label}: {missing[0]} is missing"
-        for file, facts in files.items():
-            if file != Path(file).name or not (path / file).is_file():
-                return f"{label}: {file} is missing"
-            if (path / file).stat().st_size != facts["bytes"]:
-                return f"{label}: {file} has the wrong size"
-            if store.sha256(path / file) != facts["sha256"]:
-                return f"{label}: {file} does not match its checksum"
-    except FileNotFoundError:
-        return f"{label} has no manifest"
-    except OSError as error:
-        return f"{label}: {error.strerror}"
-    except (ModelFolderError, KeyError, TypeError, AttributeError):
-        return f"{label}: its manifest cannot be read"
-    return None

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a crash or a full disk at any moment spoils nothing.
+"""Write files so that a kill, a crash or a full disk at any moment damages nothing.
 
 The rules: write beside, flush to the disk, then put into place with one atomic replacement, then
 flush the folder. A reader sees the old content or the new, never part of either.
@@ -11,10 +11,11 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fs_kernel.errors import ModelFolderError
 
@@ -34,10 +35,14 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Replace a file's content atomically and durably."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file's content atomically and durably.
+
+    Raises:
+        OSError: it cannot be written; the old content is untouched.
+    """
+    # An unpredictable name that must be new: a link planted under it is never followed.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         write_chunks(temporary, [data])
         temporary.replace(path)
@@ -52,11 +57,11 @@ def write_chunks(path: Path, chunks: Iterable[Any]) -> str:
     """Write a new file piece by piece and flush it.
 
     Args:
-        path: must not exist; its folder does not count yet.
+        path: must not exist, not even as a link.
         chunks: bytes-like objects.
 
     Returns:
-        The SHA-256 of what was handed over, in hex, whatever the disk made of it.
+        The SHA-256 of ``chunks`` in hex, not of what the disk made of them.
     """
     digest = hashlib.sha256()
     with path.open("xb") as stream:
@@ -69,16 +74,16 @@ def write_chunks(path: Path, chunks: Iterable[Any]) -> str:
 
 
 def to_json_bytes(data: Any) -> bytes:
-    """Data as the JSON of our files."""
+    """Return data as indented ASCII JSON with a final newline; nan and inf are refused."""
     return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
-    """Read a JSON file of ours.
+    """Return the content of a JSON file.
 
     Raises:
-        FileNotFoundError: there is none.
-        ModelFolderError: it cannot be read, is larger than ``limit`` bytes, or is no JSON.
+        FileNotFoundError: it does not exist.
+        ModelFolderError: it cannot be read, is larger than ``limit`` bytes, or is not JSON.
     """
     try:
         if path.stat().st_size > limit:
@@ -89,17 +94,17 @@ def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
     except OSError as error:
         raise ModelFolderError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise ModelFolderError(f"{path} is no valid JSON") from None
+        raise ModelFolderError(f"{path} is not valid JSON") from None
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder if need be and prove that files can be written in it.
+    """Make a folder if it is missing and check that files can be written in it.
 
     Raises:
         ModelFolderError: they cannot.
@@ -113,3 +118,27 @@ def require_writable(folder: Path) -> None:
         raise ModelFolderError(f"{folder} is a file; a model needs a folder") from None
     except OSError as error:
         raise ModelFolderError(f"cannot write in {folder}: {error.strerror}") from None
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with three significant digits, as ``"1.31 GB"`` (powers of 1000)."""
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        # 999.5 of the smaller unit would be rounded to "1e+03".
+        if abs(count) >= 0.9995 * 10**power:
+            return f"{count / 10**power:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def user_folder(kind: Literal["cache", "state"]) -> Path | None:
+    """Return the user's folder for caches or logs, or None if the user has no home folder."""
+    import platformdirs
+
+    try:
+        if kind == "cache":
+            folder = platformdirs.user_cache_path("fs-kernel", appauthor=False, opinion=False)
+        else:
+            folder = platformdirs.user_state_path("fs-kernel", appauthor=False)
+    except RuntimeError:
+        return None
+    # Older releases leave "~" in the path of a user without HOME and without an account.
+    return folder if folder.is_absolute() else None

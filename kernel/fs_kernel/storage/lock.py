@@ -1,8 +1,9 @@
-"""One writer per model folder.
+"""Lock a model folder: one writer, any number of readers.
 
-The operating system holds the lock and lets go of it when the process dies, however it dies. On
-file systems shared between machines that may not reach the others, so the holder also leaves its
-name and a sign of life in the file, and a fresh sign from another machine counts as a lock.
+The operating system holds the lock (through filelock) and releases it when the process dies,
+however it dies. On file systems shared between machines the lock may not reach the others, so the
+holder also writes its name and a sign of life into the file, and a fresh sign from another machine
+counts as a lock.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from fs_kernel.errors import ModelFolderError
 
@@ -56,7 +59,7 @@ class FolderLock:
         threading.Thread(target=self._live, name="fs-lock", daemon=True).start()
 
     def _write(self, owner: dict[str, Any]) -> None:
-        # Only a note for others; a full disk must not matter.
+        # The note only informs others, so a full disk must not stop a run.
         with contextlib.suppress(OSError):
             self._stream.seek(0)
             self._stream.truncate()
@@ -68,9 +71,9 @@ class FolderLock:
             self.beat()
 
     def beat(self) -> None:
-        """Leave a sign of life, in a new file if somebody removed the old one.
+        """Leave a sign of life, in a new file if the old one was removed.
 
-        A thread does so all the time the lock is held: a step may take minutes.
+        A thread calls this as long as the lock is held, since a step may take minutes.
         """
         with self._guard, contextlib.suppress(OSError):
             if self._released.is_set():
@@ -92,7 +95,7 @@ class FolderLock:
             return False
 
     def release(self) -> None:
-        """Let go. Twice is fine."""
+        """Release the lock. Safe to call more than once."""
         with self._guard:
             self._released.set()
             if not self._stream.closed:
@@ -102,10 +105,10 @@ class FolderLock:
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
-    """Who is using a model folder.
+    """Return which process is using a model folder.
 
     Returns:
-        "host", "pid" and "since" (Unix seconds), as far as they can be read; None if nobody is.
+        "host", "pid" and "since" (Unix seconds), as far as they can be read; None if it is free.
 
     Raises:
         ModelFolderError: the lock cannot be read.
@@ -114,7 +117,7 @@ def holder(folder: Path) -> dict[str, Any] | None:
     try:
         with path.open("r+", encoding="utf-8") as stream:
             owner = _owner(stream)
-            # Where a locked file can be read, an empty note means that the lock was let go.
+            # Where a locked file can be read, an empty note means a released lock.
             if not owner and os.name != "nt":
                 return None
             held = _is_alive_elsewhere(owner, path) or not _try_lock(stream)
@@ -141,18 +144,6 @@ def _is_alive_elsewhere(owner: dict[str, Any], path: Path) -> bool:
 
 def _try_lock(stream: Any) -> bool:
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            stream.seek(0)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        # File systems without locks: the sign of life has to do.
-        return getattr(error, "errno", None) not in (11, 13, 36)
-    return True
+        return lock_descriptor(stream.fileno(), blocking=False)
+    except OSError:
+        return True  # A file system without locks: only the sign of life protects the folder.

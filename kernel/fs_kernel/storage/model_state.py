@@ -1,7 +1,7 @@
-"""What a model remembers between sessions.
+"""Keep what a model remembers between sessions.
 
-Steps done, its sessions, the folders of faces, and which plugins of which version made it. It knows
-no files: `fs_kernel.storage.checkpoints` stores ``to_json()``.
+Steps done, its sessions, the folders of faces, and which plugins of which version made it.
+`fs_kernel.storage.checkpoints` stores ``to_json()`` in a file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ FORMAT = 1
 
 
 @attrs.define
-class Session:
-    """One run of the program on this model.
+class SessionRecord:
+    """Describe one run of the program on this model.
 
     Attributes:
         started: Unix time in seconds.
@@ -37,7 +37,7 @@ class Session:
 
 @attrs.define
 class ModelState:
-    """The memory of a model folder.
+    """Hold everything a model folder remembers.
 
     Attributes:
         model: name of the model plugin.
@@ -58,20 +58,20 @@ class ModelState:
     parameters: int
     plugins: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     folders: dict[str, str] = attrs.field(factory=dict)
-    sessions: list[Session] = attrs.field(factory=list)
+    sessions: list[SessionRecord] = attrs.field(factory=list)
     iterations: int = 0
     target_iterations: int = 0
     average_loss: float | None = None
     stop_reason: str = "running"
     format: int = FORMAT
 
-    def begin(self, session: Session) -> None:
+    def begin(self, session: SessionRecord) -> None:
         """Open a session."""
         self.sessions.append(session)
         self.stop_reason = "running"
 
     def count_step(self) -> None:
-        """One more step is done."""
+        """Add one step to the total and to the session."""
         self.iterations += 1
         self.sessions[-1].steps += 1
 
@@ -83,24 +83,24 @@ class ModelState:
 
     @property
     def complete(self) -> bool:
-        """Whether the target is reached."""
+        """Return whether the target is reached."""
         return self.iterations >= self.target_iterations
 
     def to_json(self) -> dict[str, Any]:
-        """What ``state.json`` holds; sessions without a step are left out."""
+        """Return what ``state.json`` holds; sessions without a step are left out."""
         data = attrs.asdict(self)
         data["sessions"] = [s for s in data["sessions"] if s["steps"] > 0]
         return data
 
     @classmethod
     def from_json(cls, data: Any, source: str) -> ModelState:
-        """Read `to_json`'s result.
+        """Return the state that `to_json` gave.
 
         Raises:
             ModelFolderError: fields are missing, of the wrong type, or of another format.
         """
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ModelFolderError(f"{source} is no model state of format {FORMAT}")
+            raise ModelFolderError(f"{source} is not a model state of format {FORMAT}")
         try:
             return cattrs.structure(data, cls)
         except Exception as error:

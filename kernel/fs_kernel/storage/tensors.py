@@ -1,9 +1,9 @@
-"""Tensors in safetensors files: written in pieces straight from memory, read by the library.
+"""Write safetensors files in pieces straight from memory; the library reads them.
 
 The format is eight bytes with the length of a JSON header, the header (type, shape and place of
 each tensor), and the tensors' bytes; the safetensors project describes it. Writing it here lets a
 save stream from its staging buffer through `fs_kernel.storage.files`, which hashes on the way; the
-library would need a second copy in memory or write past the store.
+library would need a second copy in memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPES = {
 
 
 def require_kept(tensor: Any, name: str) -> Any:
-    """The tensor itself, if files can hold its type.
+    """Return the tensor itself, if files can hold its type.
 
     Raises:
         TypeError: they cannot.
@@ -42,7 +42,7 @@ def require_kept(tensor: Any, name: str) -> Any:
 
 
 def chunks(tensors: Mapping[str, Any]) -> Iterator[Any]:
-    """The pieces of a safetensors file.
+    """Yield the pieces of a safetensors file.
 
     Args:
         tensors: contiguous CPU tensors by name, of types that `require_kept` lets through.
@@ -67,7 +67,7 @@ def chunks(tensors: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a safetensors file onto the CPU.
+    """Return the tensors of a safetensors file by name, on the CPU.
 
     Raises:
         ModelFolderError: it cannot be read.

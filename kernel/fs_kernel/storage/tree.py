@@ -1,4 +1,4 @@
-"""Nested state as a JSON skeleton plus tensors, so that no checkpoint file is a pickle.
+"""Store nested state (a pytree) as a JSON skeleton plus tensors: no checkpoint file is a pickle.
 
 A tree is made of dicts with text keys, lists, tuples (read back as lists), torch tensors, numpy
 arrays and JSON scalars. Floats that JSON lacks (nan, inf) are kept.
@@ -15,18 +15,18 @@ import numpy as np
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage.tensors import require_kept
-from fs_kernel.types import Settled, Tree
+from fs_kernel.types import DeferredTensor, Tree
 
 _TENSOR, _ARRAY, _FLOAT = "$tensor", "$array", "$float"
 
 
 def cpu_copy(tensor: Any) -> Any:
-    """A contiguous copy on the CPU, without its graph: training may go on."""
+    """Return a contiguous copy on the CPU, without its graph: training may continue."""
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dict[str, Any]]:
-    """Split a tree.
+    """Split a tree into a JSON skeleton and its tensors.
 
     Args:
         tree: the tree.
@@ -34,7 +34,7 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
 
     Returns:
         The skeleton, and contiguous CPU copies of its tensors by their path in the tree; a
-        `fs_kernel.types.Settled` stays as it is, see `settle`.
+        `fs_kernel.types.DeferredTensor` stays as it is, see `materialize`.
 
     Raises:
         TypeError: the tree holds something a checkpoint cannot.
@@ -43,14 +43,14 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
     tensors: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> Any:
-        if isinstance(node, torch.Tensor | np.ndarray | Settled):
+        if isinstance(node, torch.Tensor | np.ndarray | DeferredTensor):
             # Keys may hold slashes, so two places can spell one path.
             while path in tensors:
                 path += "'"
             if isinstance(node, torch.Tensor):
                 tensors[path] = (copy or cpu_copy)(require_kept(node, path))
                 return {_TENSOR: path}
-            if isinstance(node, Settled):
+            if isinstance(node, DeferredTensor):
                 tensors[path] = node
                 return {_TENSOR: path}
             tensors[path] = require_kept(torch.from_numpy(np.array(node, order="C")), path)
@@ -72,17 +72,17 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
     return walk(tree, ""), tensors
 
 
-def settle(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of `pack`, those included that could wait."""
-    return {path: _settled(tensor) for path, tensor in tensors.items()}
+def materialize(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of `pack`, deferred ones computed."""
+    return {path: _materialized(tensor) for path, tensor in tensors.items()}
 
 
-def _settled(tensor: Any) -> Any:
-    return tensor.tensor() if isinstance(tensor, Settled) else tensor
+def _materialized(tensor: Any) -> Any:
+    return tensor.tensor() if isinstance(tensor, DeferredTensor) else tensor
 
 
 def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
-    """Put a tree together again.
+    """Return the tree that `pack` split.
 
     Raises:
         ModelFolderError: the skeleton names a tensor that is not there.
@@ -99,7 +99,7 @@ def unpack(skeleton: Any, tensors: Mapping[str, Any], source: str) -> Tree:
                 if key in (_TENSOR, _ARRAY):
                     if not isinstance(value, str) or value not in tensors:
                         raise ModelFolderError(f"{source} lacks the tensor {value}")
-                    found = _settled(tensors[value])
+                    found = _materialized(tensors[value])
                     return found if key == _TENSOR else found.numpy()
             return {key: walk(value) for key, value in node.items()}
         return [walk(value) for value in node] if isinstance(node, list) else node

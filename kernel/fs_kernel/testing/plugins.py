@@ -10,8 +10,7 @@ import attrs
 import numpy as np
 
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.options.fields import option
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config, option
 from fs_kernel.randomness import generator
 from fs_kernel.testing.arrays import array_face, array_mask
 from fs_kernel.types import (
@@ -97,18 +96,30 @@ class PlainTrainer:
         return CountedSampler(dict(sizes), batch_size, seed)
 
     @hookimpl
-    def start_trainer(self, run: Run) -> dict[str, Any]:
+    def create_trainer(self, run: Run) -> PlainSteps:
+        return PlainSteps(run)
+
+
+class PlainSteps:
+    """The `fs_kernel.types.Trainer` of `PlainTrainer`.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: Run) -> None:
         import torch
 
+        self._run = run
         parameters = run.parameters()
-        adam = torch.optim.Adam(list(parameters.values()), lr=1e-3)
-        return {"run": run, "names": list(parameters), "adam": adam}
+        self._names = list(parameters)
+        self._adam = torch.optim.Adam(list(parameters.values()), lr=1e-3)
 
-    @hookimpl
-    def train_batch(self, state: dict[str, Any], batch: Batch) -> StepResult:
+    def train_step(self, batch: Batch) -> StepResult:
+        """Run one step."""
         import torch
 
-        run, adam = state["run"], state["adam"]
+        run, adam = self._run, self._adam
         outputs = run.forward(batch.inputs, training=True)
         losses = {}
         for side in run.network.sides:
@@ -123,17 +134,17 @@ class PlainTrainer:
         adam.step()
         return StepResult([_report(*item) for item in losses.items()], learning_rate=1e-3)
 
-    @hookimpl
-    def trainer_state(self, state: dict[str, Any]) -> dict[str, Any]:
-        moments = state["adam"].state_dict()["state"]
-        return {state["names"][index]: dict(slots) for index, slots in moments.items()}
+    def state_dict(self) -> dict[str, Any]:
+        """Return Adam's moments by the weights' names."""
+        moments = self._adam.state_dict()["state"]
+        return {self._names[index]: dict(slots) for index, slots in moments.items()}
 
-    @hookimpl
-    def restore_trainer(self, state: dict[str, Any], tree: dict[str, Any]) -> None:
-        full = state["adam"].state_dict()
-        places = {name: i for i, name in enumerate(state["names"])}
-        full["state"] = {places[name]: slots for name, slots in tree.items() if name in places}
-        state["adam"].load_state_dict(full)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over Adam's moments."""
+        full = self._adam.state_dict()
+        places = {name: i for i, name in enumerate(self._names)}
+        full["state"] = {places[name]: slots for name, slots in state.items() if name in places}
+        self._adam.load_state_dict(full)
 
 
 def _report(side: str, values: list[tuple[str, Any]]) -> BatchLoss:
@@ -189,7 +200,7 @@ class ArrayFaces:
     bars across it.
     """
 
-    lag = 2
+    prefetch = 2
     fingerprint = "arrays"
     warnings: tuple[str, ...] = ()
 
@@ -227,7 +238,7 @@ class ArrayFaces:
         """The next batch."""
         spec = self._spec
         drawn = self._sampler.draw(self._step)
-        indices = {side: drawn[side][list(spec.slots)] for side in spec.sides}
+        indices = {side: drawn[side][list(spec.local_indices)] for side in spec.sides}
         outputs = {side: [o for o in spec.outputs if o.side == side] for side in spec.sides}
         inputs = {s: self._stack(s, i, spec.input_shapes[s][0]) for s, i in indices.items()}
         targets = {s: [self._target(s, o, i) for o in outputs[s]] for s, i in indices.items()}

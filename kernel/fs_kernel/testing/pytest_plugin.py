@@ -5,7 +5,7 @@ Nothing is imported until a test asks for a fixture, so other projects' tests pa
 =============== =================================================================================
 `fs_faces`      synthetic faces as arrays
 `fs_run`        tiny runs, closed at the end of the test
-`fs_plugins`    one plugin behind the kernel's facade, in a test where nothing counts as installed
+`fs_plugin`     one plugin behind its typed calls, in a test where nothing counts as installed
 =============== =================================================================================
 """
 
@@ -20,7 +20,6 @@ import pytest
 if TYPE_CHECKING:
     import numpy as np
 
-    from fs_kernel.plugins.roles import Plugins
     from fs_kernel.training.loop import TrainingRun
 
 pytest.register_assert_rewrite("fs_kernel.testing.suites")
@@ -58,17 +57,17 @@ def fs_run(tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
 
 
 @pytest.fixture
-def fs_plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plugins]:
-    """``fs_plugins("models", plugin, {"model.mine.width": 8})``: the facade over one plugin.
+def fs_plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """``fs_plugin("models", plugin, {"model.mine.width": 8})``: one plugin behind its typed calls.
 
     What is installed on this machine is not to be seen: looking for it fails the test, so that a
     test cannot pass by the grace of a package that happens to be there.
     """
     from fs_kernel.plugins import discovery
-    from fs_kernel.testing.parts import make_plugins
+    from fs_kernel.testing.parts import make_plugin
 
     def refuse(kind: str | None = None) -> list[Any]:
         raise AssertionError("this test has no installed plugins; hand in the object itself")
 
     monkeypatch.setattr(discovery, "installed", refuse)
-    return make_plugins
+    return make_plugin

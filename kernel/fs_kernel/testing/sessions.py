@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from fs_kernel import networks
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.networks import weights as networks
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.objects import ActiveTrainer
+from fs_kernel.plugins.roles import Trainer
 from fs_kernel.storage import tree
-from fs_kernel.testing.parts import HarnessRun, array_batch
+from fs_kernel.testing.fake_run import FakeRun
+from fs_kernel.testing.parts import array_batch
 from fs_kernel.testing.plugins import TinyModel
 from fs_kernel.types import Batch, Network, Output, StepResult
 
@@ -46,19 +48,20 @@ class ManyOutputs(TinyModel):
 class TrainerSession:
     """A trainer at work on a small network."""
 
-    plugins: Plugins
-    run: HarnessRun
-    state: Any
+    plugin: Trainer
+    run: FakeRun
+    trainer: ActiveTrainer
 
     def step(self, batch: Batch) -> StepResult:
-        """One step."""
-        result = self.plugins.train_batch(self.state, batch, self.run.network.sides)
+        """Run one step."""
+        result = self.trainer.train_step(batch, self.run.network.sides)
         self.run.step += 1
         return result
 
     def batch(self, step: int = 1) -> Batch:
-        """Four faces per side with the masks the trainer needs; each step has its own."""
-        return array_batch(self.run.network, 4, step=step, masks=set(self.plugins.batch_needs()))
+        """Return four faces per side with the masks the trainer needs; each step has its own."""
+        masks = set(self.plugin.required_fields()) - {"landmarks"}
+        return array_batch(self.run.network, 4, step=step, masks=masks)
 
     def totals(self, steps: Any) -> list[list[float]]:
         """Losses per side of the given steps, each with faces of its own."""
@@ -67,7 +70,7 @@ class TrainerSession:
     def weights(self) -> dict[str, Any]:
         """Copies of all weights, by name."""
         found = networks.weights(self.run.network)
-        return {name: variable.value.detach().clone() for name, variable in found.items()}
+        return {name: variable.detach().clone() for name, variable in found.items()}
 
 
 def through_a_file(state: Any) -> Any:

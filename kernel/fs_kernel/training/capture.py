@@ -1,81 +1,101 @@
-"""Everything a session needs to go on exactly: taken for a checkpoint, and put back."""
+"""Take everything that a session needs to continue exactly, and put it back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import tomli_w
 
-from fs_kernel import backend, randomness
+from fs_kernel import backend, networks, randomness
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
+from fs_kernel.plugins.objects import ActiveAddOn, ActiveObjective, ActiveTrainer
+from fs_kernel.plugins.record import writer_of
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content
-from fs_kernel.training.session import Started
+from fs_kernel.storage.checkpoints import CheckpointData
 from fs_kernel.types import Sampler
+
+if TYPE_CHECKING:
+    from fs_kernel.training.session import Session
+
+
+@attrs.define
+class Actors:
+    """Whatever in a session has a state besides the weights.
+
+    Attributes:
+        trainer: the trainer.
+        sampler: the order of faces.
+        objectives: by name, what adds terms to the loss.
+        addons: by name, what accompanies the run; filled when the add-ons are created.
+    """
+
+    trainer: ActiveTrainer
+    sampler: Sampler
+    objectives: dict[str, ActiveObjective]
+    addons: dict[str, ActiveAddOn]
 
 
 def capture(
-    session: Started,
-    trainer: Any,
-    sampler: Sampler,
-    with_trainer: bool,
-    copy: Callable[[Any], Any],
-) -> Content:
-    """Copies of a session's state at this moment; training may go on while they are written.
+    session: Session, actors: Actors, with_trainer: bool, copy: Callable[[Any], Any]
+) -> CheckpointData:
+    """Return copies of a session's state at this moment; training may continue while it is written.
 
     Args:
         session: the session.
-        trainer: the trainer's state.
-        sampler: the order of faces.
+        actors: what has a state.
         with_trainer: whether to ask the trainer for its state.
-        copy: makes a contiguous CPU copy of a tensor.
+        copy: returns a contiguous CPU copy of a tensor.
     """
-    facade, built = session.parts.plugins, session.network
-    seeds = {name: v._value.cpu() for name, v in network.seed_states(built).items()}
+    coordinator = session.coordinator
+    seeds = {name: state.cpu() for name, state in networks.seed_states(session.network).items()}
     own = {"random": randomness.capture(session.device), "keras_seeds": seeds}
-    first, *others = session.group.gather(own)
-    training: dict[str, Any] = {**first, "others": others, "sampler": sampler.state_dict()}
+    first, *others = coordinator.collect(own)
+    training: dict[str, Any] = {**first, "others": others, "sampler": actors.sampler.state_dict()}
     if not others:
         del training["others"]
     _even_out(session)
     if with_trainer:
-        training["trainer"] = facade.trainer_state(trainer)
-    with facade.blaming(facade.of_kind("trainers"), "the packing of its state"):
+        training["trainer"] = actors.trainer.state_dict()
+    for kind, objects in (("objectives", actors.objectives), ("addons", actors.addons)):
+        states = {name: item.state_dict() for name, item in objects.items()}
+        if found := {name: state for name, state in states.items() if state is not None}:
+            training[kind] = found
+    with actors.trainer.plugin.blaming("the packing of its state"):
         packed = tree.pack(training, copy)
-    options = session.parts.config.as_dict()
+    options = session.options.config.as_dict(machine_local=False)
     options["training"]["seed"] = session.seed
-    return Content(
+    return CheckpointData(
         step=session.state.iterations,
         network=session.graph,
-        weights={name: copy(v._value) for name, v in network.weights(built).items()},
+        weights={name: copy(weight) for name, weight in networks.weights(session.network).items()},
         training=packed,
         state=session.state.to_json(),
         config=tomli_w.dumps(options),
     )
 
 
-def _even_out(session: Started) -> None:
-    """What layers learn without gradients (batch normalisation): every process's mean, in all."""
+def _even_out(session: Session) -> None:
+    """Give all processes the mean of what layers learn without gradients (batch normalization)."""
+    if session.coordinator.group.size == 1:
+        return
     torch = backend.torch()
-    found = network.statistics(session.network).values() if session.group.size > 1 else ()
-    if tensors := [variable._value.data for variable in found]:
+    if tensors := [tensor.data for tensor in networks.statistics(session.network).values()]:
         flat = torch.cat([tensor.reshape(-1).to("cpu", torch.float64) for tensor in tensors])
-        means = session.group.mean(flat).split([tensor.numel() for tensor in tensors])
+        means = session.coordinator.mean(flat).split([tensor.numel() for tensor in tensors])
         for tensor, mean in zip(tensors, means, strict=True):
             tensor.copy_(mean.view(tensor.shape))
 
 
 def restore(
-    session: Started, trainer: Any, sampler: Sampler, training: Any, source: str
+    session: Session, actors: Actors, training: Mapping[str, Any], source: str
 ) -> list[str]:
-    """Put back what `capture` took, but for the weights.
+    """Put back what `capture` took, except the weights and what add-ons hold.
 
     Args:
         session: the session.
-        trainer: the trainer's state.
-        sampler: the order of faces.
+        actors: what has a state.
         training: the tree that was captured.
         source: what to call it in errors.
 
@@ -84,22 +104,38 @@ def restore(
     """
     lines = []
     try:
-        if (state := training.get("trainer")) is not None:
-            session.parts.plugins.restore_trainer(trainer, state)
-        else:
-            lines.append("the checkpoint holds no trainer state: the optimiser starts afresh")
+        lines += _restore_trainer(session, actors, training.get("trainer"))
+        for name, state in training.get("objectives", {}).items():
+            if name in actors.objectives:
+                actors.objectives[name].load_state_dict(state)
         if "random" not in training:
-            return lines  # No run has written this generation: it was adopted.
-        sampler.load_state_dict(training["sampler"])
+            return lines  # No run has written this checkpoint: it was imported.
+        actors.sampler.load_state_dict(training["sampler"])
         of_processes = [training, *training.get("others", ())]
-        if session.group.rank >= len(of_processes):
-            return lines  # Fewer processes wrote it; this one keeps the seed it began with.
-        own = of_processes[session.group.rank]
-        for name, variable in network.seed_states(session.network).items():
+        if session.coordinator.rank >= len(of_processes):
+            return lines  # Fewer processes wrote it; this one keeps the seed it started with.
+        own = of_processes[session.coordinator.rank]
+        for name, state in networks.seed_states(session.network).items():
             if name in own["keras_seeds"]:
-                variable._value.data.copy_(own["keras_seeds"][name])
+                state.data.copy_(own["keras_seeds"][name])
+        # Last of all: what was restored before may have drawn random numbers.
         randomness.restore(own["random"], session.device)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelFolderError(f"{source}: its training state does not fit ({reason})") from error
     return lines
+
+
+def _restore_trainer(session: Session, actors: Actors, state: Any) -> list[str]:
+    if session.resolved.request.reset_trainer:
+        return ["the trainer's state was reset, as you asked"]
+    if state is None:
+        return ["the checkpoint holds no trainer state: the optimizer state is reset"]
+    trainer, writer = session.plugins.trainer, writer_of(session.resolved.remembered)
+    if writer is not None and not trainer.accepts_state(state, writer):
+        return [
+            f"the checkpoint's trainer state was written by trainer '{writer.name}', which "
+            f"trainer '{trainer.name}' cannot take over: the trainer starts without it"
+        ]
+    actors.trainer.load_state_dict(state)
+    return []

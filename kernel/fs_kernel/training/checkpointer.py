@@ -1,4 +1,12 @@
-"""Saving beside the training: a staging buffer, and one thread that writes from it."""
+"""Save and go back: the one state machine of checkpoints in a session.
+
+::
+
+    IDLE --start--> WRITING --(thread ends)--> WRITTEN or FAILED --collect--> IDLE
+
+A save pauses training only for the copy into a staging buffer; a thread writes from there. One save
+is in flight at a time. Only process 0 writes; the others take part in the copy and stay IDLE.
+"""
 
 from __future__ import annotations
 
@@ -12,157 +20,222 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fs_kernel import backend
-from fs_kernel.errors import BadStepError
-from fs_kernel.options.defaults import SaveOptions
+from fs_kernel.errors import BadStepError, ModelFolderError
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Checkpoints, Content, Generation
-from fs_kernel.training.session import Started
+from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData, Checkpoints
+from fs_kernel.training.agenda import SaveReason
+from fs_kernel.training.staging import Staging
+from fs_kernel.types import Saved
 
 if TYPE_CHECKING:
-    import torch
+    from fs_kernel.options.defaults import SaveOptions
 
-_ALIGN = 64
-
-
-class Staging:
-    """CPU memory that is touched once and then reused for every save.
-
-    Copying into memory that is already there is several times faster than into fresh memory.
-
-    Args:
-        size: bytes expected; it grows if a save needs more.
-        pinned: for copies from a GPU.
-    """
-
-    def __init__(self, size: int, pinned: bool) -> None:
-        self._pinned = pinned
-        self._buffer = self._allocate(size)
-        self._used = 0
-
-    def _allocate(self, size: int) -> torch.Tensor:
-        import torch
-
-        return torch.zeros(size, dtype=torch.uint8, pin_memory=self._pinned)
-
-    def begin(self) -> None:
-        """Start over; what was copied before may be overwritten."""
-        if self._used > len(self._buffer):
-            self._buffer = self._allocate(self._used)
-        self._used = 0
-
-    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A contiguous CPU copy, without its graph."""
-        torch = backend.torch()
-        source = tensor.detach()
-        size = source.numel() * source.element_size()
-        start, self._used = self._used, self._used + -(-size // _ALIGN) * _ALIGN
-        if self._used > len(self._buffer):
-            return source.to("cpu", copy=True, memory_format=torch.contiguous_format)
-        target = self._buffer[start : start + size].view(source.dtype).view(source.shape)
-        return target.copy_(source)
+#: ``capture(with_trainer, copy)`` returns what a checkpoint holds.
+Capture = Callable[[bool, Callable[[Any], Any]], CheckpointData]
 
 
 @attrs.frozen
-class Written:
-    """The end of a save: the generation, or why there is none."""
+class SaveFailure:
+    """A save that could not be written; what was there before is intact."""
 
     step: int
+    message: str
+
+
+@attrs.define
+class _Write:
+    """A save in flight, filled in by its thread."""
+
+    data: CheckpointData
+    final: bool
+    started: float
     pause: float
-    seconds: float
-    generation: Generation | None
-    error: BaseException | None
+    made: Checkpoint | None = None
+    error: BaseException | None = None
+    seconds: float = 0.0
 
 
-class Saver:
-    """Writes one checkpoint at a time in a thread of its own.
+class Checkpointer:
+    """Save checkpoints beside the training, and choose the one to go back to.
 
     Args:
-        checkpoints: where to.
-        staging: the buffer contents are captured into.
+        checkpoints: of the model folder.
+        capture: returns what a checkpoint holds, made with a function that copies tensors.
+        options: returns ``[save]`` as it is now.
+        staging: returns the buffer to copy into, made at the first save; None for a process that
+            writes nothing.
+        step: steps done in the checkpoint that the session starts from.
+        exists: whether there is such a checkpoint.
+
+    Attributes:
+        last_step: the step of the newest checkpoint.
     """
 
-    def __init__(self, checkpoints: Checkpoints, staging: Staging) -> None:
-        self._checkpoints, self._staging = checkpoints, staging
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        capture: Capture,
+        options: Callable[[], SaveOptions],
+        staging: Callable[[], Staging] | None,
+        step: int,
+        exists: bool,
+    ) -> None:
+        self.last_step = step
+        self._checkpoints, self._capture, self._options = checkpoints, capture, options
+        self._make_staging = staging
+        self._staging: Staging | None = None
         self._thread: threading.Thread | None = None
-        self._written: Written | None = None
+        self._write: _Write | None = None
+        self._exists, self._last_was_final = exists, True
+        self._returned_to: str | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a save is being written, or its result has not been taken yet."""
+        """Whether a save is being written, or its result has not been collected yet."""
         return self._thread is not None
 
-    def begin(
-        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
+    def prepare(self) -> None:
+        """Allocate the buffer, so that the first save pauses no longer than the others."""
+        if self._staging is None and self._make_staging is not None:
+            self._staging = self._make_staging()
+
+    def unsaved(self, step: int) -> bool:
+        """Return whether the newest checkpoint lacks steps, or was not saved as the last one."""
+        return step > self.last_step or not self._last_was_final or not self._exists
+
+    # --- saving ---
+
+    def start(
+        self,
+        reason: SaveReason,
+        loss: float | None = None,
+        loss_steps: int = 0,
+        monitored: float | None = None,
+        final: bool = False,
     ) -> None:
-        """Capture a content into the staging buffer and start to write it.
+        """Copy the state of now and start to write it.
 
         Args:
-            capture: makes the content with the given function for copying tensors.
-            options: what to keep of the generations before.
+            reason: why; a snapshot is kept permanently.
+            loss: mean summed loss of the steps since the save before.
+            loss_steps: how many steps these are.
+            monitored: what ``save.keep_best`` ranks by; smaller is better.
+            final: it is the last save of the session, for ``save.optimizer = "exit"``.
         """
-        start = time.perf_counter()
-        self._staging.begin()
-        content = capture(self._staging.copy)
-        pause = time.perf_counter() - start
+        options = self._options()
+        with_trainer = options.optimizer == "always" or (options.optimizer == "exit" and final)
+        if self._make_staging is None:
+            self._capture(with_trainer, lambda tensor: tensor)
+            return
+        self.prepare()
+        assert self._staging is not None
+        started = time.perf_counter()
+        self._staging.reset()
+        data = attrs.evolve(
+            self._capture(with_trainer, self._staging.copy),
+            loss=loss,
+            loss_steps=loss_steps,
+            monitored=monitored,
+            snapshot=reason is SaveReason.SNAPSHOT,
+        )
+        write = _Write(data, final, started, time.perf_counter() - started)
+        self._write = write
         self._thread = threading.Thread(
-            target=self._write, args=(content, options, pause, start), name="fs-saver"
+            target=self._run, args=(write, options), name="fs-checkpointer"
         )
         self._thread.start()
 
-    def _write(self, content: Content, options: SaveOptions, pause: float, start: float) -> None:
-        generation, failure = None, None
+    def _run(self, write: _Write, options: SaveOptions) -> None:
         try:
-            _require_finite(content)
-            skeleton, tensors = content.training
-            content.training = skeleton, tree.settle(tensors)
-            generation = self._checkpoints.write(
-                content, options.keep, options.max_disk.bytes, options.keep_best
+            _require_finite(write.data)
+            skeleton, tensors = write.data.training
+            write.data.training = skeleton, tree.materialize(tensors)
+            write.made = self._checkpoints.write(
+                write.data, options.keep, options.max_disk.bytes, options.keep_best
             )
         except BaseException as error:
-            failure = error
+            write.error = error
             if backend.is_out_of_memory(error):
-                failure = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        seconds = time.perf_counter() - start
-        self._written = Written(content.step, pause, seconds, generation, failure)
+                write.error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        write.seconds = time.perf_counter() - write.started
 
-    def take(self, wait: bool = False) -> Written | None:
-        """The result of a save that has ended since the last call.
+    def collect(self, wait: bool = False) -> Saved | SaveFailure | None:
+        """Return how a save ended since the last call; None if none has.
 
         Args:
-            wait: until the running one ends.
+            wait: for the one in flight.
+
+        Raises:
+            BadStepError: the weights that were to be saved are not finite.
         """
         if self._thread is None or (self._thread.is_alive() and not wait):
             return None
         self._thread.join()
-        self._thread = None
-        written, self._written = self._written, None
-        return written
+        write, self._thread, self._write = self._write, None, None
+        assert write is not None
+        if isinstance(write.error, OSError):
+            return self._failure(write)
+        if write.error is not None or write.made is None:
+            assert write.error is not None
+            raise write.error
+        made = write.made
+        self.last_step, self._last_was_final = made.step, write.final
+        self._exists, self._returned_to = True, None
+        return Saved(
+            made.step,
+            made.name,
+            made.bytes,
+            write.seconds,
+            write.pause,
+            made.loss,
+            made.snapshot,
+        )
+
+    def _failure(self, write: _Write) -> SaveFailure:
+        assert isinstance(write.error, OSError)
+        folder, reason = self._checkpoints.model_dir, write.error.strerror
+        intact = f"; the checkpoint of step {self.last_step} is intact" if self.last_step else ""
+        step = write.data.step
+        return SaveFailure(step, f"could not save step {step} in {folder}: {reason}{intact}")
+
+    # --- going back ---
+
+    def exists(self) -> bool:
+        """Return whether there is a checkpoint to go back to."""
+        return self._checkpoints.current_name() is not None
+
+    def roll_back(self, warn: Callable[[str], None]) -> str:
+        """Return the name of the checkpoint to go back to.
+
+        That is the newest valid one; and, if the session went back to one already and saved nothing
+        since, the one before it: what follows a checkpoint may be bad because the checkpoint is.
+
+        Raises:
+            ModelFolderError: none is valid.
+        """
+        last = self._returned_to
+        if last is None:
+            return self._checkpoints.latest_valid(warn)
+        return self._checkpoints.older_than(last)
+
+    def returned(self, name: str, step: int) -> None:
+        """Note that the session is at a checkpoint again."""
+        self._returned_to = name
+        self.last_step, self._last_was_final = step, True
 
 
-class Follower(Saver):
-    """The saver of a process that is not the one that writes: it takes part, and keeps nothing."""
+def saved_or_raise(result: Saved | SaveFailure | None) -> Saved:
+    """Return a save that had to succeed.
 
-    def begin(
-        self, capture: Callable[[Callable[[Any], Any]], Content], options: SaveOptions
-    ) -> None:
-        """Take part in capturing a content."""
-        capture(lambda tensor: tensor)
+    Raises:
+        ModelFolderError: it failed.
+    """
+    if isinstance(result, Saved):
+        return result
+    raise ModelFolderError(result.message if result else "nothing was saved")
 
 
-def _require_finite(content: Content) -> None:
-    for name, tensor in content.weights.items():
+def _require_finite(data: CheckpointData) -> None:
+    for name, tensor in data.weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise BadStepError(
-                content.step, f"step {content.step}: the weight {name} is no finite number any more"
-            )
-
-
-def make_saver(session: Started) -> Saver:
-    """The saver of a session, its buffer allocated for weights and two moments of each."""
-    if session.group.rank > 0:
-        return Follower(session.parts.checkpoints, Staging(0, pinned=False))
-    options = session.parts.config["save"]
-    copies = 1 if options.optimizer == "never" else 3
-    size = session.info.parameters * 4 * copies + 2**20
-    staging = Staging(size, pinned=session.device.type == "cuda")
-    return Saver(session.parts.checkpoints, staging)
+            raise BadStepError(data.step, f"step {data.step}: the weight {name} is not finite")

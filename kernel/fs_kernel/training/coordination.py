@@ -1,174 +1,299 @@
-"""Several processes that share a run, and the one that does not.
+"""Let several processes share a run, or none: the only module that knows there may be several.
 
 Process 0 decides and writes; the others follow. What one of them cannot do, all of them give up
-together, so that nobody waits for ever.
+together, so that no process waits for another that will never come.
 """
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
 from fs_kernel import backend
 from fs_kernel.errors import BadStepError, FsError, ProcessError
-from fs_kernel.types import Group
+from fs_kernel.training.agenda import Decision, SaveReason
+from fs_kernel.types import ProcessGroup, StopReason
 
 if TYPE_CHECKING:
     import torch
 
-
-@attrs.define
-class Plan:
-    """What all processes do next; numbers, so that the largest wish wins.
-
-    Attributes:
-        stop: finish.
-        late: finish, for the time is up.
-        save: save when the save before is done.
-        snapshot: and keep that one for good.
-        preview: make a preview of so many faces.
-        read: read the losses back after the next step.
-        due: it is time to save.
-        busy: the save before is not done.
-        changes: options were asked to change.
-        lines: there is something to tell that only process 0 can.
-    """
-
-    stop: int = 0
-    late: int = 0
-    save: int = 0
-    snapshot: int = 0
-    preview: int = 0
-    read: int = 0
-    due: int = 0
-    busy: int = 0
-    changes: int = 0
-    lines: int = 0
-
-    def agreed(self, group: Group, failure: FsError | None) -> Plan:
-        """The plan of all processes; see `agree`."""
-        wishes = [int(value) for value in attrs.astuple(self)]
-        return Plan(*agree(group, failure, wishes))
+T = TypeVar("T")
+#: Why a session stops, the weakest reason first: as numbers, the largest wish of all counts.
+_STOPS = (None, StopReason.TIME_UP, StopReason.STOPPED, StopReason.TARGET_REACHED)
 
 
-class Alone:
-    """The `fs_kernel.types.Group` of a run that is one process."""
+class SingleGroup:
+    """The `fs_kernel.types.ProcessGroup` of a run that is one process."""
 
     def __init__(self) -> None:
         self.rank, self.size, self.name = 0, 1, ""
         self.device: torch.device | None = None
 
-    def largest(self, values: torch.Tensor) -> torch.Tensor:
-        """The values."""
+    def all_reduce_max(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values."""
         return values
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The values."""
+    def all_reduce_mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values."""
         return values
 
-    def gather(self, value: Any) -> list[Any]:
-        """The one value there is."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the one value there is."""
         return [value]
 
-    def share(self, value: Any) -> Any:
-        """The value."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the value."""
         return value
 
     def close(self, failed: bool) -> None:
-        """Nothing to part from."""
+        """Do nothing."""
 
 
-def agree(group: Group, failure: FsError | None, wishes: Sequence[int]) -> list[int]:
-    """The largest of all processes' wishes, number by number.
+class Coordinator(Protocol):
+    """How the loop acts, whether it is alone or not.
+
+    Attributes:
+        group: what plugins see as ``run.group``.
+        rank: of this process.
+        is_main: whether this process decides and writes.
+        context: what the run's records say of this process.
+    """
+
+    group: ProcessGroup
+    rank: int
+    is_main: bool
+    context: dict[str, Any]
+
+    def decide(self, wish: Decision, failure: FsError | None = None) -> Decision:
+        """Return the same decision in every process, or raise the same error."""
+
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Act in each process and return its own result; if one fails, all fail with its error.
+
+        The action must not be collective: a process that failed would leave the others waiting.
+        """
+
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Act in process 0 alone; return its result in all, or fail in all."""
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the processes, element by element."""
+
+    def collect(self, value: T) -> list[T]:
+        """Return every process's value."""
+
+    def broadcast(self, value: T) -> T:
+        """Return the value of process 0."""
+
+    def local_indices(self, batch_size: int) -> range:
+        """Return the places of a batch that this process fills."""
+
+    def require_identical(
+        self, facts: Mapping[str, Any], error: type[FsError], advice: str
+    ) -> None:
+        """Compare what every process knows with what process 0 knows.
+
+        Args:
+            facts: what to call a fact, and what it is here.
+            error: what is raised in all of them if one differs.
+            advice: what to do then.
+        """
+
+    def as_group_error(self, error: Exception) -> Exception:
+        """Return what an error that ends this process means for all of them."""
+
+
+class SingleProcess:
+    """The coordinator of a run that is one process: everything is as it seems."""
+
+    def __init__(self) -> None:
+        self.group: ProcessGroup = SingleGroup()
+        self.rank, self.is_main = 0, True
+        self.context: dict[str, Any] = {}
+
+    def decide(self, wish: Decision, failure: FsError | None = None) -> Decision:
+        """Return the wish, unless something failed."""
+        if failure is not None:
+            raise failure
+        return granted(wish)
+
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Act."""
+        return action()
+
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Act."""
+        return action()
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values."""
+        return values
+
+    def collect(self, value: T) -> list[T]:
+        """Return the one value there is."""
+        return [value]
+
+    def broadcast(self, value: T) -> T:
+        """Return the value."""
+        return value
+
+    def local_indices(self, batch_size: int) -> range:
+        """Return all places of a batch."""
+        return range(batch_size)
+
+    def require_identical(
+        self, facts: Mapping[str, Any], error: type[FsError], advice: str
+    ) -> None:
+        """Do nothing: there is nothing to differ from."""
+
+    def as_group_error(self, error: Exception) -> Exception:
+        """Return the error."""
+        return error
+
+
+def granted(decision: Decision) -> Decision:
+    """Return a decision without the save that cannot start yet, or is not made before the end."""
+    if decision.save is None or not (decision.save_blocked or decision.stop):
+        return decision
+    return attrs.evolve(decision, save=None)
+
+
+class ManyProcesses:
+    """The coordinator of a run that several processes share.
 
     Args:
-        group: the processes.
-        failure: what this one ran into since they last agreed.
-        wishes: whole numbers.
-
-    Raises:
-        FsError: one of them ran into a failure; the same in all of them.
+        group: the processes, from the trainer's hook ``connect``.
     """
-    torch = backend.torch()
-    flags = torch.tensor([int(failure is not None), *wishes], dtype=torch.int64)
-    failed, *agreed = group.largest(flags).tolist()
-    if failed:
-        raise _of_all(group, failure) from failure
-    return [int(value) for value in agreed]
 
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+        self.rank, self.is_main = group.rank, group.rank == 0
+        self.context: dict[str, Any] = {"rank": group.rank}
 
-@contextlib.contextmanager
-def together(group: Group) -> Iterator[None]:
-    """What is done inside fails in all processes or in none. Nothing inside may be collective.
+    def decide(self, wish: Decision, failure: FsError | None = None) -> Decision:
+        """Return the strongest wish of all processes in each of them."""
+        torch = backend.torch()
+        # One small reduction per step; options and messages, which are rare, follow only if a
+        # process has any.
+        flags = [
+            failure is not None,
+            _STOPS.index(wish.stop),
+            wish.read_metrics,
+            wish.save or 0,
+            wish.save_blocked,
+            wish.preview_faces,
+            wish.evaluate,
+            bool(wish.options),
+            bool(wish.messages),
+        ]
+        agreed = self.group.all_reduce_max(torch.tensor([int(f) for f in flags]))
+        failed, stop, read, save, blocked, faces, evaluate, options, messages = agreed.tolist()
+        if failed:
+            raise self._of_all(failure) from failure
+        told = self.group.all_gather(wish.messages) if messages else []
+        return granted(
+            Decision(
+                stop=_STOPS[stop],
+                read_metrics=bool(read),
+                save=SaveReason(save) if save else None,
+                save_blocked=bool(blocked),
+                preview_faces=faces,
+                evaluate=bool(evaluate),
+                options=self.group.broadcast(wish.options) if options else (),
+                messages=tuple(
+                    attrs.evolve(message, rank=rank)
+                    for rank, of_rank in enumerate(told)
+                    for message in of_rank
+                ),
+            )
+        )
 
-    Raises:
-        FsError: it failed in one of them.
-    """
-    failure = None
-    try:
-        yield
-    except FsError as error:
-        failure = error
-    agree(group, failure, ())
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Act in each process; if one fails, all fail."""
+        result, failure = None, None
+        try:
+            result = action()
+        except FsError as error:
+            failure = error
+        self._fail_together(failure)
+        return result  # type: ignore[return-value]
 
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Act in process 0; all get its result or its failure."""
+        result = self.everywhere(action if self.is_main else lambda: None)
+        shared: T = self.group.broadcast(result)
+        return shared
 
-def _of_all(group: Group, failure: FsError | None) -> FsError:
-    """The failure of the lowest rank that has one, as it is raised in every process."""
-    told = group.gather(None if failure is None else (type(failure), str(failure), vars(failure)))
-    rank, (kind, line, facts) = next((r, one) for r, one in enumerate(told) if one is not None)
-    if rank == group.rank and failure is not None:
-        made = failure
-    else:
-        made = kind.__new__(kind)
+    def _fail_together(self, failure: FsError | None) -> None:
+        torch = backend.torch()
+        flag = self.group.all_reduce_max(torch.tensor([int(failure is not None)]))
+        if int(flag):
+            raise self._of_all(failure) from failure
+
+    def _of_all(self, failure: FsError | None) -> FsError:
+        """Return the failure of the lowest rank that has one, as it is raised everywhere."""
+        mine = None if failure is None else (type(failure), str(failure), vars(failure))
+        told = self.group.all_gather(mine)
+        rank, (kind, line, facts) = next((r, one) for r, one in enumerate(told) if one is not None)
+        if rank == self.rank and failure is not None:
+            return self._marked(failure)
+        # Errors have constructors of all forms; this one is filled without calling it.
+        made: FsError = kind.__new__(kind)
         vars(made).update(facts)
-        made.args = (line if rank == 0 else f"process {rank} of {group.size}: {line}",)
-    return _marked(group, made)
+        made.args = (line if rank == 0 else f"process {rank} of {self.group.size}: {line}",)
+        return self._marked(made)
 
-
-def _marked(group: Group, error: FsError) -> FsError:
-    error.agreed, error.quiet = True, group.rank > 0
-    return error
-
-
-def outcome(group: Group, error: Exception) -> Exception:
-    """What an error that ends this process means for all of them.
-
-    Returns:
-        The error, if all processes end with it; else a `ProcessError`.
-    """
-    if group.size == 1 or isinstance(error, ProcessError):
+    def _marked(self, error: FsError) -> FsError:
+        error.agreed, error.quiet = True, not self.is_main
         return error
-    if isinstance(error, BadStepError):
-        return _marked(group, error)  # All of them read the same losses.
-    if isinstance(error, FsError) and error.agreed:
-        return error
-    line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-    return ProcessError(f"process {group.rank} of {group.size}: {line}")
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the processes."""
+        return self.group.all_reduce_mean(values)
+
+    def collect(self, value: T) -> list[T]:
+        """Return every process's value, in the order of ranks."""
+        return self.group.all_gather(value)
+
+    def broadcast(self, value: T) -> T:
+        """Return the value of process 0."""
+        shared: T = self.group.broadcast(value)
+        return shared
+
+    def local_indices(self, batch_size: int) -> range:
+        """Return every n-th place of a batch."""
+        return range(self.rank, batch_size, self.group.size)
+
+    def require_identical(
+        self, facts: Mapping[str, Any], error: type[FsError], advice: str
+    ) -> None:
+        """Raise in all processes if a fact is not the same everywhere."""
+        (first_host, first), *others = self.collect((socket.gethostname(), dict(facts)))
+        for rank, (where, known) in enumerate(others, 1):
+            for name in sorted({*first, *known}):
+                here, there = first.get(name, "missing"), known.get(name, "missing")
+                if here != there:
+                    line = (
+                        f"{name} is {here} in process 0 ({first_host}), but {there} in process "
+                        f"{rank} ({where}); {advice}"
+                    )
+                    raise self._marked(error(line))
+
+    def as_group_error(self, error: Exception) -> Exception:
+        """Return the error if all processes end with it; else a `ProcessError`."""
+        if isinstance(error, ProcessError):
+            return error
+        if isinstance(error, BadStepError):
+            return self._marked(error)  # All of them read the same losses.
+        if isinstance(error, FsError) and error.agreed:
+            return error
+        line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
+        return ProcessError(f"process {self.rank} of {self.group.size}: {line}")
 
 
-def require_alike(
-    group: Group, facts: Mapping[str, Any], error: type[FsError], advice: str
-) -> None:
-    """Hold what every process knows against what process 0 knows.
-
-    Args:
-        group: the processes.
-        facts: what to call a fact, and what it is here.
-        error: what is raised in all of them if one differs.
-        advice: what to do then.
-    """
-    host = socket.gethostname()
-    (first_host, first), *others = group.gather((host, dict(facts)))
-    for rank, (where, known) in enumerate(others, 1):
-        for name in sorted({*first, *known}):
-            here, there = first.get(name, "missing"), known.get(name, "missing")
-            if here != there:
-                line = (
-                    f"{name} is {here} in process 0 ({first_host}), but {there} in process {rank} "
-                    f"({where}); {advice}"
-                )
-                raise _marked(group, error(line))
+def coordinator_of(group: ProcessGroup | None) -> Coordinator:
+    """Return the coordinator for what the trainer's hook ``connect`` returned."""
+    return SingleProcess() if group is None or group.size == 1 else ManyProcesses(group)

@@ -1,4 +1,4 @@
-"""Options that change while a run goes on: asked for from any thread, applied between steps."""
+"""Options that change during a run: asked for from any thread, applied between steps."""
 
 from __future__ import annotations
 
@@ -7,133 +7,98 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import OptionInfo, check, nearest_name, options_of
-from fs_kernel.options.sources import Config
-from fs_kernel.training.resolve import Assembled
-from fs_kernel.types import Group
+from fs_kernel.options.checks import check_option
+from fs_kernel.options.store import OptionStore
 
 
 @attrs.define
-class _Change:
-    name: str
-    value: Any
-    at_step: int
-    previous: Any = None
-    applied: bool = False
+class OptionChange:
+    """A change of one option that was asked for.
 
-
-class Changes:
-    """The changes asked for in a session.
-
-    Args:
-        parts: the run whose options change.
-        group: the processes that share the run. What process 0 is asked for holds for all, from
-            their next `exchange` on; what another one is asked for is only checked.
+    Attributes:
+        name: "section.option".
+        value: the new value, checked.
+        at_step: the first step done with it; 0 for the next one.
     """
 
-    def __init__(self, parts: Assembled, group: Group) -> None:
-        self._parts, self._group = parts, group
-        self._lock = threading.Lock()
-        self._changes: list[_Change] = []
-        self._asked: list[_Change] = []
+    name: str
+    value: Any
+    at_step: int = 0
 
-    def request(self, name: str, value: Any, at_step: int | None, bounded: bool) -> None:
+
+@attrs.define
+class _Applied:
+    change: OptionChange
+    applied: bool = False
+    previous: Any = None
+
+
+class LiveOptions:
+    """The changes of options in a session.
+
+    Args:
+        store: the run's options.
+        decides: whether this process decides; what another one is asked for is only checked.
+    """
+
+    def __init__(self, store: OptionStore, decides: bool = True) -> None:
+        self._store, self._decides = store, decides
+        self._lock = threading.Lock()
+        self._asked: list[OptionChange] = []
+        self._known: list[_Applied] = []
+
+    def request(
+        self, name: str, value: Any, at_step: int | None = None, bounded: bool = True
+    ) -> None:
         """Ask for a change; see `fs_kernel.types.Run.set_option`.
 
         Raises:
             ConfigError: it cannot be made.
         """
-        checked = check_change(self._parts.config, name, value, bounded)
-        with self._lock:
-            if self._group.size == 1:
-                self._changes.append(_Change(name, checked, at_step or 0))
-            elif self._group.rank == 0:
-                self._asked.append(_Change(name, checked, at_step or 0))
+        checked = check_option(self._store.config, name, value, bounded)
+        if self._decides:
+            with self._lock:
+                self._asked.append(OptionChange(name, checked, at_step or 0))
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something that other processes have not heard of."""
-        return bool(self._asked)
-
-    def exchange(self) -> None:
-        """Let every process hear what process 0 was asked for."""
+    def take_requests(self) -> tuple[OptionChange, ...]:
+        """Return what was asked for since the last call, to be accepted in all processes."""
         with self._lock:
             asked, self._asked = self._asked, []
-            self._changes += self._group.share(asked)
+        return tuple(asked)
+
+    def accept(self, changes: tuple[OptionChange, ...]) -> None:
+        """Plan changes that all processes know of."""
+        self._known += [_Applied(change) for change in changes]
 
     def apply(self, step: int) -> list[tuple[str, Any]]:
         """Make the changes that are due before ``step``, in order of their steps.
 
         Returns:
-            Name and new value of every option that is now another.
+            Name and new value of every option that is now different.
         """
         made = []
-        with self._lock:
-            waiting = (c for c in self._changes if not c.applied and c.at_step <= step)
-            for change in sorted(waiting, key=lambda change: change.at_step):
-                section, _, key = change.name.rpartition(".")
-                change.previous = getattr(self._parts.config[section], key)
-                change.applied = True
-                if change.previous != change.value:
-                    self._parts.change(section, key, change.value, step)
-                    made.append((change.name, change.value))
+        due = (k for k in self._known if not k.applied and k.change.at_step <= step)
+        for known in sorted(due, key=lambda k: k.change.at_step):
+            name, value = known.change.name, known.change.value
+            section, _, key = name.rpartition(".")
+            known.previous = getattr(self._store.config[section], key)
+            known.applied = True
+            if known.previous != value:
+                self._store.set(section, key, value, f"changed at step {step}")
+                made.append((name, value))
         return made
 
-    def go_back(self, step: int) -> list[str]:
+    def undo_after(self, step: int) -> list[str]:
         """Undo the changes that were made for steps after ``step``; they will be made again.
 
         Returns:
             The names of their options.
         """
         undone = []
-        with self._lock:
-            for change in reversed(self._changes):
-                if change.applied and change.at_step > step + 1:
-                    section, _, key = change.name.rpartition(".")
-                    self._parts.change(section, key, change.previous, step)
-                    change.applied = False
-                    undone.append(change.name)
+        for known in reversed(self._known):
+            if known.applied and known.change.at_step > step + 1:
+                section, _, key = known.change.name.rpartition(".")
+                self._store.set(section, key, known.previous, f"changed at step {step}")
+                known.applied = False
+                undone.append(known.change.name)
         return undone
-
-
-def check_change(config: Config, name: str, value: Any, bounded: bool = True) -> Any:
-    """What an option would be changed to while training.
-
-    Args:
-        config: the run's options.
-        name: "section.option".
-        value: as a user would write it.
-        bounded: whether the option's range holds.
-
-    Raises:
-        ConfigError: there is no such option, it is not live, or the value does not fit.
-    """
-    section, _, key = name.rpartition(".")
-    annotation, info = find_option(config, name)
-    if not info.live:
-        raise ConfigError(f"{name} cannot change while training; stop, and resume with --set")
-    if not bounded:
-        info = attrs.evolve(info, minimum=None, maximum=None)
-    try:
-        checked = check(value, annotation, info)
-        attrs.evolve(config[section], **{key: checked})
-    except (ConfigError, ValueError) as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return checked
-
-
-def find_option(config: Config, name: str) -> tuple[Any, OptionInfo]:
-    """Type and facts of the option called "section.option".
-
-    Raises:
-        ConfigError: there is none.
-    """
-    section, _, key = name.rpartition(".")
-    if section not in config:
-        near = nearest_name(section, config)
-        raise ConfigError(f"{name}: this run has no section [{section}]{near}")
-    known = options_of(type(config[section]))
-    if key not in known:
-        raise ConfigError(f"there is no option {name}{nearest_name(key, known)}")
-    return known[key]

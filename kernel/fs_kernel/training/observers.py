@@ -1,8 +1,8 @@
-"""Telling everybody who watches, without letting any of them touch the run.
+"""Pass events on to observers, without letting any of them touch the run.
 
-Each observer has a thread and a queue of its own, so a slow one delays nobody. One that raises is
-switched off with one warning. When the queue of a slow observer is full, metrics are dropped for
-it; everything else is kept.
+Each observer has a thread and a queue of its own, so that a slow one delays nothing. One that
+raises is switched off with one warning. When the queue of a slow observer is full, metrics are
+dropped for it; everything else is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _MAX_WAITING = 64
 
 
 class _Watcher:
-    def __init__(self, name: str, observer: Any, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, observer: Any, warn: Callable[[str, BaseException | None], None]
+    ) -> None:
         self.name = name
         self._observer = observer
         self._warn = warn
@@ -40,31 +42,33 @@ class _Watcher:
             except BaseException as error:
                 self._off = True
                 reason = f"{type(error).__name__}: {error}".rstrip(": ")
-                self._warn(f"add-on '{self.name}' failed in {event} and is switched off: {reason}")
+                self._warn(
+                    f"add-on '{self.name}' failed in {event} and is switched off: {reason}", error
+                )
                 return
 
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
-            self._warn(
-                f"add-on '{self.name}' did not finish in {_CLOSE_SECONDS:.0f} s; left behind"
-            )
+            line = f"add-on '{self.name}' did not finish in {_CLOSE_SECONDS:.0f} s; left behind"
+            self._warn(line, None)
 
 
 class Observers:
-    """The fan-out.
+    """Fan events out to observers.
 
     Args:
-        warn: told, from any thread, about observers that were switched off.
+        warn: called, from any thread, with a line about an observer that was switched off or left
+            behind, and with what it raised.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str, BaseException | None], None]) -> None:
         self._warn = warn
         self._watchers: list[_Watcher] = []
 
     def add(self, name: str, observer: Any) -> None:
-        """Let ``observer`` watch; ``name`` is the add-on it belongs to."""
+        """Add an observer; ``name`` is the add-on it belongs to."""
         self._watchers.append(_Watcher(name, observer, self._warn))
 
     def tell(self, event: str, *arguments: Any) -> None:
@@ -73,7 +77,7 @@ class Observers:
             watcher.tell(event, arguments)
 
     def close(self) -> None:
-        """Let each work off its queue, for a few seconds at most."""
+        """Wait, for a few seconds at most, until each has worked off its queue."""
         for watcher in self._watchers:
             watcher.close()
         self._watchers = []

@@ -1,4 +1,4 @@
-"""The run's own records: ``logs/events.jsonl``, ``logs/run.json`` and ``logs/errors.log``.
+"""Write a run's own records: ``logs/events.jsonl``, ``logs/run.json`` and ``logs/errors.log``.
 
 ``events.jsonl`` has one JSON object per line with at least ``v`` (schema version), ``event``
 (started, metrics, preview, saved, save_failed, option, note, warning, rolled_back, finished),
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 
 SCHEMA = 1
 _ROTATE_BYTES = 32 * 2**20
@@ -24,7 +24,7 @@ _KEEP = 3
 
 
 class EventLog:
-    """Appends events to ``folder/events.jsonl``.
+    """Append events to ``folder/events.jsonl``.
 
     Args:
         folder: the model's ``logs`` folder; made if missing.
@@ -64,9 +64,9 @@ def _finite(value: Any) -> Any:
 
 def write_run_file(folder: Path, session: int, facts: dict[str, Any]) -> None:
     """Write ``run.json`` for the current session, and keep it as ``run_0001.json``."""
-    data = store.to_json_bytes(_finite(facts))
+    data = files.to_json_bytes(_finite(facts))
     for name in ("run.json", f"run_{session:04d}.json"):
-        store.replace_bytes(folder / name, data)
+        files.write_atomic(folder / name, data)
 
 
 def log_error(folder: Path, error: BaseException) -> Path | None:
@@ -87,6 +87,5 @@ def log_error(folder: Path, error: BaseException) -> Path | None:
 
 
 def user_log_folder() -> Path:
-    """Where errors go that belong to no model folder."""
-    home = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "fs-kernel"
+    """Return where errors go that belong to no model folder."""
+    return files.user_folder("state") or Path(tempfile.mkdtemp(prefix="fs-kernel-"))

@@ -1,41 +1,34 @@
-"""From what a user asked for to the parts of a run: folder, plugins, options, network.
+"""Resolve what a user asked for: the model folder, the plugins and every option of a run.
 
-Nothing in the model folder is changed here.
+No network is built here, and nothing in the model folder is changed.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from fs_kernel.errors import (
-    ConfigError,
-    FacesError,
-    ModelFolderError,
-    PluginError,
-    UsageError,
-)
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
-from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.options.sources import Config, Layer, read_toml, resolve
-from fs_kernel.plugins import discovery
-from fs_kernel.plugins import record as provenance
-from fs_kernel.plugins import roles as plugins
-from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.other_formats import refuse_foreign, require_model
+from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, PluginError, UsageError
+from fs_kernel.options.defaults import KERNEL_SECTIONS
+from fs_kernel.options.fields import options_of
+from fs_kernel.options.resolution import Resolution, winning_value
+from fs_kernel.options.sources import Config, OptionSource
+from fs_kernel.options.store import OptionStore
+from fs_kernel.plugins import discovery, record
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.other_formats import refuse_other_format
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import RunPlugins, load_role, make_role
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.model_state import ModelState
-from fs_kernel.types import Network, Side
-
-if TYPE_CHECKING:
-    import torch
+from fs_kernel.training.named_plugins import add_named_plugins
+from fs_kernel.training.option_sources import Sources, migrated, read_sources
+from fs_kernel.types import Side
 
 
 @attrs.define
@@ -52,7 +45,8 @@ class Request:
         load_weights: a model folder whose weights start a new model.
         addons: add-ons by name, path or object, in place of ``training.addons``.
         without: add-ons to leave out, whatever the options say.
-        temporary_workspace: where to write instead of the model folder, which is then only read.
+        workspace: where to write instead of the model folder, which is then only read.
+        reset_trainer: start the trainer without the state that the checkpoint holds.
     """
 
     model_dir: Path
@@ -64,41 +58,73 @@ class Request:
     load_weights: Path | None = None
     addons: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
-    temporary_workspace: Path | None = None
+    workspace: Path | None = None
+    reset_trainer: bool = False
 
 
 @attrs.define
-class Assembled:
-    """The parts of a run before training starts; ``state`` is None for a new model.
+class ResolvedRun:
+    """A run before anything is built.
 
-    ``remembered`` is what the folder knew of its plugins, ``unnamed`` the local files and
-    references that only its options name.
+    Attributes:
+        request: what was asked for.
+        checkpoints: those of the model folder.
+        checkpoint: name of the checkpoint to resume from; None for a new model.
+        state: what that checkpoint says of the model; None for a new one.
+        plugins: the run's plugins.
+        named: losses, optimizers and other plugins that options of the plugins name.
+        options: every option, as it is now.
+        before: every option as the model folder alone has it.
+        warnings: lines the user should read.
+        remembered: what the folder knew of its plugins.
+        unnamed: the local files and references that only the folder's options name.
     """
 
     request: Request
     checkpoints: Checkpoints
-    generation: str | None
+    checkpoint: str | None
     state: ModelState | None
-    plugins: plugins.Plugins
-    config: Config
+    plugins: RunPlugins
+    named: dict[tuple[str, str], Plugin]
+    options: OptionStore
     before: Config
     warnings: list[str]
-    remembered: provenance.Facts
+    remembered: record.Facts
     unnamed: frozenset[str]
 
-    def change(self, section: str, option: str, value: Any, step: int) -> None:
-        """Give one option another value from ``step`` on, unchecked."""
-        self.reset(self.config.changed(section, option, value, f"changed at step {step}"))
+    @property
+    def config(self) -> Config:
+        """Return every option as it is now."""
+        return self.options.config
 
-    def reset(self, config: Config) -> None:
-        """Put another configuration in place of this one."""
-        self.config = self.plugins.config = config
+    @property
+    def folder(self) -> Path:
+        """The folder to write in."""
+        return self.request.workspace or self.request.model_dir
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return a plugin by kind and name: one of the run's, a named one, or another."""
+        for plugin in (*self.plugins.all, *self.named.values()):
+            if plugin.kind == kind and plugin.name == name:
+                return plugin
+        if (kind, name) not in self.named:
+            found = load_role(kind, name, self.options)
+            found.config_defaults()
+            self.named[kind, name] = found
+        return self.named[kind, name]
+
+    def required_fields(self) -> frozenset[str]:
+        """Return what each batch must hold for trainer, objectives and losses."""
+        plugins = (*self.plugins.all, *self.named.values())
+        return frozenset(field for plugin in plugins for field in plugin.required_fields())
 
 
-def assemble(
+def resolve_run(
     request: Request, kinds: tuple[str, ...] | None = None, look: bool = True
-) -> Assembled:
-    """Find the model, choose and load its plugins, settle every option.
+) -> ResolvedRun:
+    """Find the model, load its plugins and resolve every option.
+
+    The plugins' names come first, since only they say which options there are.
 
     Args:
         request: what was asked for.
@@ -110,265 +136,168 @@ def assemble(
     """
     warnings: list[str] = []
     checkpoints = Checkpoints(request.model_dir)
-    generation, state = None, None
+    checkpoint, state = None, None
     if look and checkpoints.exists():
-        generation = checkpoints.choose(warnings.append)
-        state = ModelState.from_json(checkpoints.read_state(generation), f"generation {generation}")
+        checkpoint = checkpoints.latest_valid(warnings.append)
+        state = ModelState.from_json(checkpoints.read_state(checkpoint), f"checkpoint {checkpoint}")
     elif look:
-        refuse_foreign(request.model_dir)
-    layers = _layers(request, checkpoints, generation)
-    chosen = _choose(request, state, layers, kinds, warnings)
-    return _resolve(request, checkpoints, generation, state, chosen, layers, warnings)
+        refuse_other_format(request.model_dir)
+    sources = _sources(request, checkpoints, checkpoint)
+    warnings += sources.notes
+    chosen = _choose(request, state, sources, kinds, warnings)
+
+    options = OptionStore()
+    plugins = RunPlugins(options, [make_role(item.kind, item, options) for item in chosen])
+    classes = {**KERNEL_SECTIONS, **plugins.config_defaults()}
+    remembered = dict(state.plugins) if state else {}
+    sources = migrated(sources, plugins, remembered)
+    named = add_named_plugins(classes, sources, options) if kinds is None else {}
+    resolution = Resolution(classes, discovery.sections(), sources.renames)
+    before: Config | None = None
+    for source in sources.ordered:
+        resolution.add(source)
+        if source.of_model:
+            # It is the lowest source, so this is what the folder has without the others.
+            before = _config_or_none(resolution)
+    options.replace(resolution.config())
+    for addon in plugins.addons:
+        addon.check_options()
+    upgrades = record.upgrade_notes(remembered, chosen, request.model_dir)
+    return ResolvedRun(
+        request,
+        checkpoints,
+        checkpoint,
+        state,
+        plugins,
+        named,
+        options,
+        before or options.config,
+        [*warnings, *resolution.notes, *upgrades],
+        remembered,
+        record.unnamed(sources.ordered, classes.values()),
+    )
 
 
-def trainer_of(request: Request) -> plugins.Plugins:
-    """The trainer alone, for what it does before a run is assembled.
+def trainer_of(request: Request) -> Any:
+    """Return the trainer alone, for what it does before a run is resolved.
 
     Raises:
         FsError: of the kind that fits; nothing has been written.
     """
     checkpoints = Checkpoints(request.model_dir)
-    generation = checkpoints.current_name() if checkpoints.exists() else None
-    names = [_names_only(layer) for layer in _layers(request, checkpoints, generation)]
-    config, _ = resolve({"training": TrainingOptions}, names)
-    return plugins.Plugins([load("trainers", config["training"].trainer)])
+    checkpoint = checkpoints.current_name() if checkpoints.exists() else None
+    name, _ = _name_of("trainer", _sources(request, checkpoints, checkpoint))
+    return load_role("trainers", name)
 
 
-def _layers(request: Request, checkpoints: Checkpoints, generation: str | None) -> list[Layer]:
-    layers = []
-    if generation is not None:
-        values = read_toml(checkpoints.config_path(generation))
-        layers.append(Layer(str(request.model_dir), values, "model"))
-    if request.config_file is not None:
-        layers.append(Layer(str(request.config_file), read_toml(request.config_file), "file"))
-    layers.append(Layer("--set", request.values, "set"))
-    return layers
+def _sources(request: Request, checkpoints: Checkpoints, checkpoint: str | None) -> Sources:
+    remembered = None if checkpoint is None else checkpoints.config_path(checkpoint)
+    return read_sources(request.model_dir, remembered, request.config_file, request.values)
+
+
+def _config_or_none(resolution: Resolution) -> Config | None:
+    try:
+        return resolution.config()
+    except ConfigError:
+        return None
+
+
+# --- plugins ---
 
 
 def _choose(
     request: Request,
     state: ModelState | None,
-    layers: list[Layer],
+    sources: Sources,
     kinds: tuple[str, ...] | None,
     warnings: list[str],
-) -> list[Chosen]:
-    names = [_names_only(layer) for layer in layers]
-    config, _ = resolve({"training": TrainingOptions}, names)
-    training, folder = config["training"], str(request.model_dir)
-    unnamed = provenance.unnamed(names)
-    model = request.model
-    if model is None:
-        model = provenance.remembered_model(state, request.model_dir) if state else "original"
-    wanted: list[tuple[str, Any]] = [
-        ("models", model),
-        ("trainers", request.objects.get("trainers", training.trainer)),
-        ("feeds", request.objects.get("feeds", training.feed)),
-        ("executors", request.objects.get("executors", training.executor)),
-    ]
+) -> list[LoadedPlugin]:
+    """Load the model and the plugins that ``[training]`` names."""
+    unnamed = record.unnamed(_names_only(sources.ordered))
 
-    def take(kind: str, reference: Any) -> Chosen:
+    def take(kind: str, reference: Any) -> LoadedPlugin:
         if not isinstance(reference, str) or reference not in unnamed:
             return load(kind, reference)
         before = state.plugins if state else {}
-        raise provenance.not_named(kind, reference, before, request.model_dir)
+        raise record.not_named(kind, reference, before, request.model_dir)
 
-    chosen = [take(*item) for item in wanted if kinds is None or item[0] in kinds]
-    if state is not None and not provenance.is_model_of(chosen[0], state):
+    model = request.model
+    if model is None:
+        model = record.remembered_model(state, request.model_dir) if state else "original"
+    wanted = [("models", model)]
+    for kind, option in (("trainers", "trainer"), ("feeds", "feed"), ("executors", "executor")):
+        given = request.objects.get(kind)
+        wanted.append((kind, _name_of(option, sources)[0] if given is None else given))
+    chosen = [take(kind, it) for kind, it in wanted if kinds is None or kind in kinds]
+    if state is not None and not record.is_model_of(chosen[0], state):
         raise ModelFolderError(
             f"{request.model_dir} is a model of '{state.model}', not of '{chosen[0].name}'; "
             "leave -t out, or choose another folder"
         )
-    if kinds is None:
-        named = request.addons is not None
-        named = named or config.origins.get("training.addons", folder) != folder
-        listed = training.addons if request.addons is None else request.addons
-        for addon in (item for item in listed if item not in request.without):
-            try:
-                chosen.append(take("addons", addon))
-            except PluginError as error:
-                if named or (discovery.installed("addons") and not _missing(addon)):
-                    raise
-                warnings.append(f"running without it: {error}")
-    return chosen
+    if kinds is not None:
+        return chosen
+    listed, source = _name_of("addons", sources)
+    named = request.addons is not None or not (source is None or source.of_model)
+    listed = listed if request.addons is None else request.addons
+    for addon in (item for item in listed if item not in request.without):
+        try:
+            chosen.append(take("addons", addon))
+        except PluginError as error:
+            # A default one may be missing, but one that is installed must work.
+            if named or (discovery.installed("addons") and not _missing(addon)):
+                raise
+            warnings.append(f"running without it: {error}")
+    return [*chosen, *(take("objectives", item) for item in _name_of("objectives", sources)[0])]
 
 
-def _names_only(layer: Layer) -> Layer:
-    """The plugin names of a layer: what else is wrong is reported with all the rest."""
-    given = layer.values.get("training", {})
-    names = {key: given[key] for key in ("trainer", "feed", "executor", "addons") if key in given}
-    return attrs.evolve(layer, values={"training": names})
+def _name_of(option: str, sources: Sources) -> tuple[Any, OptionSource | None]:
+    """Return what an option of ``[training]`` names, and the source that does."""
+    name = f"training.{option}"
+    return winning_value(KERNEL_SECTIONS, sources.ordered, name, sources.renames)
+
+
+def _names_only(sources: Iterable[OptionSource]) -> list[OptionSource]:
+    training = options_of(KERNEL_SECTIONS["training"])
+    names = [name for name, (_, info) in training.items() if info.plugin]
+    return [source.only("training", names) for source in sources]
 
 
 def _missing(addon: Any) -> bool:
     return all(found.name != addon for found in discovery.installed("addons"))
 
 
-def _resolve(
-    request: Request,
-    checkpoints: Checkpoints,
-    generation: str | None,
-    state: ModelState | None,
-    chosen: list[Chosen],
-    layers: list[Layer],
-    warnings: list[str],
-) -> Assembled:
-    facade = plugins.Plugins(chosen)
-    classes = {**KERNEL_SECTIONS, **facade.config_defaults()}
-    ignored = {f.section for f in discovery.installed()}
-    remembered = dict(state.plugins) if state else {}
-    layers = [_migrated(layer, facade, remembered) for layer in layers]
-    config, lines = resolve(classes, layers, ignored)
-    try:
-        before, _ = resolve(classes, [layer for layer in layers if layer.kind == "model"], ignored)
-    except ConfigError:
-        before = config
-    facade.config = config
-    facade.check_options()
-    lines += provenance.changes(remembered, chosen, request.model_dir)
-    return Assembled(
-        request,
-        checkpoints,
-        generation,
-        state,
-        facade,
-        config,
-        before,
-        [*warnings, *lines],
-        remembered,
-        provenance.unnamed(layers, classes.values()),
-    )
+# --- what a run fixes when it starts ---
 
 
-def _migrated(layer: Layer, facade: plugins.Plugins, remembered: provenance.Facts) -> Layer:
-    """The model folder's options as the plugins of today know them."""
-    values = dict(layer.values)
-    for item in facade.chosen if layer.kind == "model" else ():
-        was = remembered.get(provenance.key(item))
-        if was is not None and provenance.upgraded(was, item):
-            for section in (name for name in item.sections if name in values):
-                version = was.get("version") or ""
-                values[section] = facade.migrate_options(item, section, values[section], version)
-    return attrs.evolve(layer, values=values)
-
-
-def settle_seed(config: Config) -> int:
-    """The run's seed: the one in the options, or a new one."""
+def resolve_seed(config: Config) -> int:
+    """Return the run's seed: the one in the options, or a new one."""
     seed = config["training"].seed
     return random.SystemRandom().randrange(2**31) if seed is None else int(seed)
 
 
-def make_network(
-    parts: Assembled, seed: int, device: torch.device, number_format: str = "fp32"
-) -> Network:
-    """The network, with its weights: a new one, or what the checkpoint holds.
-
-    Raises:
-        FsError: the plugin or the checkpoint cannot make one.
-    """
-    with network.building(seed, device):
-        if parts.generation is None:
-            built = network.build(parts.plugins)
-            built.mixed_layers = precision.following_layers(built)
-        else:
-            built = _adapt(parts, _rebuild(parts))
-    if parts.generation is not None:
-        tensors = parts.checkpoints.read_weights(parts.generation)
-        _require_fingerprint(parts, built, tensors)
-        network.assign(built, tensors, f"generation {parts.generation}")
-    precision.apply(built, number_format, device.type)
-    return built
-
-
-def _adapt(parts: Assembled, built: Network) -> Network:
-    sections = parts.plugins.of_kind("models").sections
-    adapted = parts.plugins.adapt_model(built, parts.before.view(sections))
-    if adapted is None:
-        return built
-    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs, extra=adapted.extra)
-
-
-def read_graph(parts: Assembled) -> Network:
-    """The network of the checkpoint's graph, weights not yet set. Call inside ``building``."""
-    assert parts.generation is not None
-    path = parts.checkpoints.network_path(parts.generation)
-    source = f"generation {parts.generation}: {path.name}"
-    data = graph.parse(path.read_bytes(), source)
-    return graph.from_json(data, parts.plugins.custom_objects(), source)
-
-
-def _rebuild(parts: Assembled) -> Network:
-    item = parts.plugins.of_kind("models")
-    try:
-        return read_graph(parts)
-    except ModelFolderError as error:
-        if not provenance.has_changed(parts.remembered.get(provenance.key(item)), item):
-            raise
-        fitted = provenance.what_fitted(parts.remembered, item, parts.request.model_dir)
-        raise ModelFolderError(f"{error}; {fitted}") from error
-
-
-def _require_fingerprint(
-    parts: Assembled, built: Network, tensors: Mapping[str, torch.Tensor]
-) -> None:
-    assert parts.state is not None
-    if network.fingerprint(built) == parts.state.fingerprint:
-        return
-    if not (lines := network.differences(built, tensors)):
-        return
-    item = parts.plugins.of_kind("models")
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    fitted = provenance.what_fitted(parts.remembered, item, parts.request.model_dir)
-    raise ModelFolderError(
-        f"generation {parts.generation} does not fit {item}, which builds another network now: "
-        f"{', '.join(lines[:3])}{more}; {fitted}"
-    )
-
-
-def load_weights(
-    parts: Assembled, built: Network, source: Path, warn: Callable[[str], None]
-) -> tuple[str, bool]:
-    """Start a new model from another model folder's sub-models.
-
-    Returns:
-        A line that says what matched, and whether everything did.
-
-    Raises:
-        ModelFolderError: there is no model of ours in ``source``.
-        UsageError: nothing matched.
-    """
-    other = require_model(source)
-
-    def read() -> tuple[dict[str, torch.Tensor], ModelState]:
-        name = other.choose(warn)
-        state = ModelState.from_json(other.read_state(name), f"generation {name}")
-        return other.read_weights(name), state
-
-    tensors, state = other.steadily(read)
-    title = f"{source} ({state.network_name}, step {state.iterations})"
-    fits = network.copy_sub_models(built, tensors, parts.plugins.load_layers(built), title)
-    counts = ", ".join(f"{fit.name} {len(fit.copied)} of {fit.total}" for fit in fits)
-    misfit = next(filter(None, (fit.misfit for fit in fits)), None)
-    more = "" if misfit is None else f"; the first that does not fit: {misfit}"
-    return f"weights loaded from {title}: {counts}{more}", misfit is None
-
-
-def settle_folders(parts: Assembled, sides: tuple[Side, ...]) -> dict[Side, Path]:
-    """The folder of faces of each side, given now or remembered.
+def resolve_folders(resolved: ResolvedRun, sides: tuple[Side, ...]) -> dict[Side, Path]:
+    """Return the folder of faces of each side, given now or remembered.
 
     Raises:
         UsageError: a side has none, or there is no such side.
         FacesError: a folder is missing.
     """
-    remembered: Mapping[str, str] = parts.state.folders if parts.state else {}
-    given = parts.request.folders
+    remembered: Mapping[str, str] = resolved.state.folders if resolved.state else {}
+    given = resolved.request.folders
     if unknown := [side for side in given if side not in sides]:
         raise UsageError(f"this model has no side '{unknown[0]}' (it has {', '.join(sides)})")
     folders = {}
     for side in sides:
         path = given.get(side) or remembered.get(side)
         if path is None:
-            raise UsageError(f"say where the faces of {side.upper()} are: -{side.upper()} FOLDER")
+            raise UsageError(_no_folder(side))
         folders[side] = Path(os.path.abspath(path))  # noqa: PTH100
-        if not folders[side].is_dir():
+        # What a feed can read is its own affair: a folder, or a packed file.
+        if not folders[side].exists():
             raise FacesError(f"the folder of side {side.upper()} does not exist: {path}")
     return folders
+
+
+def _no_folder(side: Side) -> str:
+    give = f"-{side.upper()} FOLDER" if side in ("a", "b") else f"--faces {side} FOLDER"
+    return f"no folder of faces given for side {side.upper()}: pass {give}"

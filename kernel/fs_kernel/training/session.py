@@ -1,4 +1,4 @@
-"""From the parts of a run to a session that is ready to train.
+"""Open everything a session needs, in order, and close it in reverse.
 
 Until `require_space` nothing in the model folder is touched; a session that cannot start leaves no
 trace.
@@ -7,72 +7,90 @@ trace.
 from __future__ import annotations
 
 import contextlib
-import math
-import platform
 import shutil
-import sys
 import tempfile
 import time
-import warnings as python_warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from fs_kernel import backend, memory
-from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, UsageError
-from fs_kernel.networks import weights as network
+from fs_kernel import backend, networks
+from fs_kernel.errors import FacesError, UsageError
 from fs_kernel.networks.serialization import to_json
 from fs_kernel.options.sources import Config
-from fs_kernel.plugins import record as provenance
-from fs_kernel.plugins.loading import load
-from fs_kernel.storage import files as store
+from fs_kernel.options.store import OptionStore
+from fs_kernel.plugins import record
+from fs_kernel.plugins.objects import ActiveObjective, OpenFeed
+from fs_kernel.plugins.plugin_set import RunPlugins
 from fs_kernel.storage.lock import FolderLock
-from fs_kernel.storage.model_state import ModelState, Session
-from fs_kernel.training import resolve as assembly
-from fs_kernel.training.coordination import Alone, require_alike, together
-from fs_kernel.types import Feed, FeedSpec, Forward, Group, Network, RunInfo, Side
+from fs_kernel.storage.model_state import ModelState, SessionRecord
+from fs_kernel.training import network_of, resolve
+from fs_kernel.training.coordination import Coordinator, coordinator_of
+from fs_kernel.training.events import EventBus
+from fs_kernel.training.messages import captured_messages
+from fs_kernel.training.resolve import ResolvedRun
+from fs_kernel.training.space import disk_bytes, require_space
+from fs_kernel.types import FeedSpec, Forward, Network, RunInfo, Side
 
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
+
 
 @attrs.define(eq=False)
-class Started:
-    """A session with everything but its trainer and its watchers.
+class Session:
+    """A session with everything but its trainer and its add-ons.
 
-    ``logs`` is the folder for what goes wrong, also for a process that writes nothing else.
+    Attributes:
+        resolved: what was asked for, and the plugins and options that follow from it.
+        options: the run's options, the one place where they are.
+        plugins: the run's plugins.
+        coordinator: how processes that share the run act together.
+        events: where messages go.
+        logs: the folder for what goes wrong, also for a process that writes nothing else.
+        objectives: what adds terms to the trainer's loss, by name.
+        addon_states: what the checkpoint holds of add-ons, by name.
+        warnings: lines worth reading from the start.
+        notes: lines about what was done at the start.
     """
 
-    parts: assembly.Assembled
-    group: Group
+    resolved: ResolvedRun
+    options: OptionStore
+    plugins: RunPlugins
+    coordinator: Coordinator
+    events: EventBus
     logs: Path
     device: torch.device
     seed: int
     network: Network
     graph: dict[str, Any]
-    lock: FolderLock
-    feed: Feed
+    feed: OpenFeed
     forward: Forward
     state: ModelState
     info: RunInfo
     warnings: list[str]
     notes: list[str]
+    _closing: contextlib.ExitStack
+    objectives: dict[str, ActiveObjective] = attrs.field(factory=dict)
+    addon_states: Mapping[str, Any] = attrs.field(factory=dict)
+    failed: bool = False
 
     def find(self, kind: str, name: str, options: Config) -> Any:
-        """A loss or an optimiser by name, file or reference; the model remembers which.
+        """Return a plugin by kind and name; the model remembers which losses and optimizers.
 
         Args:
-            kind: "losses" or "optimizers".
-            name: as `fs_kernel.plugins.loading.load` takes it.
+            kind: "losses", "optimizers", "executors", ...
+            name: as `fs_kernel.plugins.load` takes it.
             options: of the plugin that asks.
 
         Raises:
             PluginError: there is none, or only the model folder names the local file it is in.
         """
-        folder, remembered = self.info.model_dir, self.parts.remembered
-        if name in self.parts.unnamed:
+        folder, resolved = self.info.model_dir, self.resolved
+        if name in resolved.unnamed:
             named_by = (
                 f"{section}.{option}"
                 for section, values in options.as_dict().items()
@@ -80,184 +98,207 @@ class Started:
                 if value == name
             )
             give = f"--set {next(named_by, kind)}={{}}"
-            raise provenance.not_named(kind, name, remembered, folder, give)
-        item = load(kind, name)
-        self.state.plugins[provenance.key(item)] = provenance.facts_of(item)
-        provenance.keep_source(item, folder)
-        self.warnings += provenance.changes(remembered, [item], folder)
-        return item.plugin
+            raise record.not_named(kind, name, resolved.remembered, folder, give)
+        role = resolved.find(kind, name)
+        if kind in ("losses", "optimizers"):
+            self.state.plugins[record.key(role.loaded)] = record.facts_of(role.loaded)
+            record.keep_source(role.loaded, folder)
+            self.warnings += record.upgrade_notes(resolved.remembered, [role.loaded], folder)
+        return role
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have something done when the session closes, before what was opened earlier."""
+        self._closing.callback(callback)
+
+    def close(self, failed: bool) -> None:
+        """Close everything, the last opened first. Safe to call more than once."""
+        self.failed = self.failed or failed
+        self._closing.close()
 
 
-def start(parts: assembly.Assembled) -> Started:
-    """Build the network, check the faces, make the folder.
+class _Opening:
+    """A session on its way: what is known so far, and how to undo it."""
+
+    def __init__(self, resolved: ResolvedRun, stack: contextlib.ExitStack) -> None:
+        self.resolved, self.options, self.plugins = resolved, resolved.options, resolved.plugins
+        self.stack, self.failed = stack, True
+        self.warnings, self.notes = list(resolved.warnings), list[str]()
+        self.logs = resolved.folder / "logs"
+
+    @property
+    def training(self) -> Any:
+        """``[training]`` as it is now."""
+        return self.options.config["training"]
+
+
+def open_session(resolved: ResolvedRun) -> Session:
+    """Connect processes, build the network, check the faces, make the folder.
 
     Raises:
         FsError: of the kind that fits.
     """
-    warnings, logs = list(parts.warnings), _folder(parts) / "logs"
-    memory.keep_freed()
-    with _heard(warnings):
-        group = parts.plugins.join_group(parts.config["training"].device) or Alone()
-    with contextlib.ExitStack() as undo:
-        undo.callback(group.close, failed=True)
-        _require_one_run(parts, group)
-        if group.rank > 0:
+    with contextlib.ExitStack() as stack:
+        opening = _Opening(resolved, stack)
+        events = EventBus(lambda: 0 if resolved.state is None else resolved.state.iterations)
+        stack.enter_context(captured_messages(events.say))
+        group = opening.plugins.trainer.connect(opening.training.device)
+        coordinator = coordinator_of(group)
+        closed: dict[str, Session | None] = {"by": None}
+        stack.callback(lambda: coordinator.group.close(_failed(closed)))
+        events.configure(relays=not coordinator.is_main, context=coordinator.context)
+        _require_one_run(resolved, coordinator)
+        if not coordinator.is_main:
             # It writes nothing, and what plugins write goes away with it.
-            workspace = tempfile.mkdtemp(prefix=f"fs-process-{group.rank}-")
-            undo.callback(shutil.rmtree, workspace, ignore_errors=True)
-            parts.request = attrs.evolve(parts.request, temporary_workspace=Path(workspace))
-        seed = group.share(assembly.settle_seed(parts.config))
-        with together(group):
-            session = _prepare(parts, group, logs, seed, warnings, undo)
+            workspace = tempfile.mkdtemp(prefix=f"fs-process-{coordinator.rank}-")
+            stack.callback(shutil.rmtree, workspace, ignore_errors=True)
+            resolved.request = attrs.evolve(resolved.request, workspace=Path(workspace))
+        seed = coordinator.broadcast(resolve.resolve_seed(opening.options.config))
+        session = coordinator.everywhere(lambda: _prepare(opening, coordinator, events, seed))
         faces = {"the fingerprint of the faces": session.feed.fingerprint}
-        require_alike(group, faces, FacesError, "every machine needs the same faces")
-        undo.pop_all()
+        coordinator.require_identical(faces, FacesError, "every machine needs the same faces")
+        closed["by"] = session
+        session._closing = stack.pop_all()
     return session
 
 
-def _folder(parts: assembly.Assembled) -> Path:
-    return parts.request.temporary_workspace or parts.request.model_dir
+def _failed(closed: Mapping[str, Session | None]) -> bool:
+    """Return whether a session ends with an error; one that was never opened does."""
+    session = closed["by"]
+    return session is None or session.failed
 
 
-@contextlib.contextmanager
-def _heard(lines: list[str]) -> Iterator[None]:
-    """Take down what a plugin says with `warnings.warn`."""
-    with python_warnings.catch_warnings(record=True) as said:
-        python_warnings.simplefilter("always", UserWarning)
-        yield
-    lines += [str(item.message) for item in said if item.category is UserWarning]
-
-
-def _require_one_run(parts: assembly.Assembled, group: Group) -> None:
-    """Hold what the processes of a group were given against each other.
+def _require_one_run(resolved: ResolvedRun, coordinator: Coordinator) -> None:
+    """Compare what the processes of a group were given.
 
     Raises:
         UsageError: it is not the same run everywhere.
     """
-    if group.size == 1:
-        return
     facts = {
-        "the model folder's generation": parts.generation or "none",
+        "the model folder's checkpoint": resolved.checkpoint or "none",
         "the version of torch": str(backend.torch().__version__),
         "the version of keras": backend.keras().__version__,
     }
-    for item in parts.plugins.chosen:
-        known = (str(value) for value in item.identity().values() if value is not None)
-        facts[f"the {item.kind[:-1]} '{item.name}'"] = " ".join(known)
-    for section, values in parts.config.as_dict().items():
+    for plugin in resolved.plugins.all:
+        known = (str(v) for v in plugin.loaded.identity().values() if v is not None)
+        facts[f"the {plugin.kind[:-1]} '{plugin.name}'"] = " ".join(known)
+    for section, values in resolved.options.config.as_dict().items():
         facts |= {f"{section}.{name}": f"{value!r}" for name, value in values.items()}
-    require_alike(group, facts, UsageError, "all processes of a run need the same")
+    coordinator.require_identical(facts, UsageError, "all processes of a run need the same")
 
 
-def _fit_batch_size(parts: assembly.Assembled, device: torch.device, lines: list[str]) -> None:
-    """The batch size that the trainer can do, for the whole run."""
-    asked = parts.config["training"].batch_size
-    with _heard(lines):
-        fitted = parts.plugins.fit_batch_size(asked, device)
+def _prepare(opening: _Opening, coordinator: Coordinator, events: EventBus, seed: int) -> Session:
+    resolved, plugins = opening.resolved, opening.plugins
+    device = coordinator.group.device or backend.device(opening.training.device)
+    _fit_batch_size(opening, device)
+    built, lines = network_of.make_network(resolved, seed, device, opening.training.precision)
+    opening.warnings += lines
+    _freeze_and_load(opening, built)
+    folders = resolve.resolve_folders(resolved, built.sides)
+    feed = plugins.feed.open(folders, _feed_spec(opening, built, seed, coordinator, device))
+    opening.stack.callback(feed.close)
+    opening.warnings += feed.warnings
+    forward = plugins.executor.make_forward(built, device, opening.training.precision)
+    state = _start_state(opening, built, folders, seed)
+    info = _info(opening, built, feed, state, str(device), seed)
+    if resolved.request.workspace is None:
+        require_space(resolved, info.disk_bytes)
+    lock = FolderLock(info.model_dir, coordinator.group.name)
+    opening.stack.callback(lock.release)
+    resolved.checkpoints.require_unchanged()
+    for plugin in plugins.all:
+        record.keep_source(plugin.loaded, info.model_dir)
+    return Session(
+        resolved=resolved,
+        options=opening.options,
+        plugins=plugins,
+        coordinator=coordinator,
+        events=events,
+        logs=opening.logs,
+        device=device,
+        seed=seed,
+        network=built,
+        graph=to_json(built),
+        feed=feed,
+        forward=forward,
+        state=state,
+        info=info,
+        warnings=opening.warnings,
+        notes=opening.notes,
+        closing=opening.stack,
+    )
+
+
+def _fit_batch_size(opening: _Opening, device: torch.device) -> None:
+    """Take the batch size that the trainer can do, for the whole run."""
+    asked, trainer = opening.training.batch_size, opening.plugins.trainer
+    fitted = trainer.fit_batch_size(asked, device)
     if fitted != asked:
-        trainer = parts.plugins.of_kind("trainers").name
-        lines.append(f"batch size {asked} is {fitted} now: the trainer '{trainer}' needs that")
-        origin = f"fitted by the trainer '{trainer}'"
-        parts.reset(parts.config.changed("training", "batch_size", fitted, origin))
+        opening.warnings.append(
+            f"batch size {asked} is {fitted} now: the trainer '{trainer.name}' needs that"
+        )
+        origin = f"fitted by the trainer '{trainer.name}'"
+        opening.options.set("training", "batch_size", fitted, origin)
 
 
-def _prepare(
-    parts: assembly.Assembled,
-    group: Group,
-    logs: Path,
-    seed: int,
-    warnings: list[str],
-    undo: contextlib.ExitStack,
-) -> Started:
-    notes = list[str]()
-    device = group.device or backend.device(parts.config["training"].device)
-    _fit_batch_size(parts, device, warnings)
-    built = assembly.make_network(parts, seed, device, parts.config["training"].precision)
-    _freeze_and_load(parts, built, warnings, notes)
-    graph = to_json(built)
-    folders = assembly.settle_folders(parts, built.sides)
-    feed = parts.plugins.open_feed(folders, _feed_spec(parts, built, seed, group, device))
-    undo.callback(feed.close)
-    warnings += feed.warnings
-    forward = parts.plugins.make_forward(built, device, parts.config["training"].precision)
-    state = _begin(parts, built, folders, seed)
-    info = _info(parts, built, feed, state, str(device), seed)
-    if parts.request.temporary_workspace is None:
-        require_space(parts, info)
-    lock = FolderLock(info.model_dir, group.name)
-    undo.callback(lock.release)
-    parts.checkpoints.require_unchanged()
-    for item in parts.plugins.chosen:
-        provenance.keep_source(item, info.model_dir)
-    where = (parts, group, logs, device)
-    return Started(*where, seed, built, graph, lock, feed, forward, state, info, warnings, notes)
-
-
-def _freeze_and_load(
-    parts: assembly.Assembled, built: Network, warnings: list[str], notes: list[str]
-) -> None:
-    source = parts.request.load_weights
-    frozen = parts.config["training"].freeze_weights
-    names = parts.plugins.freeze_layers(built)
-    missing = network.freeze(built, names, frozen)
+def _freeze_and_load(opening: _Opening, built: Network) -> None:
+    resolved, frozen = opening.resolved, opening.training.freeze_weights
+    source = resolved.request.load_weights
+    names = opening.plugins.model.freeze_layers(built)
+    missing = networks.freeze(built, names, frozen)
     if frozen:
-        warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
+        opening.warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
         done = ", ".join(name for name in names if name not in missing)
-        notes.append(f"frozen: {done or 'nothing'}")
-    if source is not None and parts.state is not None:
-        warnings.append("--load-weights is for a new model; this one resumes")
+        opening.notes.append(f"frozen: {done or 'nothing'}")
+    if source is not None and resolved.state is not None:
+        opening.warnings.append("--load-weights is for a new model; this one resumes")
     elif source is not None:
-        line, whole = assembly.load_weights(parts, built, source, warnings.append)
-        (notes if whole else warnings).append(line)
+        line, whole = network_of.load_weights(resolved, built, source, opening.warnings.append)
+        (opening.notes if whole else opening.warnings).append(line)
 
 
 def _feed_spec(
-    parts: assembly.Assembled, built: Network, seed: int, group: Group, device: torch.device
+    opening: _Opening, built: Network, seed: int, coordinator: Coordinator, device: torch.device
 ) -> FeedSpec:
-    size = parts.config["training"].batch_size
+    size = opening.training.batch_size
     shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
     return FeedSpec(
         input_shapes=dict(zip(built.sides, shapes, strict=True)),
         color_order=built.color_order,
         outputs=tuple(built.outputs),
-        masks=parts.plugins.batch_needs(),
+        fields=opening.resolved.required_fields(),
         batch_size=size,
         seed=seed,
-        slots=range(group.rank, size, group.size),
+        local_indices=coordinator.local_indices(size),
         device=str(device),
     )
 
 
-def _begin(
-    parts: assembly.Assembled, built: Network, folders: dict[Side, Path], seed: int
+def _start_state(
+    opening: _Opening, built: Network, folders: dict[Side, Path], seed: int
 ) -> ModelState:
-    training = parts.config["training"]
-    state = parts.state or ModelState(
-        model=parts.plugins.of_kind("models").name,
+    training, plugins = opening.training, opening.plugins
+    state = opening.resolved.state or ModelState(
+        model=plugins.model.name,
         network_name=built.model.name,
-        fingerprint=network.fingerprint(built),
-        parameters=network.count(built),
+        fingerprint=networks.fingerprint(built),
+        parameters=networks.count(built),
     )
     state.target_iterations = training.iterations
     state.folders = {side: str(path) for side, path in folders.items()}
-    state.model = parts.plugins.of_kind("models").name
-    state.fingerprint = network.fingerprint(built)
-    state.plugins = {provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen}
-    state.begin(Session(time.time(), state.iterations, training.batch_size, seed))
+    state.model = plugins.model.name
+    state.fingerprint = networks.fingerprint(built)
+    state.parameters = networks.count(built)
+    state.plugins = {record.key(p.loaded): record.facts_of(p.loaded) for p in plugins.all}
+    state.begin(SessionRecord(time.time(), state.iterations, training.batch_size, seed))
     return state
 
 
 def _info(
-    parts: assembly.Assembled,
-    built: Network,
-    feed: Feed,
-    state: ModelState,
-    device: str,
-    seed: int,
+    opening: _Opening, built: Network, feed: OpenFeed, state: ModelState, device: str, seed: int
 ) -> RunInfo:
-    training = parts.config["training"]
+    training = opening.training
     return RunInfo(
-        model_dir=parts.request.temporary_workspace or parts.request.model_dir,
+        model_dir=opening.resolved.folder,
         model=state.model,
         network_name=state.network_name,
         trainer=state.plugins["trainers"]["name"],
@@ -272,78 +313,6 @@ def _info(
         session=len(state.sessions),
         start_step=state.iterations,
         target_steps=training.iterations,
-        face_counts={side: int(size) for side, size in feed.sizes.items()},
-        disk_bytes=_disk_bytes(parts, state.parameters),
+        face_counts=feed.sizes,
+        disk_bytes=disk_bytes(opening.resolved, state.parameters),
     )
-
-
-def _disk_bytes(parts: assembly.Assembled, parameters: int) -> int:
-    """What checkpoints will take: the kept ones, and one more while it is written.
-
-    A generation's size is that of the last one, or for a new model the weights and two moments of
-    four bytes each.
-    """
-    save = parts.config["save"]
-    size = max((g.bytes for g in parts.checkpoints.generations()), default=parameters * 4 * 3)
-    limit = save.max_disk.bytes or math.inf
-    if 2 * size > limit:
-        raise ConfigError(
-            f"save.max_disk is {limit / 1e9:.3g} GB, too small for a checkpoint of about "
-            f"{size / 1e9:.3g} GB and another one while it is written; "
-            f"it takes {2 * size / 1e9:.3g} GB"
-        )
-    return int(min((save.keep + save.keep_best + 1) * size, limit))
-
-
-def require_space(parts: assembly.Assembled, info: RunInfo) -> None:
-    """Make the model folder, prove it is writable and that its generations will fit.
-
-    Raises:
-        ModelFolderError: it is read-only, or the disk is too small.
-    """
-    store.require_writable(info.model_dir)
-    require_room(parts, info.disk_bytes)
-
-
-def require_room(parts: assembly.Assembled, disk_bytes: int) -> int:
-    """Bytes that are free where the model folder is, or will be. Nothing is written.
-
-    Args:
-        parts: of the run.
-        disk_bytes: what its generations will take in all.
-
-    Raises:
-        ModelFolderError: the disk is too small.
-    """
-    folder = parts.checkpoints.model_dir
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    needed = disk_bytes - sum(g.bytes for g in parts.checkpoints.generations())
-    free = shutil.disk_usage(there).free
-    if free < needed:
-        raise ModelFolderError(
-            f"{folder}: saving needs about {needed / 1e9:.3g} GB more, "
-            f"the disk has {free / 1e9:.3g} GB free"
-        )
-    return free
-
-
-def run_facts(session: Started) -> dict[str, Any]:
-    """What ``run.json`` says of a session."""
-    return {
-        "format": 1,
-        "started": time.time(),
-        "command": sys.argv,
-        **attrs.asdict(session.info),
-        "model_dir": str(session.info.model_dir),
-        "processes": session.group.size,
-        "faces_fingerprint": session.feed.fingerprint,
-        "options": session.parts.config.as_dict(),
-        "origins": session.parts.config.origins,
-        "plugins": [{"kind": i.kind, **i.identity()} for i in session.parts.plugins.chosen],
-        "libraries": {
-            "python": platform.python_version(),
-            "torch": backend.torch().__version__,
-            "keras": backend.keras().__version__,
-        },
-        "platform": platform.platform(),
-    }

@@ -1,221 +1,240 @@
-"""What turns batches into steps: the feed, the trainer, the order of faces, the unread losses."""
+"""Run training steps: feed, trainer, feedback to the sampler, and unread losses."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import attrs
-import numpy as np
-
-from fs_kernel import backend, memory, randomness
-from fs_kernel.errors import FsError, TrainingError
-from fs_kernel.networks import weights as network
+from fs_kernel import backend, memory, networks, randomness
+from fs_kernel.errors import ConfigError, FsError, TrainingError
+from fs_kernel.plugins.objects import ActiveTrainer
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content
-from fs_kernel.training import capture as resume
-from fs_kernel.training.live_options import Changes
-from fs_kernel.training.metrics import Ledger
-from fs_kernel.training.session import Started
-from fs_kernel.types import Batch, Metrics, PreviewFaces, Run, Side
+from fs_kernel.storage.checkpoints import CheckpointData
+from fs_kernel.training import batches, capture
+from fs_kernel.training.capture import Actors
+from fs_kernel.training.live_options import LiveOptions
+from fs_kernel.training.metrics import MetricsReader
+from fs_kernel.training.sampler_feedback import DELAY, SamplerFeedback
+from fs_kernel.types import Batch, Metrics, PreviewFaces, Run, StepResult
 
 if TYPE_CHECKING:
-    import torch
-
-#: Steps between a face's loss and its reading, so that reading does not hold up the device.
-_DELAY = 4
+    from fs_kernel.plugins.plugin import Plugin
+    from fs_kernel.training.session import Session
 
 
-class Stepper:
+class TrainStep:
     """The moving parts of a session.
-
-    Attributes:
-        changes: the changes of options asked for.
 
     Args:
         session: a session that is ready to train.
-        run: what the trainer gets to hold of the run.
-        on_first_batch: told about the first batch, before it is moved to the device.
+        handle: returns a plugin's view of the run.
+        on_first_batch: called with the first batch, on the CPU.
+
+    Attributes:
+        actors: what has a state: trainer, sampler, objectives, add-ons.
+        metrics: the unread losses.
+        live: the changes of options that were asked for.
+        warnings: lines for the user about what could not be restored.
     """
 
-    def __init__(self, session: Started, run: Run, on_first_batch: Callable[[Batch], None]) -> None:
-        self._session, self._run, self._plugins = session, run, session.parts.plugins
-        self._tell_first: Callable[[Batch], None] | None = on_first_batch
-        self._batch_size = session.info.batch_size
+    def __init__(
+        self,
+        session: Session,
+        handle: Callable[[Plugin], Run],
+        on_first_batch: Callable[[Batch], None],
+    ) -> None:
+        self._session, self._handle = session, handle
+        self._on_first_batch: Callable[[Batch], None] | None = on_first_batch
         self._sample: Batch | None = None
         self._ahead: Batch | None = None
-        self._trainer: Any = None
-        self.changes = Changes(session.parts, session.group)
+        self._waited = 0.0
+        self.actors: Actors
+        self.live = LiveOptions(session.options, session.coordinator.is_main)
+        images = session.info.batch_size * len(session.network.sides)
+        self.metrics = MetricsReader(images, session.coordinator.mean)
         with self._memory():
-            self._begin()
+            self._create()
         self.warnings = self._restore()
 
-    def _begin(self) -> None:
-        """A fresh trainer, sampler and ledger."""
+    def _create(self) -> None:
+        """Create trainer, objectives and sampler as at the start of a session."""
         session, feed = self._session, self._session.feed
+        plugins, done = session.plugins, session.state.iterations
+        addons = self.actors.addons if hasattr(self, "actors") else {}
         randomness.seed_everything(session.seed)
-        self._trainer = self._plugins.start_trainer(self._run)
-        facts = getattr(feed, "facts", {})
-        self._sampler = self._plugins.get_sampler(
-            feed.sizes, self._batch_size, session.seed, feed.lag + _DELAY, facts
+        # The trainer's handle looks objectives up here while the trainer is created.
+        session.objectives = {
+            item.name: item.create(self._handle(item)) for item in plugins.objectives
+        }
+        trainer = plugins.trainer.create(self._handle(plugins.trainer))
+        if session.objectives and not trainer.adds_objectives:
+            raise ConfigError(
+                f"trainer '{plugins.trainer.name}' does not add objectives to its loss; choose "
+                f"another trainer, or leave training.objectives = "
+                f"{', '.join(session.objectives)} out"
+            )
+        sampler = plugins.trainer.get_sampler(
+            feed.sizes,
+            session.info.batch_size,
+            session.seed,
+            feed.prefetch + DELAY,
+            feed.face_attributes,
         )
-        self._unheard: deque[tuple[int, Any, Mapping[Side, torch.Tensor]]] = deque()
-        self._ledger = Ledger(self._batch_size * len(session.network.sides), session.group)
-        seeds = [state._value.data for state in network.seed_states(session.network).values()]
-        done, rank = session.state.iterations, session.group.rank
-        randomness.seed_apart(session.seed, done, rank, seeds)
+        self.actors = Actors(trainer, sampler, session.objectives, addons)
+        self._feedback = SamplerFeedback(sampler, session.coordinator.collect)
+        self.metrics.forget()
+        seeds = [state.data for state in networks.seed_states(session.network).values()]
+        randomness.seed_apart(session.seed, done, session.coordinator.rank, seeds)
 
     def _restore(self) -> list[str]:
-        parts = self._session.parts
-        if parts.generation is None:
+        resolved = self._session.resolved
+        if resolved.checkpoint is None:
             return []
-        training = parts.checkpoints.read_training(parts.generation)
-        source = f"generation {parts.generation}"
-        return resume.restore(self._session, self._trainer, self._sampler, training, source)
+        training = resolved.checkpoints.read_training(resolved.checkpoint)
+        source = f"checkpoint {resolved.checkpoint}"
+        self._session.addon_states = training.get("addons", {})
+        return capture.restore(self._session, self.actors, training, source)
+
+    # --- steps ---
 
     def start_feed(self) -> None:
-        """Begin, or begin anew, to prepare batches from the next step on."""
+        """Let the feed prepare batches from the next step on."""
         self._ahead = None
-        with self._feed("start"):
-            self._session.feed.start(self._sampler, self._session.state.iterations + 1)
+        self._session.feed.start(self.actors.sampler, self._session.state.iterations + 1)
 
-    def look_ahead(self) -> None:
-        """Have the next batch at hand, where processes must know that each of them has one."""
-        if self._session.group.size > 1 and self._ahead is None:
-            with self._memory(), self._feed("next"):
+    def prefetch(self) -> None:
+        """Have the next batch at hand.
+
+        Processes agree on the next step only when each of them has a batch for it: a face that
+        cannot be used must stop all of them before the backward pass.
+        """
+        if self._ahead is None:
+            start = time.perf_counter()
+            with self._memory():
                 self._ahead = self._session.feed.next()
+            self._waited += time.perf_counter() - start
 
-    def step(self) -> None:
-        """One step; nothing is read back.
+    def run(self) -> StepResult:
+        """Run one step; nothing is read back.
 
         Raises:
             FsError: a plugin failed, or memory ran out.
         """
+        self.prefetch()
         start, session = time.perf_counter(), self._session
+        batch, self._ahead = self._ahead, None
+        assert batch is not None
         with self._memory():
-            with self._feed("next"):
-                batch, self._ahead = self._ahead or session.feed.next(), None
-            if self._tell_first is not None:
-                self._tell_first(_mapped(batch, lambda tensor: tensor.cpu()))
-                self._tell_first = None
-            batch = self._to_device(batch)
-            result = self._plugins.train_batch(self._trainer, batch, session.network.sides)
+            if self._on_first_batch is not None:
+                self._on_first_batch(batches.on_cpu(batch))
+                self._on_first_batch = None
+            batch = batches.on_device(batch, session.device)
+            result = self.actors.trainer.train_step(batch, session.network.sides)
         session.state.count_step()
-        step = session.state.iterations
-        self._ledger.add(step, result, time.perf_counter() - start)
-        if result.sample_loss is not None:
-            self._unheard.append((step, batch.meta.indices, result.sample_loss))
-        self._tell_sampler(_DELAY)
-
-    def _tell_sampler(self, delay: int) -> None:
-        """Pass on the losses of single faces, but for those of the last ``delay`` steps."""
-        while len(self._unheard) > delay:
-            step, indices, tensors = self._unheard.popleft()
-            losses = {side: tensor.cpu().numpy() for side, tensor in tensors.items()}
-            told = self._session.group.gather((indices, losses))
-            self._sampler.update(step, *(_interleaved(parts) for parts in zip(*told, strict=True)))
+        seconds = time.perf_counter() - start + self._waited
+        self._waited = 0.0
+        self.metrics.add(session.state.iterations, result, seconds)
+        self._feedback.add(session.state.iterations, batch.meta.indices, result)
+        return result
 
     def time_step(self, size: int) -> float:
-        """Seconds of one step of another batch size, after one to warm up; weights change.
+        """Return the seconds of one step of another batch size, after one to warm up.
+
+        Weights change: only for a run that is thrown away.
 
         Args:
             size: faces per side; the feed's own batch is repeated to make them.
         """
+        session = self._session
         with self._memory():
             if self._sample is None:
-                with self._feed("next"):
-                    self._sample = self._session.feed.next()
-            batch = self._to_device(_of_size(self._sample, size))
+                self._sample = session.feed.next()
+            batch = batches.on_device(batches.of_size(self._sample, size), session.device)
             for _ in range(2):
                 start = time.perf_counter()
-                result = self._plugins.train_batch(
-                    self._trainer, batch, self._session.network.sides
-                )
+                result = self.actors.trainer.train_step(batch, session.network.sides)
                 sum(float(loss.total) for loss in result.losses)
             return time.perf_counter() - start
 
-    def read(self) -> Metrics | None:
-        """Read the losses of the steps since the last call; None if there were none.
-
-        Raises:
-            BadStepError: one of them is no finite number.
-        """
-        return self._ledger.read()
-
-    def take_average(self) -> float | None:
-        """Mean summed loss of the steps read since the last call."""
-        return self._ledger.take_average()
-
-    def resume_clock(self) -> None:
-        """Leave the time since the last read out of the speed."""
-        self._ledger.resume_clock()
+    # --- options ---
 
     def change_options(self, begun: bool = True) -> tuple[list[tuple[str, Any]], str | None]:
         """Make the changes of options that are due before the next step.
 
         Args:
-            begun: whether the feed is at work and must begin anew.
+            begun: whether the feed is at work and must start again.
 
         Returns:
             Name and new value of what changed; and, if a plugin cannot do with them so that
             nothing changed, the line that says why.
         """
-        parts = self._session.parts
-        before = parts.config
-        made = self.changes.apply(self._session.state.iterations + 1)
+        before = self._session.options.config
+        made = self.live.apply(self._session.state.iterations + 1)
         sections = {name.rpartition(".")[0] for name, _ in made}
         try:
             self._pass_on(sections, begun)
         except FsError as error:
-            parts.reset(before)
+            self._session.options.replace(before)
             self._pass_on(sections, begun)
             return [], f"{', '.join(name for name, _ in made)} cannot change: {error}"
         return made, None
 
     def _pass_on(self, sections: set[str], begun: bool) -> None:
-        """Hand changed sections to the trainer and the feed they belong to."""
-        if sections & set(self._plugins.of_kind("trainers").sections):
-            self._plugins.change_options(self._trainer)
-        if sections & set(self._plugins.of_kind("feeds").sections):
-            with self._feed("change_options"):
-                change = getattr(self._session.feed, "change_options", None)
-                if change is not None:
-                    change(self._plugins.view("feeds"))
+        """Hand changed sections to the trainer, the objectives and the feed that declared them."""
+        feed = self._session.feed
+        for item in (self.actors.trainer, *self.actors.objectives.values()):
+            if sections & set(item.plugin.sections):
+                item.on_options_changed()
+        if sections & set(feed.plugin.sections):
+            feed.on_options_changed()
             if begun:
                 self.start_feed()
 
+    # --- going back ---
+
     @contextlib.contextmanager
     def trial(self) -> Iterator[None]:
-        """Whatever is done inside leaves no trace. The feed must be started afterwards."""
-        parts, label = self._session.parts, "the trial"
-        content, config = self.capture(True, tree.cpu_copy), parts.config
-        changes, self.changes = self.changes, Changes(parts, self._session.group)
+        """Let what is done inside leave no trace. The feed must be started afterwards."""
+        options, label = self._session.options, "the trial"
+        data, config = self.capture(True, tree.cpu_copy), options.config
+        live, self.live = self.live, LiveOptions(options, self._session.coordinator.is_main)
         self.start_feed()
         try:
             yield
         finally:
-            self.changes = changes
-            parts.reset(config)
+            self.live = live
+            options.replace(config)
             self._pass_on(set(config), begun=False)
-            skeleton, tensors = content.training
-            training = tree.unpack(skeleton, tensors, label)
-            self._become(content.step, content.weights, training, label)
+            skeleton, tensors = data.training
+            self._become(data.step, data.weights, tree.unpack(skeleton, tensors, label), label)
+
+    def trial_step(self) -> Metrics:
+        """Run one step of which no event tells; for trials and dry runs."""
+        asked = self._session.coordinator.broadcast(self.live.take_requests())
+        self.live.accept(asked)
+        self.change_options()
+        self.run()
+        metrics = self.metrics.read()
+        assert metrics is not None
+        return metrics
 
     def return_to(self, name: str) -> list[str]:
-        """Become what generation ``name`` holds; the feed must be started afterwards.
+        """Become what a checkpoint holds; the feed must be started afterwards.
 
         Returns:
             Lines for the user.
         """
-        checkpoints = self._session.parts.checkpoints
+        checkpoints = self._session.resolved.checkpoints
         step = checkpoints.step_of(name)
         weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
-        undone = self.changes.go_back(step)
-        lines = self._become(step, weights, training, f"generation {name}")
+        undone = self.live.undo_after(step)
+        lines = self._become(step, weights, training, f"checkpoint {name}")
+        for addon, state in training.get("addons", {}).items():
+            if addon in self.actors.addons:
+                self.actors.addons[addon].load_state_dict(state)
         self._pass_on({option.rpartition(".")[0] for option in undone}, begun=False)
         return lines
 
@@ -223,100 +242,50 @@ class Stepper:
         self, step: int, weights: Mapping[str, Any], training: Any, source: str
     ) -> list[str]:
         session = self._session
-        self.stop_trainer(failed=False)
-        network.assign(session.network, weights, source)
+        self.close(failed=False)
+        lines = networks.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
-            self._begin()
-        return resume.restore(session, self._trainer, self._sampler, training, source)
+            self._create()
+        return [*lines, *capture.restore(session, self.actors, training, source)]
 
-    def stop_trainer(self, failed: bool) -> None:
-        """Let go of the trainer, if there is one; see `fs_kernel.hookspecs.TrainerHooks`."""
-        trainer, self._trainer = self._trainer, None
-        if trainer is not None:
-            self._plugins.stop_trainer(trainer, failed)
+    # --- what others need of it ---
 
-    def whole_weights(self) -> AbstractContextManager[None]:
-        """While the network's own variables hold its weights."""
-        return self._plugins.whole_weights(self._trainer)
+    def full_weights(self) -> AbstractContextManager[None]:
+        """Return a context in which the network's own variables hold its weights."""
+        return self.actors.trainer.full_weights()
 
-    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> Content:
-        """A copy of everything that a step changes; see `fs_kernel.training.capture.capture`."""
-        self._tell_sampler(0)
-        with self._memory(), self.whole_weights():
-            return resume.capture(self._session, self._trainer, self._sampler, with_trainer, copy)
+    def capture(self, with_trainer: bool, copy: Callable[[Any], Any]) -> CheckpointData:
+        """Return a copy of everything that a step changes; see `capture.capture`."""
+        self._feedback.tell()
+        with self._memory(), self.full_weights():
+            return capture.capture(self._session, self.actors, with_trainer, copy)
 
     def preview(self, count: int) -> PreviewFaces:
-        """A fixed choice of faces to look at."""
-        with self._feed("preview"):
-            return self._session.feed.preview(count)
+        """Return a fixed choice of faces to look at."""
+        return self._session.feed.preview(count)
 
-    def close(self) -> None:
-        """Stop the feed."""
-        with self._feed("close"):
-            self._session.feed.close()
+    def close(self, failed: bool) -> None:
+        """Close the trainer and the objectives, if they are not closed yet."""
+        trainer = self.actors.trainer
+        if trainer.made is not None:
+            trainer.close(failed)
+            # A closed trainer is not used again, and its optimizer's memory is needed.
+            self.actors.trainer = ActiveTrainer(trainer.plugin, None)
+            for objective in self.actors.objectives.values():
+                objective.close(failed)
 
     @contextlib.contextmanager
     def _memory(self) -> Iterator[None]:
+        """Turn running out of memory into advice."""
         try:
             yield
         except Exception as error:
             if not backend.is_out_of_memory(error):
                 raise
-            size, device = self._batch_size, self._session.device
-            precision = self._session.parts.config["training"].precision
-            advice = memory.advice(self._session.info.parameters, size, precision, device)
+            session = self._session
+            size, precision = session.info.batch_size, session.info.precision
+            advice = memory.advice(session.info.parameters, size, precision, session.device)
             raise TrainingError(
-                f"step {self._session.state.iterations + 1}: out of memory at batch size {size}; "
-                f"{advice}"
+                f"step {session.state.iterations + 1}: out of memory at batch size {size}; {advice}"
             ) from error
-
-    def _feed(self, what: str) -> AbstractContextManager[None]:
-        return self._plugins.blaming(self._plugins.of_kind("feeds"), what)
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self._session.device
-        if device.type == "cpu":
-            return batch
-
-        return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def _interleaved(parts: Sequence[Mapping[Side, np.ndarray]]) -> Mapping[Side, np.ndarray]:
-    """What processes know of their slots of a batch, in the order of the slots."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = {}
-    for side in parts[0]:
-        each = [np.asarray(part[side]) for part in parts]
-        whole[side] = np.empty(sum(map(len, each)), each[0].dtype)
-        for rank, values in enumerate(each):
-            whole[side][rank :: len(each)] = values
-    return whole
-
-
-def _mapped(batch: Batch, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    """The batch with ``function`` of every tensor."""
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, Mapping):
-            return {key: walk(value) for key, value in node.items()}
-        if isinstance(node, list | tuple):
-            return [walk(item) for item in node]
-        return node if node is None else function(node)
-
-    meta = attrs.evolve(batch.meta, masks=walk(batch.meta.masks))
-    targets = walk(batch.targets)
-    return attrs.evolve(batch, inputs=walk(batch.inputs), targets=targets, meta=meta)
-
-
-def _of_size(batch: Batch, size: int) -> Batch:
-    """The first ``size`` faces per side of a batch that is repeated as often as need be."""
-
-    def repeat(tensor: torch.Tensor) -> torch.Tensor:
-        times = -(-size // len(tensor))
-        return tensor.repeat(times, *(1 for _ in tensor.shape[1:]))[:size]
-
-    indices = {side: np.resize(rows, size) for side, rows in batch.meta.indices.items()}
-    made = _mapped(batch, repeat)
-    return attrs.evolve(made, meta=attrs.evolve(made.meta, indices=indices))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from fs_kernel.storage import format_bytes
 from fs_kernel.types import Finished, Metrics, RunInfo, Saved
 
 
@@ -20,18 +21,6 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
-
-
-def size(count: int) -> str:
-    """Bytes as ``"512 B"``, ``"12.3 kB"``, ``"45.6 MB"``, ``"7.8 GB"`` (powers of 1000)."""
-    if count < 1000:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} GB"
 
 
 def number(value: float) -> str:
@@ -57,7 +46,9 @@ def start(info: RunInfo) -> list[str]:
     steps = f"steps {info.start_step} to {info.target_steps}"
     if info.start_step > 0:
         steps = f"resumed: {steps}, session {info.session}"
-    disk = f"; checkpoints will take up to {size(info.disk_bytes)}" if info.disk_bytes else ""
+    disk = (
+        f"; checkpoints will take up to {format_bytes(info.disk_bytes)}" if info.disk_bytes else ""
+    )
     return [
         f"model {info.model}, {info.parameters:,} parameters, on {info.device} ({info.precision})",
         f"faces {faces}; batch {info.batch_size} per side",
@@ -75,7 +66,7 @@ def progress(metrics: Metrics, target: int, remaining: float) -> str:
 def saved(save: Saved) -> str:
     """One line about a finished save."""
     what = "saved snapshot of" if save.snapshot else "saved"
-    line = f"{what} step {save.step}: {size(save.bytes)} in {save.seconds:.1f} s"
+    line = f"{what} step {save.step}: {format_bytes(save.bytes)} in {save.seconds:.1f} s"
     if save.average_loss is not None:
         line += f", average loss {number(save.average_loss)}"
     return line

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import parse_assignment
+from fs_kernel.options import parse_assignment
 from fs_kernel.types import Finished, Metrics, Preview, Run, Saved
 
 from fs_addon_control.mailbox import ACCEPTED, DONE, FAILED, Answer

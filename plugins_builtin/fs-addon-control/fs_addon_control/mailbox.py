@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 
 FOLDER = "control"
 SESSION = "session.json"
@@ -90,7 +90,7 @@ class Inbox:
                 with contextlib.suppress(OSError):
                     left.unlink()
         facts = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
-        store.replace_bytes(self._folder / SESSION, store.to_json_bytes(facts))
+        files.write_atomic(self._folder / SESSION, files.to_json_bytes(facts))
 
     def close(self) -> None:
         """Take no more commands."""
@@ -136,9 +136,9 @@ class Inbox:
 
     def answer(self, command: Command, answer: Answer) -> None:
         """Say what became of a command; nobody may be waiting, and a full disk does not matter."""
-        data = store.to_json_bytes({"v": VERSION, **attrs.asdict(answer)})
+        data = files.to_json_bytes({"v": VERSION, **attrs.asdict(answer)})
         with contextlib.suppress(OSError, ValueError):
-            store.replace_bytes(self._folder / f"{command.id}.reply.json", data)
+            files.write_atomic(self._folder / f"{command.id}.reply.json", data)
 
 
 class Outbox:
@@ -166,7 +166,7 @@ class Outbox:
         """
         command = Command(f"{time.time_ns():020d}-{secrets.token_hex(4)}", action, value)
         data = {"v": VERSION, "to": token, "action": action, "value": value}
-        store.replace_bytes(self._path(command, "command"), store.to_json_bytes(data))
+        files.write_atomic(self._path(command, "command"), files.to_json_bytes(data))
         return command
 
     def answer(self, command: Command) -> Answer | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 from fs_kernel import Config, hookimpl, option
-from fs_kernel.training.live_options import check_change
+from fs_kernel.options import check_option
 from fs_kernel.types import BadStep, Metrics, Run
 
 from fs_addon_guard.explosion import Explosion
@@ -74,7 +74,7 @@ class Guard:
         """
         options: GuardOptions = config[SECTION]
         if options.policy == "rollback":
-            check_change(everything, options.learning_rate_option, 1e-5, bounded=False)
+            check_option(everything, options.learning_rate_option, 1e-5, bounded=False)
 
     @hookimpl
     def before_training(self, run: Run) -> None:

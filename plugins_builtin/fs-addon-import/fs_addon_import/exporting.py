@@ -11,14 +11,13 @@ from typing import Any
 import attrs
 import h5py
 import numpy as np
-from fs_kernel import backend
+from fs_kernel import backend, networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as network
-from fs_kernel.options.sources import read_toml
+from fs_kernel.options import read_toml
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage import files as store
-from fs_kernel.training.resolve import Request, assemble, read_graph
+from fs_kernel.storage import files
+from fs_kernel.training.network_of import read_graph
+from fs_kernel.training.resolve import Request, resolve_run
 
 from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.faceswap3.state import state_of
@@ -63,12 +62,12 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     """
     backend.keras()
     checkpoints = require_model(model_dir)
-    parts = assemble(Request(model_dir), ("models",))
+    parts = resolve_run(Request(model_dir), ("models",))
     if parts.state.model not in MODELS:
         raise ModelFolderError(f"faceswap has no model '{parts.state.model}'")
-    with network.building(0, "meta"):
+    with networks.building(0, "meta"):
         built = read_graph(parts)
-    precision.apply(built, "fp32", "cpu")
+    networks.apply_precision(built, "fp32", "cpu")
     options = read_toml(checkpoints.config_path(parts.generation))
     tensors = checkpoints.read_weights(parts.generation)
     config = config_of(built)
@@ -85,13 +84,13 @@ def export_model(model_dir: Path, out: Path) -> Exported:
         (made / f"{name}_state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
         _read_back(made / f"{name}.keras", arrays, room)
     files = tuple(str(path) for path in sorted(out.iterdir()))
-    return Exported(name, files, network.count(built), parts.state.iterations)
+    return Exported(name, files, networks.count(built), parts.state.iterations)
 
 
 def _record(model_dir: Path) -> dict[str, Any]:
     """What was kept of the model when it was adopted; nothing if it was not."""
     try:
-        found = store.read_json(model_dir / RECORD)
+        found = files.read_json(model_dir / RECORD)
     except (OSError, ModelFolderError):
         return {}
     return found if isinstance(found, dict) else {}

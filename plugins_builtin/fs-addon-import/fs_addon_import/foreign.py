@@ -17,7 +17,7 @@ class ForeignNetwork:
         config: the serialised root Functional, as ``keras.saving.serialize_keras_object`` writes
             one: only classes that the kernel's graph check allows (plain Keras, fs-nn's, and those
             the model plugin names in ``custom_objects``).
-        weights: every variable by its stable name (see ``fs_kernel.networks.weights``), float32, of
+        weights: every variable by its stable name (see `fs_kernel.networks.weights`), float32, of
             the shape the graph gives it.
         notes: lines for the user about what was rewritten.
     """

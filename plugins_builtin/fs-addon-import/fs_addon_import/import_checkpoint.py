@@ -6,65 +6,65 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tomli_w
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
-from fs_kernel.networks.serialization import to_json
+from fs_kernel.networks import to_json
 from fs_kernel.plugins import record as provenance
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Content, Generation
-from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData
+from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
     import torch
-    from fs_kernel.training.resolve import Assembled
+    from fs_kernel.training.resolve import ResolvedRun
 
 
 def import_checkpoint(
-    parts: Assembled,
+    parts: ResolvedRun,
     built: Network,
     weights: Mapping[str, torch.Tensor],
     trainer: Tree | None,
     iterations: int,
-    sessions: Sequence[Session] = (),
-) -> Generation:
-    """Write a network that was trained elsewhere as the first generation of a model folder.
+    sessions: Sequence[SessionRecord] = (),
+) -> Checkpoint:
+    """Write a network that was trained elsewhere as the first checkpoint of a model folder.
 
     Args:
-        parts: of the run that will resume, made with ``look=False``; ``request.model_dir`` is the
+        parts: of the run that shall go on, made with ``look=False``; ``request.model_dir`` is the
             folder, which holds no model yet.
         built: the network; it may lie on Keras's meta device, without numbers.
-        weights: every weight by its lasting name, on the CPU.
+        weights: every weight by its stable name, on the CPU.
         trainer: what the trainer's ``restore_trainer`` takes, or None.
         iterations: steps done.
         sessions: what is known of them.
 
     Raises:
-        ModelFolderError: weights are missing, too many, of other shapes, or not finite.
+        ModelFolderError: weights are missing, too many, of other shapes, or no finite numbers.
         OSError: the folder cannot be written.
     """
-    network.assign(built, weights, "the model")
+    networks.assign(built, weights, "the model")
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelFolderError(f"the weight {name} is not finite; the model is spoiled")
+            raise ModelFolderError(f"the weight {name} is no finite number; the model is spoiled")
     item = parts.plugins.of_kind("models")
     state = ModelState(
         model=item.name,
         network_name=built.model.name,
-        fingerprint=network.fingerprint(built),
-        parameters=network.count(built),
+        fingerprint=networks.fingerprint(built),
+        parameters=networks.count(built),
         plugins={provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen},
         sessions=list(sessions),
         iterations=iterations,
         target_iterations=parts.config["training"].iterations,
         stop_reason="adopted",
     )
-    content = Content(
+    content = CheckpointData(
         step=iterations,
         network=to_json(built),
         weights=dict(weights),
         training=tree.pack({} if trainer is None else {"trainer": trainer}, lambda t: t),
         state=state.to_json(),
-        config=tomli_w.dumps(parts.config.as_dict()),
+        config=tomli_w.dumps(parts.config.as_dict(machine_local=False)),
     )
     return parts.checkpoints.write(content, keep=1)

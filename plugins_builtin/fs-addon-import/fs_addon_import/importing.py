@@ -10,15 +10,14 @@ from typing import Any
 
 import attrs
 import numpy as np
-from fs_kernel import backend
+from fs_kernel import backend, networks
 from fs_kernel.errors import ConfigError, ModelFolderError
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as network
+from fs_kernel.options import ModelFolderSource, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.options.sources import Layer, resolve
 from fs_kernel.plugins import discovery
-from fs_kernel.storage import files as store
-from fs_kernel.training.resolve import Assembled, Request, assemble, make_network
+from fs_kernel.storage import files
+from fs_kernel.training.network_of import make_network
+from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 from fs_kernel.types import Network
 
 from fs_addon_import import options
@@ -97,14 +96,14 @@ def _write(
 ) -> Imported:
     torch = backend.torch()
     notes = [*state.notes, *foreign.notes]
-    parts = assemble(_request(folder, state), look=False)
+    parts = resolve_run(_request(folder, state), look=False)
     notes += parts.warnings
     classes = {**KERNEL_SECTIONS, **parts.plugins.config_defaults()}
     values, lines = options.from_state(state, classes)
     notes += lines
     built = rebuild(foreign.config, str(file.path))
     built.mixed_layers = _mixed_layers(built, state)
-    precision.apply(built, "fp32", "cpu")
+    networks.apply_precision(built, "fp32", "cpu")
     optimizer = _usable(optimizer, state, notes)
     notes += options.settle(values, built, optimizer)
     number_format = _precision(state, notes)
@@ -124,7 +123,7 @@ def _write(
         source=str(file.path),
         folder=str(folder),
         model=state.name,
-        parameters=network.count(built),
+        parameters=networks.count(built),
         iterations=state.iterations,
         sessions=len(state.sessions),
         optimizer=None if optimizer is None else optimizer.name,
@@ -133,7 +132,7 @@ def _write(
         generation=generation.name,
         notes=tuple(notes),
     )
-    store.replace_bytes(folder / RECORD, store.to_json_bytes(_record(file, state, made)))
+    files.write_atomic(folder / RECORD, files.to_json_bytes(_record(file, state, made)))
     return made
 
 
@@ -165,7 +164,7 @@ def _record(file: ModelFile, state: ForeignState, made: Imported) -> dict[str, A
         "format": 1,
         "time": time.time(),
         "source": str(file.path.resolve()),
-        "sha256": store.sha256(file.path),
+        "sha256": files.sha256(file.path),
         "options": dict(state.config),
         "learning_rate_found": state.learning_rate,
         "mixed_precision_layers": sorted(state.mixed_layers),
@@ -175,19 +174,19 @@ def _record(file: ModelFile, state: ForeignState, made: Imported) -> dict[str, A
 
 
 def _set_options(
-    parts: Assembled,
+    parts: ResolvedRun,
     values: dict[str, dict[str, Any]],
     classes: Mapping[str, type],
     notes: list[str],
 ) -> None:
     for section in list(values):
         try:
-            resolve({section: classes[section]}, [Layer("the model", values, "model")], classes)
+            resolve({section: classes[section]}, [ModelFolderSource("the model", values)], classes)
         except ConfigError as error:
             notes.append(f"the options of [{section}] do not fit together ({error.problems[0]})")
             del values[section]
-    config, _ = resolve(classes, [Layer("the model", values, "model")])
-    parts.reset(config)
+    config, _ = resolve(classes, [ModelFolderSource("the model", values)])
+    parts.replace_config(config)
 
 
 def _mixed_layers(built: Network, state: ForeignState) -> tuple[str, ...]:
@@ -200,7 +199,7 @@ def _mixed_layers(built: Network, state: ForeignState) -> tuple[str, ...]:
 
     plain = [
         (path, layer)
-        for path, layer in network.layers(built)
+        for path, layer in networks.layers(built)
         if not isinstance(layer, keras.Model | keras.layers.InputLayer)
     ]
     mixed = tuple(
@@ -240,7 +239,7 @@ def _precision(state: ForeignState, notes: list[str]) -> str:
     return "fp32"
 
 
-def _color_order(parts: Assembled, notes: list[str]) -> Any:
+def _color_order(parts: ResolvedRun, notes: list[str]) -> Any:
     try:
         return parts.plugins.network_spec().color_order
     except ConfigError as error:
@@ -250,5 +249,5 @@ def _color_order(parts: Assembled, notes: list[str]) -> Any:
 
 def _verify(folder: Path) -> None:
     """Open what was written as a swap or a run would, but for the memory of the weights."""
-    parts = assemble(Request(folder), ("models", "feeds", "executors"))
+    parts = resolve_run(Request(folder), ("models", "feeds", "executors"))
     make_network(parts, 0, backend.torch().device("meta"))

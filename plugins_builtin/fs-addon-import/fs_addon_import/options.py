@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from fs_kernel.options.fields import OptionInfo, check, options_of
+from fs_kernel.options import OptionInfo, check_value, options_of
 from fs_kernel.types import Network
 
 from fs_addon_import.foreign import ForeignOptimizer
@@ -90,7 +90,7 @@ def _taken(annotation: Any, info: OptionInfo, value: Any) -> Any:
     if annotation is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        check(value, annotation, attrs.evolve(info, minimum=None, maximum=None))
+        check_value(value, annotation, attrs.evolve(info, minimum=None, maximum=None))
     except (ValueError, TypeError):
         return None
     return value

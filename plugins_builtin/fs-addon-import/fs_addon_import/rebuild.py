@@ -6,9 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
 from fs_kernel.types import Network, Output
 
 _INPUT = "face_in_"
@@ -44,8 +43,8 @@ def rebuild(config: Mapping[str, Any], source: str, color_order: str = "bgr") ->
     import keras
 
     custom = custom_objects()
-    graph.inspect(config, custom, source)
-    with network.building(0, "meta"):
+    networks.inspect(config, custom, source)
+    with networks.building(0, "meta"):
         try:
             model = keras.saving.deserialize_keras_object(
                 copy.deepcopy(dict(config)), custom_objects=custom
@@ -59,7 +58,7 @@ def rebuild(config: Mapping[str, Any], source: str, color_order: str = "bgr") ->
             reason = next((line for line in lines if line), type(error).__name__)
             raise ModelFolderError(f"{source} cannot be built: {reason[:300]}") from error
     built = Network(model, outputs, {}, sides, color_order)
-    return network.check(built, source)
+    return networks.check(built, source)
 
 
 def _sides(model: Any) -> tuple[str, ...]:

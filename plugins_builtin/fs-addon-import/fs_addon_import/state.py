@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage.model_state import Session
+from fs_kernel.storage.model_state import SessionRecord
 
 _MAX_BYTES = 16 * 2**20
 #: What options were before they existed.
@@ -45,7 +45,7 @@ class ForeignState:
 
     name: str
     iterations: int = 0
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[SessionRecord, ...] = ()
     config: Mapping[str, Any] = attrs.field(factory=dict)
     mixed_layers: frozenset[str] = frozenset()
     learning_rate: float | None = None
@@ -116,7 +116,7 @@ def interpret(data: Mapping[str, Any] | None, stem: str) -> ForeignState:
     )
 
 
-def _sessions(found: Mapping[str, Any]) -> tuple[list[Session], Mapping[str, Any]]:
+def _sessions(found: Mapping[str, Any]) -> tuple[list[SessionRecord], Mapping[str, Any]]:
     """Sessions in order, and the options of the last one."""
     sessions, live = [], {}
     for key in sorted((k for k in found if str(k).isdecimal()), key=int):
@@ -126,7 +126,7 @@ def _sessions(found: Mapping[str, Any]) -> tuple[list[Session], Mapping[str, Any
         if steps:
             started = entry.get("timestamp")
             sessions.append(
-                Session(
+                SessionRecord(
                     started=float(started) if _is_number(started) else 0.0,
                     first_step=0,
                     batch_size=_count(entry.get("batchsize")),

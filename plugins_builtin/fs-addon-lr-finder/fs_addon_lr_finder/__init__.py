@@ -11,7 +11,7 @@ import math
 import attrs
 from fs_kernel import Config, hookimpl, option
 from fs_kernel.errors import BadStepError
-from fs_kernel.training.live_options import check_change
+from fs_kernel.options import check_option
 from fs_kernel.types import Run
 
 from fs_addon_lr_finder.graph import write_graph
@@ -65,7 +65,7 @@ def check_options(config: Config, everything: Config) -> None:
     Raises:
         ConfigError: the learning rate cannot be changed while training.
     """
-    check_change(everything, config[SECTION].learning_rate_option, LOWEST, bounded=False)
+    check_option(everything, config[SECTION].learning_rate_option, LOWEST, bounded=False)
 
 
 @hookimpl

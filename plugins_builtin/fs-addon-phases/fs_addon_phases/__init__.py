@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from fs_kernel import Config, ConfigError, hookimpl, option
-from fs_kernel.training.live_options import check_change
+from fs_kernel.options import check_option
 from fs_kernel.types import Run
 
 from fs_addon_phases.plan import Phase, outstanding, parse_plan
@@ -51,7 +51,7 @@ def check_options(config: Config, everything: Config) -> None:
     problems: list[str] = []
     for phase in parse_plan(config[SECTION].phases):
         try:
-            check_change(everything, phase.option, phase.value)
+            check_option(everything, phase.option, phase.value)
         except ConfigError as error:
             problems += [f"{SECTION}.phases: '{phase.text}': {line}" for line in error.problems]
     if problems:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import parse_assignment
+from fs_kernel.options import parse_assignment
 
 _PHASE = re.compile(r"\s*(\d[\d_]*)\s*([kM]?)\s*:(.+)", re.DOTALL)
 _TIMES = {"": 1, "k": 1000, "M": 1_000_000}

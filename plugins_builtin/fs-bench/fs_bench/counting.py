@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
-from fs_kernel.networks import weights as networks
+from fs_kernel import networks
 from fs_kernel.types import Network
 
 #: Bytes of a float32.
@@ -140,7 +140,7 @@ def _trains(layer: Any) -> bool:
 
 
 def _swap_flops(network: Network) -> int:
-    from fs_kernel.networks.inference import cut
+    from fs_kernel.networks import cut
 
     side = network.sides[0]
     return sum(node_flops(node) for node, _ in _walk(cut(network, side, side).model, False))

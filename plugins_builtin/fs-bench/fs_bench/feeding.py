@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fs_kernel.errors import FsError
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.testing.plugins import CountedSampler
@@ -61,7 +61,7 @@ def _take(feed: Any, count: int) -> None:
 
 def _open(people: dict[str, Path], size: int, target: int, loader: dict[str, Any]) -> Any:
     plugins = Plugins([load("feeds", "faces")])
-    options = Layer("fs bench", {"loader": loader}, "set")
+    options = CommandLineSource("fs bench", {"loader": loader})
     plugins.config, _ = resolve(plugins.config_defaults(), [options])
     return plugins.open_feed(
         people,

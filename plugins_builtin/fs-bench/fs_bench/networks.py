@@ -8,11 +8,10 @@ from typing import Any
 
 import attrs
 import numpy as np
-from fs_kernel import hookimpl
-from fs_kernel.networks import weights as network
+from fs_kernel import hookimpl, networks
 from fs_kernel.testing import ArrayFeed
 from fs_kernel.testing.plugins import ArrayFaces
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 from fs_kernel.types import Batch, FeedSpec, Network
 
 from fs_bench.counting import Work, count
@@ -24,9 +23,9 @@ def built_empty(name: str) -> Network:
     Raises:
         FsError: there is no such model plugin, or it cannot be built.
     """
-    parts = assemble(Request(Path(), name), ("models",), look=False)
-    with network.building(0, "meta"):
-        return network.build(parts.plugins)
+    parts = resolve_run(Request(Path(), name), ("models",), look=False)
+    with networks.building(0, "meta"):
+        return networks.build(parts.plugins)
 
 
 def work_of(name: str) -> Work:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel import backend, memory
+from fs_kernel import backend
 from fs_kernel.errors import FsError, UsageError
 from fs_kernel.plugins import discovery
 
@@ -24,7 +24,7 @@ from fs_bench.timing import Figure
 #: What the whole run takes steps with.
 NETWORKS = (("original", 16), ("original", 64), ("dfaker", 16))
 QUICK = (("original", 4),)
-#: Values of ``executor.fast.compile`` that are tried on a GPU; "reduce-overhead" is CUDA graphs.
+#: Values of ``executor.torch.compile`` that are tried on a GPU; "reduce-overhead" is CUDA graphs.
 COMPILES = ("default", "reduce-overhead")
 
 
@@ -92,7 +92,6 @@ def measure_all(given: Mapping[str, Any], tell: Callable[[str], None]) -> Found:
     """
     from fs_bench import machine
 
-    memory.keep_freed()
     found = Found()
     device = backend.device("cuda:0" if given["device"] == "cuda" else given["device"])
     found.machine = machine.facts(device)
@@ -145,10 +144,10 @@ def _plan(
     precisions = list(given["precisions"] or (("fp32", "bf16", "fp16") if on_gpu else ("fp32",)))
     if not on_gpu and "fp16" in precisions:
         raise UsageError("fp16 needs a GPU; measure bf16 or fp32 on this device")
-    names = available("executors", given["executors"] or ("keras", "fast"), skip)
+    names = available("executors", given["executors"] or ("keras", "torch"), skip)
     variants = [Variant(name) for name in names]
-    if on_gpu and "fast" in names and not quick:
-        variants += [Variant("fast", how) for how in COMPILES]
+    if on_gpu and "torch" in names and not quick:
+        variants += [Variant("torch", how) for how in COMPILES]
     if not variants:
         raise UsageError("there is no executor to measure; name one that is installed")
     rounds = given["rounds"] or (3 if quick else 7)

@@ -42,13 +42,13 @@ def show(
     as_json: bool,
 ) -> None:
     """Show every option of the chosen plugins: value, range, help, and its origin."""
-    from fs_kernel.options.sources import assignments
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.show import lines, sections
 
     request = Request(model_dir or Path(), model, config_file=file, values=assignments(settings))
-    shown = sections(assemble(request, look=model_dir is not None).config, with_installed)
+    shown = sections(resolve_run(request, look=model_dir is not None).config, with_installed)
     click.echo(json.dumps(shown, indent=1) if as_json else "\n".join(lines(shown)))
 
 
@@ -58,13 +58,13 @@ def show(
 @OUTPUT
 def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> None:
     """Write a TOML file with every option of the chosen plugins, explained, for fs run -c."""
-    from fs_kernel.options.sources import assignments
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.files import write_all, write_new
 
     request = Request(Path(), model, values=assignments(settings))
-    write_new(write_all(assemble(request, look=False)), output)
+    write_new(write_all(resolve_run(request, look=False)), output)
 
 
 @config.command()
@@ -92,7 +92,7 @@ def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) 
 @click.option("-t", "--model", help="Only of a run of this model plugin.")
 def schema(model: str | None) -> None:
     """Print the JSON Schema of a file of options, of everything installed, for editors."""
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.files import installed_sections
     from fs_config.schema import schema
@@ -100,7 +100,7 @@ def schema(model: str | None) -> None:
     if model is None:
         made = schema(installed_sections(), whole=True)
     else:
-        chosen = assemble(Request(Path(), model), look=False).config
+        chosen = resolve_run(Request(Path(), model), look=False).config
         made = schema({name: [type(values)] for name, values in chosen.items()}, whole=False)
     click.echo(json.dumps(made, indent=1))
 

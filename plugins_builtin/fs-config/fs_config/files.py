@@ -12,15 +12,24 @@ import attrs
 import click
 import tomli_w
 from fs_kernel.errors import ConfigError, FsError, UsageError
+from fs_kernel.options import (
+    FileSource,
+    ModelFolderSource,
+    OptionInfo,
+    OptionSource,
+    check_value,
+    options_of,
+    read_toml,
+    resolve,
+    to_toml_value,
+)
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.options.fields import OptionInfo, check, options_of, plain
-from fs_kernel.options.sources import Layer, read_toml, resolve
-from fs_kernel.plugins import discovery
-from fs_kernel.plugins import record as provenance
+from fs_kernel.plugins import discovery, record
 from fs_kernel.plugins.kinds import has_hooks
-from fs_kernel.plugins.loading import Chosen, is_local, load
-from fs_kernel.plugins.roles import Plugins
-from fs_kernel.training.resolve import Assembled, Request, assemble
+from fs_kernel.plugins.loading import is_local, load
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import load_role, merged_sections
+from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 
 _HEAD = """\
 # Every option of: fs run -t {model} -c THIS_FILE
@@ -34,18 +43,18 @@ _HEAD = """\
 """
 
 
-def write_all(parts: Assembled) -> str:
+def write_all(parts: ResolvedRun) -> str:
     """Every option of a run with its help, as TOML.
 
     An option whose default follows from others is written as a comment: as a value it would no
     longer follow.
     """
-    blocks = [_HEAD.format(model=parts.plugins.of_kind("models").name)]
+    blocks = [_HEAD.format(model=parts.plugins.model.name)]
     for section, values in parts.config.items():
         blocks.append("\n" + tomli_w.dumps(nested({section: {}})))
         fields = attrs.fields_dict(type(values))
         for name, (annotation, info) in options_of(type(values)).items():
-            lines = tomli_w.dumps({name: plain(getattr(values, name))}).splitlines()
+            lines = tomli_w.dumps({name: to_toml_value(getattr(values, name))}).splitlines()
             follows = getattr(fields[name].default, "takes_self", False)
             if follows and f"{section}.{name}" not in parts.config.origins:
                 lines = [f"# {line}" for line in lines]
@@ -110,7 +119,8 @@ def sections_of(found: discovery.InstalledPlugin) -> dict[str, type]:
     """
     if not has_hooks(found.kind):
         return {}
-    return Plugins([load(found.kind, found.name)]).config_defaults()
+    sections: dict[str, type] = load_role(found.kind, found.name).config_defaults()
+    return sections
 
 
 def installed_sections() -> dict[str, list[type]]:
@@ -148,20 +158,21 @@ def check_file(
     Raises:
         FsError: the file is no TOML, or what it is held against cannot be used itself.
     """
-    base = assemble(Request(model_dir or Path(), model), ("models",), look=model_dir is not None)
-    layers = [Layer(str(path), read_toml(path), "file")]
-    if base.generation is not None:
-        remembered = read_toml(base.checkpoints.config_path(base.generation))
-        layers.insert(0, Layer(str(model_dir), remembered, "model"))
+    base = resolve_run(Request(model_dir or Path(), model), ("models",), look=model_dir is not None)
+    layers = [FileSource(str(path), read_toml(path))]
+    if base.checkpoint is not None:
+        remembered = read_toml(base.checkpoints.config_path(base.checkpoint))
+        layers.insert(0, ModelFolderSource(str(model_dir), remembered))
     chosen, problems = _choose(layers)
-    facade = Plugins([base.plugins.of_kind("models"), *chosen])
+    model = base.plugins.model
     notes: list[str] = []
     classes = dict(KERNEL_SECTIONS)
     try:
-        classes |= facade.config_defaults()
-        facade.config, notes = resolve(classes, layers, _elsewhere())
+        classes |= merged_sections([model, *chosen])
+        config, notes = resolve(classes, layers, _elsewhere())
+        model.store.replace(config)
         if not problems:
-            facade.network_spec()
+            model.network_spec()
     except ConfigError as error:
         problems += error.problems
     problems += _not_installed(layers[-1], classes)
@@ -174,15 +185,15 @@ def check_file(
 
 def _elsewhere() -> dict[str, discovery.InstalledPlugin]:
     """A section is named after its plugin: installed plugins by the section they would have."""
-    return {f.section: f for f in discovery.installed()}
+    return discovery.sections()
 
 
-def _choose(layers: list[Layer]) -> tuple[list[Chosen], list[str]]:
+def _choose(layers: list[OptionSource]) -> tuple[list[Plugin], list[str]]:
     """Load every plugin that ``[training]`` names; what is no name at all is `resolve`'s to say."""
-    chosen: list[Chosen] = []
+    chosen: list[Plugin] = []
     problems: list[str] = []
     defaults = TrainingOptions()
-    unnamed = provenance.unnamed(layers)
+    unnamed = record.unnamed(layers)
     for name, (annotation, info) in options_of(TrainingOptions).items():
         if info.plugin is None:
             continue
@@ -193,7 +204,7 @@ def _choose(layers: list[Layer]) -> tuple[list[Chosen], list[str]]:
             if name in given:
                 value, origin = given[name], f"{layer.name}: training.{name}: "
         try:
-            value = check(value, annotation, info)
+            value = check_value(value, annotation, info)
         except Exception:
             continue
         for reference in value if isinstance(value, list) else [value]:
@@ -201,7 +212,7 @@ def _choose(layers: list[Layer]) -> tuple[list[Chosen], list[str]]:
                 problems.append(f"{origin}{reference} is local code, only run when you name it")
                 continue
             try:
-                chosen.append(load(info.plugin, reference))
+                chosen.append(load_role(info.plugin, reference))
             except FsError as error:
                 one = not isinstance(value, list)
                 # A run warns and goes on without a default add-on that is not installed.
@@ -209,11 +220,11 @@ def _choose(layers: list[Layer]) -> tuple[list[Chosen], list[str]]:
                     problems.append(f"{origin}{error}")
                 if one and reference != default:
                     with contextlib.suppress(FsError):
-                        chosen.append(load(info.plugin, default))
+                        chosen.append(load_role(info.plugin, default))
     return chosen, problems
 
 
-def _not_installed(layer: Layer, classes: dict[str, type]) -> Iterator[str]:
+def _not_installed(layer: OptionSource, classes: dict[str, type]) -> Iterator[str]:
     """What is wrong with names of losses, optimisers and the like."""
     for section, values in layer.values.items():
         known = options_of(classes[section]) if section in classes else {}
@@ -222,7 +233,7 @@ def _not_installed(layer: Layer, classes: dict[str, type]) -> Iterator[str]:
                 continue
             annotation, info = known[name]
             try:
-                value = check(value, annotation, info)
+                value = check_value(value, annotation, info)
             except Exception:
                 continue
             for reference in value if isinstance(value, list) else [value]:
@@ -236,7 +247,7 @@ def _not_installed(layer: Layer, classes: dict[str, type]) -> Iterator[str]:
                         yield f"{layer.name}: {section}.{name}: {error}"
 
 
-def _problems_of_unused(layer: Layer, section: str) -> list[str]:
+def _problems_of_unused(layer: OptionSource, section: str) -> list[str]:
     try:
         classes = sections_of(_elsewhere()[section])
         if section in classes:

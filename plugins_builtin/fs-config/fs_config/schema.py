@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fs_kernel.options.fields import Interval, OptionInfo, Size, options_of, plain
+from fs_kernel.options import Interval, OptionInfo, Size, options_of, to_toml_value
 from fs_kernel.plugins import discovery
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +59,7 @@ def _section(cls: type) -> dict[str, Any]:
         properties[name] = {
             "description": f"{info.help} {_WHEN[info.when]}".strip(),
             **_type(annotation, info),
-            "default": plain(getattr(default, name)),
+            "default": to_toml_value(getattr(default, name)),
         }
     return _table(properties, {})
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fs_kernel.options import Config, options_of, to_toml_value
 from fs_kernel.options.describe import option_facts, option_line
-from fs_kernel.options.fields import options_of, plain
-from fs_kernel.options.sources import Config
 
 from fs_config.files import installed_sections
 
@@ -36,7 +35,7 @@ def sections(config: Config, with_installed: bool = False) -> Shown:
 def _options(config: Config, section: str, values: Any) -> Iterator[dict[str, Any]]:
     for name, (annotation, info) in options_of(type(values)).items():
         facts = option_facts(name, annotation, info)
-        facts["value"] = plain(getattr(values, name))
+        facts["value"] = to_toml_value(getattr(values, name))
         facts["origin"] = config.origins.get(f"{section}.{name}", "default")
         yield facts
 

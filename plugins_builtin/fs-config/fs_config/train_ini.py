@@ -9,8 +9,15 @@ from typing import Any, get_origin
 
 import attrs
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import OptionInfo, check, nearest_name, options_of, plain
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import (
+    FileSource,
+    OptionInfo,
+    check_value,
+    nearest_name,
+    options_of,
+    resolve,
+    to_toml_value,
+)
 from fs_kernel.plugins import discovery
 
 from fs_config.options_map import GONE, HERE, VALUES
@@ -122,7 +129,7 @@ def _take(
         value = _read(text, annotation, VALUES.get((section, name), {}))
         value = _checked(value, annotation, info)
     except ValueError as error:
-        default = plain(getattr(classes[target][0](), option))
+        default = to_toml_value(getattr(classes[target][0](), option))
         options.notes.append(f"{label} = {_shown(text)}: {_printable(error)}; left at {default!r}")
         return
     options.values.setdefault(target, {})[option] = value
@@ -155,7 +162,7 @@ def _read(text: str, annotation: Any, words: Mapping[str, Any]) -> Any:
 
 
 def _checked(value: Any, annotation: Any, info: OptionInfo) -> Any:
-    value = check(value, annotation, info)
+    value = check_value(value, annotation, info)
     if info.plugin and value != "none":
         names = [found.name for found in discovery.installed(info.plugin)]
         if value not in names:
@@ -165,7 +172,7 @@ def _checked(value: Any, annotation: Any, info: OptionInfo) -> Any:
 
 def _require_consistent(options: Options, classes: Mapping[str, Sequence[type]]) -> None:
     chosen = {section: classes[section][0] for section in options.values}
-    resolve(chosen, [Layer("train.ini", options.values, "file")])
+    resolve(chosen, [FileSource("train.ini", options.values)])
 
 
 def _shown(text: str) -> str:

@@ -21,11 +21,11 @@ import attrs
 import importlib_metadata
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION
-from fs_kernel.options.fields import nearest_name
+from fs_kernel.options import nearest_name
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.kinds import has_hooks, kind_of
-from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing.declarations import unmarked_hooks, waivers
 
 #: An import that takes longer than this is remarked upon.
@@ -68,7 +68,7 @@ class Finding:
         return [f"{who}: {line}" for line in found]
 
 
-def examine(found: discovery.InstalledPlugin) -> dict[str, Any]:
+def examine(found: discovery.Found) -> dict[str, Any]:
     """Import one plugin here and examine it; for use in a process of its own.
 
     Returns:
@@ -97,11 +97,11 @@ def examine(found: discovery.InstalledPlugin) -> dict[str, Any]:
     return report
 
 
-def _look(chosen: Chosen, report: dict[str, Any]) -> None:
+def _look(chosen: LoadedPlugin, report: dict[str, Any]) -> None:
     plugin, kind = chosen.plugin, kind_of(chosen.kind)
-    if kind.hooks is not None:
-        Plugins([chosen]).config_defaults()
-        for name in unmarked_hooks(plugin, kind.hooks):
+    if kind.hooks:
+        make_role(chosen.kind, chosen).config_defaults()
+        for name in (name for specs in kind.hooks for name in unmarked_hooks(plugin, specs)):
             report["notes"].append(f"{name} is not marked with @hookimpl, so it is never called")
     elif chosen.kind == "commands":
         import click
@@ -124,8 +124,8 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
     """
     everything = discovery.installed()
     twice = discovery.duplicates(everything)
-    findings: dict[discovery.InstalledPlugin, Finding] = {}
-    by_distribution: dict[str, list[discovery.InstalledPlugin]] = {}
+    findings: dict[discovery.Found, Finding] = {}
+    by_distribution: dict[str, list[discovery.Found]] = {}
     for item in everything:
         finding = Finding(
             item.name, discovery.word_for(item.kind), item.distribution, item.version, item.api
@@ -160,10 +160,10 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
 
 
 def _in_a_process(
-    items: Sequence[discovery.InstalledPlugin], limit: float
-) -> list[tuple[discovery.InstalledPlugin, dict[str, Any]]]:
+    items: Sequence[discovery.Found], limit: float
+) -> list[tuple[discovery.Found, dict[str, Any]]]:
     """Return the reports on the plugins of one distribution."""
-    reports: list[tuple[discovery.InstalledPlugin, dict[str, Any]]] = []
+    reports: list[tuple[discovery.Found, dict[str, Any]]] = []
     waiting = list(items)
     while waiting:
         lines, death = _ask([(item.kind, item.name) for item in waiting], limit)

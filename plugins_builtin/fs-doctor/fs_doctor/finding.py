@@ -50,8 +50,3 @@ def warning(name: str, found: str, advice: str) -> Finding:
 def problem(name: str, found: str, advice: str, exit_code: int = 6) -> Finding:
     """Training is impossible."""
     return Finding(name, "problem", found, advice, exit_code)
-
-
-def size(count: float) -> str:
-    """Bytes as ``"512 MB"`` or ``"7.8 GB"`` (powers of 1000)."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

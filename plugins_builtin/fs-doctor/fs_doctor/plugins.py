@@ -66,11 +66,10 @@ def facts_of(item: discovery.InstalledPlugin) -> dict[str, Any]:
     Raises:
         PluginError: it cannot be loaded.
     """
+    from fs_kernel.options import options_of, to_toml_value
     from fs_kernel.options.describe import option_facts
-    from fs_kernel.options.fields import options_of, plain
     from fs_kernel.plugins.kinds import has_hooks
-    from fs_kernel.plugins.loading import load
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.plugin_set import load_role
 
     facts: dict[str, Any] = {
         "kind": discovery.word_for(item.kind),
@@ -85,12 +84,12 @@ def facts_of(item: discovery.InstalledPlugin) -> dict[str, Any]:
         "options": {},
     }
     if has_hooks(item.kind):
-        loaded = Plugins([load(item.kind, item.name)])
-        facts["hooks"] = loaded.hooks_of(loaded.of_kind(item.kind))
-        for section, cls in loaded.config_defaults().items():
+        role = load_role(item.kind, item.name)
+        facts["hooks"] = role.hooks()
+        for section, cls in role.config_defaults().items():
             default = cls()
             facts["options"][section] = [
-                {**option_facts(n, a, i), "default": plain(getattr(default, n))}
+                {**option_facts(n, a, i), "default": to_toml_value(getattr(default, n))}
                 for n, (a, i) in options_of(cls).items()
             ]
     return facts

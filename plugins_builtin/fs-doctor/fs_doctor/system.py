@@ -10,17 +10,18 @@ from collections import Counter
 from pathlib import Path
 
 import fs_kernel
+from fs_kernel.storage import format_bytes
 
-from fs_doctor.finding import Finding, ok, problem, size, warning
+from fs_doctor.finding import Finding, ok, problem, warning
 from fs_doctor.limits import memory_limit, processor_limit
 from fs_doctor.probes import Probes
 
 #: Kinds of plugins that every run has one of, and the package that brings the usual one.
 NEEDED = {
     "model": "fs-model-original",
-    "trainer": "fs-trainer-original",
+    "trainer": "fs-trainer-standard",
     "feed": "fs-feed-faces",
-    "executor": "fs-executor-fast",
+    "executor": "fs-executor-torch",
 }
 LITTLE_MEMORY = 4e9
 LITTLE_DISK = 10e9
@@ -64,9 +65,9 @@ def check_memory(probes: Probes) -> Finding:
     """Main memory."""
     total, available = probes.memory()
     limit = memory_limit(probes)
-    found = f"{size(available)} of {size(total)} available"
+    found = f"{format_bytes(available)} of {format_bytes(total)} available"
     if limit is not None and limit < total:
-        found += f", limited to {size(limit)} by a control group"
+        found += f", limited to {format_bytes(limit)} by a control group"
         available = min(available, limit)
     if available < LITTLE_MEMORY:
         return warning("memory", found, "close other programs, or take a small network: fs models")
@@ -86,7 +87,7 @@ def check_disk(probes: Probes, folder: Path | None) -> Finding:
     if folder is not None and not (here.is_dir() and os.access(here, os.W_OK)):
         return problem("disk", f"{here} cannot be written to", "choose another folder", 5)
     free = probes.disk_free(here)
-    found = f"{size(free)} free at {here}"
+    found = f"{format_bytes(free)} free at {here}"
     if free < LITTLE_DISK:
         return warning("disk", found, "free some; save.max_disk and save.keep bound a model")
     return ok("disk", found)
@@ -121,7 +122,7 @@ def check_shared_memory(probes: Probes) -> Finding:
     if not path.is_dir():
         return warning("shm", "there is no /dev/shm", "trainers with several processes need one")
     free = probes.disk_free(path)
-    found = f"{size(free)} free in /dev/shm"
+    found = f"{format_bytes(free)} free in /dev/shm"
     if free < LITTLE_SHARED:
         advice = "fine for one process; trainers with several need more (docker: --shm-size=1g)"
         return warning("shm", found, advice)

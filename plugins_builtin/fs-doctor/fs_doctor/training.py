@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fs_doctor.finding import Finding, ok, problem, size, warning
+from fs_kernel.storage import format_bytes
+
+from fs_doctor.finding import Finding, ok, problem, warning
 from fs_doctor.libraries import PRECISIONS
 from fs_doctor.nvidia import Nvidia
 
@@ -95,8 +97,9 @@ def _check_device(device: Facts, alone: bool) -> Finding:
         failed.setdefault("fp16", "not on a CPU")
     found = f"{device['title']}, " if device["title"] else ""
     if "memory" in device:
-        free = f"{size(device['free'])} of " if "free" in device else ""
-        found += f"{free}{size(device['memory'])} free, compute capability {device['capability']}, "
+        free = f"{format_bytes(device['free'])} of " if "free" in device else ""
+        found += f"{free}{format_bytes(device['memory'])} free, "
+        found += f"compute capability {device['capability']}, "
     if "fp32" in failed:
         return problem(
             name,

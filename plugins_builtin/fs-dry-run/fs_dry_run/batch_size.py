@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fs_kernel import backend, memory
 from fs_kernel.errors import FsError, TrainingError, UsageError
+from fs_kernel.options import options_of
 from fs_kernel.options.defaults import TrainingOptions
-from fs_kernel.options.fields import options_of
 from fs_kernel.training.loop import TrainingRun
 from fs_kernel.training.resolve import Request
 
@@ -32,7 +32,7 @@ def find_batch_size(request: Request) -> tuple[int, str] | None:
         FsError: what the run itself would raise; UsageError if it has several processes.
     """
     with trial_run(request) as run:
-        if run.session.parts.state is not None:
+        if run.session.resolved.state is not None:
             return None
         if run.group.size > 1:
             raise UsageError(
@@ -62,7 +62,7 @@ def search(run: TrainingRun) -> tuple[int, float]:
     best, speed, size = 0, 0.0, 1
     while size <= largest:
         try:
-            seconds = run.time_step(size)
+            seconds = run._parts.step.time_step(size)
         except (FsError, RuntimeError, MemoryError) as error:
             # The loop wraps what torch raised; only a lack of memory ends the search.
             cause = error.__cause__ or error

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 from fs_kernel import memory
+from fs_kernel.storage import format_bytes
 from fs_kernel.training.resolve import Request
-from fs_kernel.training.session import require_room
+from fs_kernel.training.space import require_room
 
 from fs_dry_run.trial import trial_run
 
@@ -35,9 +36,9 @@ class DryRunReport:
         run, used, there = facts["run"], facts["memory_bytes"], facts["memory_total"]
         faces = ", ".join(f"{side} {count}" for side, count in run["face_counts"].items())
         losses = ", ".join(f"{side} {loss:.4f}" for side, loss in facts["losses"].items())
-        memory = "" if used is None else f"{used / 1e9:.2f} GB at most in this dry run"
-        memory += "" if there is None else f" of {there / 1e9:.2f} GB"
-        disk, free = facts["disk_bytes"] / 1e9, facts["disk_free"] / 1e9
+        memory = "" if used is None else f"{format_bytes(used)} at most in this dry run"
+        memory += "" if there is None else f" of {format_bytes(there)}"
+        disk, free = format_bytes(facts["disk_bytes"]), format_bytes(facts["disk_free"])
         rows = {
             "model": f"{run['model']}, {run['parameters']:,} parameters",
             "device": f"{run['device']} ({run['precision']})",
@@ -45,7 +46,7 @@ class DryRunReport:
             "steps": f"{facts['steps']} to do, from {run['start_step']} to {run['target_steps']}",
             "first step": f"{facts['step_seconds']:.2f} s, loss {losses}",
             "memory": memory,
-            "disk": f"about {disk:.2f} GB, {free:.1f} GB free",
+            "disk": f"about {disk}, {free} free",
         }
         lines = [f"note: {line}" for line in facts["warnings"]]
         lines += [f"{key:11} {text}" for key, text in rows.items()]
@@ -64,10 +65,10 @@ def dry_run(request: Request) -> DryRunReport:
     with trial_run(request) as run:
         config = run.config
         start = time.perf_counter()
-        metrics = run.try_step()
+        metrics = run._parts.step.trial_step()
         seconds = time.perf_counter() - start
         info, device = run.info, run.device
-        free = require_room(run.session.parts, info.disk_bytes)
+        free = require_room(run.session.resolved, info.disk_bytes)
         facts = {
             "process": run.group.rank,
             "run": {**attrs.asdict(info), "model_dir": str(request.model_dir)},

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from fs_kernel.plugins.roles import Plugins
 from fs_kernel.training.loop import TrainingRun
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 
 
 @contextmanager
@@ -23,11 +22,11 @@ def trial_run(request: Request) -> Iterator[TrainingRun]:
         FsError: what opening the run itself would raise.
     """
     with tempfile.TemporaryDirectory(prefix="fs-dry-run-") as workspace:
-        parts = assemble(attrs.evolve(request, temporary_workspace=Path(workspace)))
-        # Add-ons do not run, but their options are checked and shown, so they are assembled first.
-        parts.plugins = Plugins(i for i in parts.plugins.chosen if i.kind != "addons")
-        parts.reset(parts.config)
-        run = TrainingRun(parts)
+        resolved = resolve_run(attrs.evolve(request, workspace=Path(workspace)))
+        # Add-ons do not run, but their options are checked and shown, so they are resolved first.
+        plugins = resolved.plugins
+        plugins.all = [plugin for plugin in plugins.all if plugin.kind != "addons"]
+        run = TrainingRun(resolved)
         try:
             yield run
         finally:

@@ -16,7 +16,7 @@ from fs_kernel.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-    from fs_kernel.options.sources import Config
+    from fs_kernel.options import Config
     from fs_kernel.types import Face, FaceIterator, Feed, FeedSpec, Side
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from fs_kernel.storage import format_bytes, user_folder
 
 from fs_feed_faces import disk
 
@@ -54,10 +55,10 @@ class Entry:
     facts: dict[str, Any] = attrs.field(factory=dict)
 
 
-def default_folder() -> Path:
-    """Where a user's caches are."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(home) if home else Path.home() / ".cache") / "fs-kernel" / "faces"
+def default_folder() -> Path | None:
+    """Return where a user's caches are, or None if the user has no home folder."""
+    home = user_folder("cache")
+    return home and home / "faces"
 
 
 class Cache:
@@ -184,16 +185,16 @@ class Cache:
         mine = size + sum(entry.bytes for entry in self.entries() if entry.name in self._mine)
         if 0 < self.most < mine:
             raise CacheError(
-                f"{self.folder} would take {disk.in_words(mine)} for this run, but may take "
-                f"{disk.in_words(self.most)} (feed.faces.cache_size)"
+                f"{self.folder} would take {format_bytes(mine)} for this run, but may take "
+                f"{format_bytes(self.most)} (feed.faces.cache_size)"
             )
         if self.most:
             self._evict(self.most - size)
         room = shutil.disk_usage(self.folder)
         if room.free - size < room.total * _RESERVE:
             raise CacheError(
-                f"{self.folder} needs {disk.in_words(size)}, its disk has "
-                f"{disk.in_words(room.free)} free; another place is named by feed.faces.cache_dir"
+                f"{self.folder} needs {format_bytes(size)}, its disk has "
+                f"{format_bytes(room.free)} free; another place is named by feed.faces.cache_dir"
             )
 
     def _write(self, name: str, write: Callable[[Path], dict[str, Any]]) -> Entry:

@@ -127,7 +127,7 @@ def collect_cache(
     directory: Path | None, max_size: str | None, everything: bool, as_json: bool
 ) -> None:
     """Remove what interrupted runs left behind, and what is beyond the cache's size."""
-    from fs_kernel.options.fields import Size
+    from fs_kernel.options import Size
 
     try:
         most = 0 if everything else None if max_size is None else Size.parse(max_size).bytes
@@ -137,16 +137,19 @@ def collect_cache(
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes": size}, indent=2))
     else:
-        from fs_feed_faces.disk import in_words
+        from fs_kernel.storage import format_bytes
 
-        click.echo(f"removed {removed}, {in_words(size)}")
+        click.echo(f"removed {removed}, {format_bytes(size)}")
 
 
 def _cache(directory: Path | None) -> Cache:
     from fs_feed_faces.cache import Cache, default_folder
     from fs_feed_faces.options import CacheOptions
 
-    return Cache(directory or default_folder(), CacheOptions().cache_size.bytes)
+    folder = directory or default_folder()
+    if folder is None:
+        raise UsageError("the user has no home folder for a cache; pass --dir FOLDER")
+    return Cache(folder, CacheOptions().cache_size.bytes)
 
 
 def _face_options(mask_type: str) -> FaceOptions:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import attrs
 import cv2
 import numpy as np
+from fs_kernel.storage import format_bytes
 
 from fs_feed_faces.cache import Cache, CacheError, Entry
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.disk import in_words
 from fs_feed_faces.faces import FaceFile
 from fs_feed_faces.pictures import UnreadableError
 from fs_feed_faces.progress import said, told
@@ -151,7 +151,7 @@ def open_crops(faces: FaceSet, cropper: Cropper, cache: Cache) -> CachedCrops:
     if entry is None:
         said(
             f"{faces.folder}: cutting out {len(faces.files)} faces once, "
-            f"{in_words(size)} in {cache.folder}"
+            f"{format_bytes(size)} in {cache.folder}"
         )
         waiting = partial(said, f"{faces.folder}: another run is cutting out the same faces")
         entry = cache.make(name, size, partial(_write, faces, cropper), waiting)

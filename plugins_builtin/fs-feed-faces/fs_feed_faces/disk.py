@@ -65,14 +65,6 @@ def size_of(path: Path) -> int:
     return 0
 
 
-def in_words(size: int) -> str:
-    """Bytes as a reader wants them: "61 kB", "1.2 GB"."""
-    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
-        if size >= 10**power:
-            return f"{size / 10**power:.3g} {unit}"
-    return f"{size} B"
-
-
 def network_kind(folder: Path) -> str | None:
     """The kind of network file system a folder is on; None for a local one, or if unknown."""
     place = folder.absolute()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fs_kernel.storage import format_bytes
+
 from fs_feed_faces.cache import Cache, Entry
-from fs_feed_faces.disk import in_words
 from fs_feed_faces.remembered import folder_of
 
 
@@ -24,12 +25,13 @@ def facts_of(cache: Cache) -> dict[str, Any]:
 def describe(facts: dict[str, Any]) -> str:
     """The same as text."""
     lines = [
-        f"{in_words(entry['bytes']):>8}  {_ago(entry['used'])}  {entry['folder']}  {_what(entry)}"
+        f"{format_bytes(entry['bytes']):>8}  {_ago(entry['used'])}  {entry['folder']}  "
+        f"{_what(entry)}"
         for entry in facts["entries"]
     ]
     bound = facts["max_bytes"]
-    of = f" of at most {in_words(bound)}" if bound else ""
-    return "\n".join([*lines, f"{facts['folder']}: {in_words(facts['bytes'])}{of}"])
+    of = f" of at most {format_bytes(bound)}" if bound else ""
+    return "\n".join([*lines, f"{facts['folder']}: {format_bytes(facts['bytes'])}{of}"])
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from fs_kernel.errors import UsageError
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.types import Batch, FeedSpec, PreviewFaces, Sampler, Side
 
 from fs_feed_faces.crops import Cropper

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.types import FeedSpec, Side
 
 from fs_feed_faces.cache import Cache, CacheError

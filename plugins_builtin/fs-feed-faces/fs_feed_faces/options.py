@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from fs_kernel import option
-from fs_kernel.options.fields import Size
+from fs_kernel.options import Size
 
 if TYPE_CHECKING:
     from fs_feed_faces.cache import Cache
@@ -183,7 +183,7 @@ class CacheOptions:
     )
 
     def open(self) -> Cache | None:
-        """The cache that is meant; None if it is off."""
+        """Return the cache that is meant; None if it is off, or the user has no home folder."""
         from pathlib import Path
 
         from fs_feed_faces.cache import Cache, default_folder
@@ -191,4 +191,4 @@ class CacheOptions:
         if not self.cache:
             return None
         folder = Path(self.cache_dir).expanduser() if self.cache_dir else default_folder()
-        return Cache(folder, self.cache_size.bytes)
+        return Cache(folder, self.cache_size.bytes) if folder else None

@@ -10,8 +10,8 @@ import h5py
 import keras
 import numpy as np
 import safetensors
+from fs_kernel import networks
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network
 
 from fs_model_phaze_a import h5_weights
@@ -70,7 +70,7 @@ def _opened(path: Path, net: keras.Model) -> Iterator[list[Pair]]:
 def _named(file: safetensors.safe_open, net: keras.Model) -> Iterator[Pair]:
     """What a file with our names has for each weight."""
     known = set(file.keys())
-    for name, variable in kernel_network.weights(Network(net, [])).items():
+    for name, variable in networks.variables(Network(net, [])).items():
         full = f"encoder/{net.name}/{name}"
         key = full if full in known else name
         if key not in known:

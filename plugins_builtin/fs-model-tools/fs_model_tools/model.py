@@ -13,8 +13,7 @@ import click
 from fs_kernel.cli import OpenGroup, say
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage.lock import FolderLock
-from fs_kernel.storage.model_state import ModelState
+from fs_kernel.storage import FolderLock, ModelState, format_bytes
 
 PATH = click.Path(path_type=Path)
 
@@ -28,14 +27,14 @@ def model() -> None:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def info(model_dir: Path, as_json: bool) -> None:
-    """Show what the folder holds: network, steps, sessions."""
+    """What the folder holds: network, steps, sessions."""
     checkpoints = require_model(model_dir)
 
     def read() -> tuple[str, ModelState]:
-        name = checkpoints.choose(say)
-        return name, ModelState.from_json(checkpoints.read_state(name), f"generation {name}")
+        name = checkpoints.latest_valid(say)
+        return name, ModelState.from_json(checkpoints.read_state(name), f"checkpoint {name}")
 
-    name, state = checkpoints.steadily(read)
+    name, state = checkpoints.read_consistently(read)
     facts: dict[str, Any] = {
         "model": state.model,
         "network": state.network_name,
@@ -73,8 +72,8 @@ def _origin(plugin: dict[str, Any]) -> str:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def checkpoints(model_dir: Path, as_json: bool) -> None:
-    """List the generations on disk, newest first, with their sizes."""
-    found = require_model(model_dir).generations()
+    """List the checkpoints on disk, newest first, with their sizes."""
+    found = require_model(model_dir).checkpoints()
     if as_json:
         keys = ("name", "step", "bytes", "loss", "current", "snapshot")
         click.echo(json.dumps([{key: getattr(g, key) for key in keys} for g in found], indent=1))
@@ -83,86 +82,86 @@ def checkpoints(model_dir: Path, as_json: bool) -> None:
         mark = "*" if item.current else " "
         loss = "" if item.loss is None else f"loss {item.loss:.5f}"
         click.echo(
-            f"{mark} {item.name:14} step {item.step:<10} {item.bytes / 1e6:10.1f} MB  {loss:14}"
+            f"{mark} {item.name:14} step {item.step:<10} {format_bytes(item.bytes):>10}  {loss:14}"
             + ("snapshot" if item.snapshot else "")
         )
-    word = "generation" if len(found) == 1 else "generations"
-    click.echo(f"{len(found)} {word}, {sum(g.bytes for g in found) / 1e6:.1f} MB")
+    word = "checkpoint" if len(found) == 1 else "checkpoints"
+    click.echo(f"{len(found)} {word}, {format_bytes(sum(g.bytes for g in found))}")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(model_dir: Path, as_json: bool) -> None:
-    """Check every file of every generation against its checksum; exit 5 if one is damaged."""
+    """Check every file of every checkpoint against its checksum; exit 5 if one is damaged."""
     opened = require_model(model_dir)
-    problems = {g.name: opened.problem(g.name) for g in opened.generations()}
+    problems = {g.name: opened.validation_error(g.name) for g in opened.checkpoints()}
     if as_json:
         click.echo(json.dumps(problems, indent=1))
     else:
         for name, problem in problems.items():
-            click.echo(problem or f"generation {name}: ok")
+            click.echo(problem or f"checkpoint {name}: ok")
     if any(problems.values()):
         raise ModelFolderError(f"{model_dir}: {sum(map(bool, problems.values()))} damaged")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
-@click.argument("generation", required=False)
-def restore(model_dir: Path, generation: str | None) -> None:
-    """Go back to GENERATION, or to the newest whole one before the current."""
+@click.argument("checkpoint", required=False)
+def restore(model_dir: Path, checkpoint: str | None) -> None:
+    """Go back to CHECKPOINT, or to the newest whole one before the current."""
     opened = require_model(model_dir)
-    names = [g.name for g in opened.generations()]
+    names = [made.name for made in opened.checkpoints()]
     current = opened.current_name()
-    if generation is None:
-        older = [n for n in names if (current is None or n < current) and not opened.problem(n)]
-        if not older:
-            raise ModelFolderError(f"{model_dir} has no older whole generation")
-        generation = older[0]
-    if generation not in names:
+    if checkpoint is None:
+        older = opened.older_than(current) if current else opened.latest_valid(say)
+        if older == current:
+            raise ModelFolderError(f"{model_dir} has no older whole checkpoint")
+        checkpoint = older
+    if checkpoint not in names:
         raise ModelFolderError(
-            f"there is no generation {generation} (there are: {', '.join(names)})"
+            f"there is no checkpoint {checkpoint} (there are: {', '.join(names)})"
         )
-    if problem := opened.problem(generation):
+    if problem := opened.validation_error(checkpoint):
         raise ModelFolderError(problem)
     with _locked(model_dir):
-        opened.point_to(generation)
-    say(f"{model_dir} is now at generation {generation}; {current} is kept")
+        opened.set_current(checkpoint)
+    say(f"{model_dir} is now at checkpoint {checkpoint}; {current} is kept")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
-@click.argument("generation", required=False)
-def snapshot(model_dir: Path, generation: str | None) -> None:
-    """Keep GENERATION, or the current one, until you delete it.
+@click.argument("checkpoint", required=False)
+def snapshot(model_dir: Path, checkpoint: str | None) -> None:
+    """Keep CHECKPOINT, or the current one, permanently.
 
     In a running session: fs ctl MODEL_DIR snapshot.
     """
     opened = require_model(model_dir)
-    name = generation or opened.choose(say)
-    if name not in (names := [g.name for g in opened.generations()]):
-        raise ModelFolderError(f"there is no generation {name} (there are: {', '.join(names)})")
-    if problem := opened.problem(name):
+    name = checkpoint or opened.latest_valid(say)
+    if name not in (names := [g.name for g in opened.checkpoints()]):
+        raise ModelFolderError(f"there is no checkpoint {name} (there are: {', '.join(names)})")
+    if problem := opened.validation_error(name):
         raise ModelFolderError(problem)
     with _locked(model_dir):
         opened.mark_snapshot(name)
-    say(f"generation {name} is now a snapshot and stays until you delete it")
+    say(f"checkpoint {name} is kept permanently")
 
 
 @model.command()
 @click.argument("model_dir", type=PATH)
 @click.option("--keep", type=click.IntRange(1), default=1, show_default=True, help="How many.")
-@click.option("--snapshots", is_flag=True, help="Drop snapshots too.")
+@click.option("--snapshots", is_flag=True, help="Delete snapshots too.")
 def gc(model_dir: Path, keep: int, snapshots: bool) -> None:
-    """Drop all generations but the current, the newest, and snapshots."""
+    """Delete all checkpoints but the current, the newest, and snapshots."""
     opened = require_model(model_dir)
-    current = opened.choose(say)
-    found = [g for g in opened.generations() if snapshots or not g.snapshot or g.name == current]
+    current = opened.latest_valid(say)
+    found = [g for g in opened.checkpoints() if snapshots or not g.snapshot or g.name == current]
     found.sort(key=lambda made: made.name != current)
     with _locked(model_dir):
         for made in found[keep:]:
-            opened.drop(made)
-    say(f"{max(0, len(found) - keep)} generations dropped")
+            opened.delete(made)
+    say(f"{max(0, len(found) - keep)} checkpoints deleted")
 
 
 @contextlib.contextmanager
@@ -183,13 +182,13 @@ def _locked(model_dir: Path) -> Iterator[None]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     """Show the network that options describe: layers, parameters, memory for a batch."""
-    from fs_kernel.options.sources import assignments
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_model_tools.summary import summarize
 
     request = Request(Path(), name, config_file=file, values=assignments(settings))
-    facts = summarize(assemble(request, ("models",), look=False))
+    facts = summarize(resolve_run(request, ("models",), look=False))
     if as_json:
         click.echo(json.dumps(attrs.asdict(facts), indent=1))
         return
@@ -201,5 +200,5 @@ def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bo
     outputs = ", ".join(f"{o['side']} {o['kind']} {o['size']}" for o in facts.outputs)
     click.echo(f"{facts.network}: {facts.parameters:,} parameters")
     click.echo(f"inputs: {inputs}\noutputs: {outputs}")
-    size = facts.training_bytes / 2**30
-    click.echo(f"training at batch {facts.batch_size}: about {size:.1f} GiB")
+    size = format_bytes(facts.training_bytes)
+    click.echo(f"training at batch {facts.batch_size}: about {size}")

@@ -17,14 +17,14 @@ COLUMNS = ("name", "distribution", "version", "input", "output", "parameters")
 def models(as_json: bool) -> None:
     """List the installed networks with their sizes, at default options."""
     from fs_kernel.errors import FsError
-    from fs_kernel.training.resolve import Request, assemble
+    from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_model_tools.summary import summarize
 
     found = rows("models")
     for row in found:
         try:
-            facts = summarize(assemble(Request(Path(), row["name"]), ("models",), look=False))
+            facts = summarize(resolve_run(Request(Path(), row["name"]), ("models",), look=False))
             row |= {
                 "input": max(shape[0] for shape in facts.inputs.values()),
                 "output": max(output["size"] for output in facts.outputs),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from fs_kernel.networks import weights as network
-from fs_kernel.training.resolve import Assembled
+from fs_kernel import networks
+from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Network
 
 
@@ -39,16 +39,16 @@ class Summary:
     training_bytes: int
 
 
-def summarize(parts: Assembled) -> Summary:
+def summarize(parts: ResolvedRun) -> Summary:
     """Build the network that the options describe, without memory, and return its facts."""
-    with network.building(0, "meta"):
-        built = network.build(parts.plugins)
-    models = network.sub_models(built.model)
+    with networks.building(0, "meta"):
+        built = networks.build(parts.plugins.model)
+    models = networks.sub_models(built.model)
     shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
     batch = parts.config["training"].batch_size
     return Summary(
         network=built.model.name,
-        parameters=network.count(built),
+        parameters=networks.count(built),
         sub_models={name: model.count_params() for name, model in models.items()},
         inputs=dict(zip(built.sides, shapes, strict=True)),
         outputs=[
@@ -57,7 +57,7 @@ def summarize(parts: Assembled) -> Summary:
         ],
         layers={name: [_row(layer) for layer in model.layers] for name, model in models.items()},
         batch_size=batch,
-        training_bytes=4 * (4 * network.count(built) + batch * _activations(built)),
+        training_bytes=4 * (4 * networks.count(built) + batch * _activations(built)),
     )
 
 

@@ -140,7 +140,7 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
     """
     from fs_kernel.plugins.kinds import has_hooks
     from fs_kernel.plugins.loading import load
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.plugin_set import make_role
 
     path, _, attribute = reference.partition(".py")
     file = Path(f"{path}.py")
@@ -149,7 +149,7 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
     group = kinds()[kind]
     item = load(group, reference)
     if has_hooks(group):
-        Plugins([item])
+        make_role(group, item)
     if item.source is None:
         raise PluginError(f"{reference} is no file", name)
     text = item.source.code.decode("utf-8-sig").rstrip("\n")

@@ -20,7 +20,7 @@ class WeightAverage:
     and ``(1 + n) / (10 + n)``, so that the start is soon forgotten.
 
     Args:
-        parameters: the weights by their lasting names.
+        parameters: the weights by their stable names.
         decay: share of the old average kept per update, 0..1; may be changed at any time.
     """
 

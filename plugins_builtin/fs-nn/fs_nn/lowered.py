@@ -28,7 +28,7 @@ def require_lowered(run: Run, trainer: str) -> nn.Module:
     if module is None:
         raise ConfigError(
             f"trainer '{trainer}' needs the network as a torch module, and executor "
-            f"'{run.info.executor}' runs it as a Keras model; add --set training.executor=fast"
+            f"'{run.info.executor}' runs it as a Keras model; add --set training.executor=torch"
         )
     fallbacks: Any = module.fallbacks
     if fallbacks:
@@ -36,6 +36,6 @@ def require_lowered(run: Run, trainer: str) -> nn.Module:
         raise ConfigError(
             f"trainer '{trainer}' needs the whole network as a torch module, but executor "
             f"'{run.info.executor}' leaves '{fallbacks[0]}'{rest} to Keras; choose trainer "
-            "'original', or 'ddp' for several GPUs"
+            "'standard', or 'ddp' for several GPUs"
         )
     return module

@@ -44,7 +44,7 @@ def swap(
     The results are PNGs with the faces' own headers, marked as synthetic. Each --filter changes
     them before they are written, in the order given.
     """
-    from fs_kernel.options.sources import assignments
+    from fs_kernel.options import assignments
     from fs_kernel.trained_model import TrainedModel
 
     from fs_swap.filters import Filters
@@ -75,7 +75,7 @@ def collected_warnings(call: Callable[[], _Result], tell: Callable[[str], None])
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        backend.hush()
+        backend.silence_input_structure_warning()
         result = call()
     for item in caught:
         tell(str(item.message))

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 from fs_kernel.errors import PluginError
-from fs_kernel.options.sources import Layer, resolve
-from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.options import CommandLineSource, OptionStore, resolve
+from fs_kernel.plugins.plugin_set import load_role, merged_sections
 from fs_kernel.types import Face
 
 KIND = "swap_filters"
@@ -30,18 +29,19 @@ class Filters:
     def __init__(
         self, chosen: Iterable[Any] = (), values: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        self._plugins = Plugins(load(KIND, reference) for reference in chosen)
-        classes = self._plugins.config_defaults()
+        store = OptionStore()
+        self._plugins = [load_role(KIND, reference, store) for reference in chosen]
+        classes = merged_sections(self._plugins)
         self.sections = frozenset(classes)
         own = {section: dict(v) for section, v in (values or {}).items() if section in classes}
-        self._plugins.config, _ = resolve(classes, [Layer("--set", own, "set")])
+        config, _ = resolve(classes, [CommandLineSource("--set", own)])
+        store.replace(config)
 
     def __call__(self, swapped: np.ndarray, mask: np.ndarray | None, face: Face) -> np.ndarray:
         """Return the picture after every filter; arguments as of the hook ``filter_face``."""
-        for item in self._plugins.chosen:
-            config = self._plugins.config.view(item.sections)
-            arguments = {"swapped": swapped, "mask": mask, "face": face, "config": config}
-            result = self._plugins.call(item, "filter_face", **arguments)
+        for item in self._plugins:
+            arguments = {"swapped": swapped, "mask": mask, "face": face, "config": item.config}
+            result = item.call("filter_face", **arguments)
             if not isinstance(result, np.ndarray) or result.shape != swapped.shape:
                 got = getattr(result, "shape", type(result).__name__)
                 raise PluginError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fs_kernel import backend
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
-from fs_kernel.storage.files import require_writable
+from fs_kernel.storage import require_writable
 
 from fs_swap.filters import Filters
 

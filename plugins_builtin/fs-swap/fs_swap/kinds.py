@@ -9,7 +9,7 @@ from fs_kernel.plugins.kinds import Kind
 
 if TYPE_CHECKING:
     import numpy as np
-    from fs_kernel.options.sources import Config
+    from fs_kernel.options import Config
     from fs_kernel.types import Face
 
 _EXAMPLE = '''"""A filter for swapped faces: makes them darker or brighter."""
@@ -63,4 +63,4 @@ class SwapFilterHooks:
         raise NotImplementedError
 
 
-SWAP_FILTERS = Kind("swap_filters", SwapFilterHooks, ("filter_face",), _EXAMPLE)
+SWAP_FILTERS = Kind("swap_filters", (SwapFilterHooks,), ("filter_face",), _EXAMPLE)

@@ -62,7 +62,7 @@ class DistributedTrainer(TrainerPlugin):
         if len(found) < 2:
             seen = "one GPU" if found else "no GPU"
             warnings.warn(
-                f"trainer 'distributed' sees {seen} and trains as 'original' would", stacklevel=2
+                f"trainer 'distributed' sees {seen} and trains as 'standard' would", stacklevel=2
             )
             return batch_size
         gpus.warn_of_unequal(found)

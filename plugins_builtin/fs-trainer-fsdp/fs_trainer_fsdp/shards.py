@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 import torch
+from fs_kernel import networks
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks import weights as networks
 from fs_kernel.types import Network, Run
 from fs_nn.sharded import copy_whole
 from torch import nn
@@ -55,7 +55,7 @@ class Shards:
         self, module: nn.Module, network: Network, device: torch.device, size: int
     ) -> None:
         self._module = module
-        variables = {id(v._value): v for v in networks.weights(network).values()}
+        variables = {id(v._value): v for v in networks.variables(network).values()}
         trained = {id(p): p for p in networks.parameters(network).values()}
         places = {
             id(p): (owner, name)

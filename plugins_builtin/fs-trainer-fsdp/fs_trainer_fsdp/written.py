@@ -19,7 +19,7 @@ from typing import Any
 import torch.distributed.checkpoint as dcp
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.training.coordination import together
-from fs_kernel.types import Group, Settled, Tree
+from fs_kernel.types import DeferredTensor, Group, Tree
 from fs_nn.sharded import is_spread
 from safetensors.torch import load_file
 from torch import Tensor
@@ -65,7 +65,7 @@ def settled(tree: Tree, model_dir: Path, group: Group) -> Tree:
         raise
     if group.rank > 0:
         return tree
-    return _mapped(tree, lambda path, _: Settled(lambda: writer.whole[path]))
+    return _mapped(tree, lambda path, _: DeferredTensor(lambda: writer.whole[path]))
 
 
 class _Writer(HuggingFaceStorageWriter):

@@ -30,7 +30,7 @@ def make_info():
         model_dir=Path("models/[one] person"),
         model="original",
         network_name="original",
-        trainer="original",
+        trainer="standard",
         feed="faces",
         executor="keras",
         sides=("a", "b"),

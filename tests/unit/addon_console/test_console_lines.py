@@ -29,14 +29,6 @@ def test_duration(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"),
-    [(999, "999 B"), (1000, "1.0 kB"), (134_000_000, "134.0 MB"), (999_960_000, "1.0 GB")],
-)
-def test_size(count, text):
-    assert lines.size(count) == text
-
-
-@pytest.mark.parametrize(
     ("value", "text"),
     [
         (0.0, "0.0000"),
@@ -65,7 +57,7 @@ def test_start_lines_say_what_is_trained(make_info):
 
 def test_start_lines_say_what_disk_the_checkpoints_will_take_if_it_is_known(make_info):
     text = "\n".join(lines.start(make_info(disk_bytes=2_512_000_000)))
-    assert "; checkpoints will take up to 2.5 GB" in text
+    assert "; checkpoints will take up to 2.51 GB" in text
     assert "checkpoints" not in "\n".join(lines.start(make_info()))
 
 
@@ -89,13 +81,13 @@ def test_finish_leaves_the_error_to_the_command_line():
 
 
 def test_saved_with_and_without_an_average():
-    assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None)) == "saved step 5: 1.0 kB in 0.2 s"
+    assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None)) == "saved step 5: 1 kB in 0.2 s"
     assert lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, 0.5)).endswith("average loss 0.5000")
 
 
 def test_a_snapshot_is_called_one():
     line = lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None, snapshot=True))
-    assert line == "saved snapshot of step 5: 1.0 kB in 0.2 s"
+    assert line == "saved snapshot of step 5: 1 kB in 0.2 s"
 
 
 class TestPace:

@@ -10,8 +10,7 @@ import pytest
 from fs_addon_console import ConsoleOptions
 from fs_addon_console.plain import PlainConsole
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import Interval
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, Interval, resolve
 from fs_kernel.types import Finished, Saved
 
 
@@ -124,7 +123,9 @@ def test_no_stderr_no_observer(monkeypatch):
 
 def test_options_are_read_and_refused():
     classes = fs_addon_console.config_defaults()
-    config, _ = resolve(classes, [Layer("--set", {"addon.console": {"interval": "1min"}})])
+    config, _ = resolve(
+        classes, [CommandLineSource("--set", {"addon.console": {"interval": "1min"}})]
+    )
     assert config["addon.console"].interval == Interval(seconds=60)
     with pytest.raises(ConfigError, match=r"addon\.console\.interval"):
-        resolve(classes, [Layer("--set", {"addon.console": {"interval": "soon"}})])
+        resolve(classes, [CommandLineSource("--set", {"addon.console": {"interval": "soon"}})])

@@ -6,7 +6,7 @@ import io
 
 import pytest
 from fs_addon_console import ConsoleOptions, choose_console
-from fs_kernel.options.fields import Interval
+from fs_kernel.options import Interval
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_whoever_waits_hears_of_a_failed_session(session, capsys):
 def test_the_mask_is_shown_hidden_or_the_other_way(session, capsys, words, shown):
     import attrs
     from fs_kernel import option
-    from fs_kernel.options.sources import Config
+    from fs_kernel.options import Config
 
     @attrs.frozen
     class PreviewSection:

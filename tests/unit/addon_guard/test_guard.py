@@ -9,7 +9,7 @@ import pytest
 from fake_session import FakeSession, metrics
 from fs_addon_guard import SECTION, Guard, GuardOptions
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.types import BadStep
 
 RATE = "optimizer.learning_rate"
@@ -158,7 +158,7 @@ def test_the_policy_stop_needs_no_such_option(tmp_path):
 )
 def test_bad_values_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
-        resolve(Guard().config_defaults(), [Layer("--set", {SECTION: {name: value}})])
+        resolve(Guard().config_defaults(), [CommandLineSource("--set", {SECTION: {name: value}})])
 
 
 def test_the_plugin_has_one_guard_per_run():

@@ -18,8 +18,7 @@ import torch
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer
 from fs_addon_import.keras2 import read_keras2
 from fs_addon_import.rebuild import custom_objects
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
 from fs_kernel.types import Network
 
 Weights = Mapping[str, Sequence[tuple[str, np.ndarray]]]
@@ -165,13 +164,13 @@ def read_optimizer(path: Path) -> tuple[ForeignNetwork, ForeignOptimizer | None]
 
 def build(foreign: ForeignNetwork) -> keras.Model:
     """The network, with its weights, through the kernel's check of the graph."""
-    graph.inspect(foreign.config, custom_objects(), "it")
-    with kernel_network.building(0, "cpu"):
+    networks.inspect(foreign.config, custom_objects(), "it")
+    with networks.building(0, "cpu"):
         made = keras.saving.deserialize_keras_object(
             json.loads(json.dumps(foreign.config)), custom_objects=custom_objects()
         )
     tensors = {name: torch.from_numpy(value) for name, value in foreign.weights.items()}
-    kernel_network.assign(Network(made, []), tensors, "it")
+    networks.assign(Network(made, []), tensors, "it")
     return made
 
 

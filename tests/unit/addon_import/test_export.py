@@ -18,12 +18,12 @@ from fs_addon_import.importing import import_model
 from fs_addon_import.keras3.graph import Rewriter
 from fs_addon_import.keras3.weights import locate
 from fs_addon_import.rebuild import rebuild
+from fs_kernel import networks
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.trained_model import TrainedModel
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +165,13 @@ MOBILE = {
 )
 def test_every_network_can_be_told_and_understood(name: str, options: dict) -> None:
     """Full size, without memory: the graph goes to the other program's words and back."""
-    parts = assemble(Request(Path(), name, values=options), ("models",), look=False)
-    with network.building(0, "meta"):
-        built = network.build(parts.plugins)
+    parts = resolve_run(Request(Path(), name, values=options), ("models",), look=False)
+    with networks.building(0, "meta"):
+        built = networks.build(parts.plugins)
     config = json.loads(json.dumps(config_of(built)))
     rewriter = Rewriter()
     again = rebuild(rewriter.root(config), name)
-    first, second = network.weights(built), network.weights(again)
+    first, second = networks.weights(built), networks.weights(again)
     assert {name: v.shape for name, v in first.items()} == {n: v.shape for n, v in second.items()}
     assert list(again.outputs) == list(built.outputs)
     weights = locate(again, rewriter.places)
@@ -183,8 +183,8 @@ def test_every_network_can_be_told_and_understood(name: str, options: dict) -> N
 
 def test_layers_that_the_other_program_lacks_are_named() -> None:
     values = {"model.phaze_a": {"enc_architecture": "clipv_vit-b-32", "enc_load_weights": False}}
-    parts = assemble(Request(Path(), "phaze_a", values=values), ("models",), look=False)
-    with network.building(0, "meta"):
-        built = network.build(parts.plugins)
+    parts = resolve_run(Request(Path(), "phaze_a", values=values), ("models",), look=False)
+    with networks.building(0, "meta"):
+        built = networks.build(parts.plugins)
     with pytest.raises(ModelFolderError, match="faceswap has no layer 'ClassToken'"):
         config_of(built)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from addon_import import small_models
 from fs_addon_import.importing import Imported, import_model
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as network
-from fs_kernel.networks.inference import swapper_network
+from fs_kernel import networks
+from fs_kernel.networks import swapper_network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.model_state import ModelState
 from fs_kernel.trained_model import TrainedModel
@@ -57,11 +56,11 @@ def test_the_network_answers_as_it_did(kind: str, imported) -> None:
     trained = TrainedModel(new)
     if kind == "mixed":
         # Its answers were computed in half precision.
-        precision.apply(trained.network, "fp16", "cuda")
+        networks.apply_precision(trained.network, "fp16", "cuda")
     found = answers(trained.network, small_models.faces())
     for number, array in enumerate(found):
         assert np.abs(array - facts[f"answer_{number}"]).max() <= 1e-6
-    precision.apply(trained.network, "fp32", "cpu")
+    networks.apply_precision(trained.network, "fp32", "cpu")
     a, b = small_models.faces()
     crossed = answers(trained.network, [b, a])
     for source, target, face in (("a", "b", a), ("b", "a", b)):
@@ -75,7 +74,7 @@ def test_every_moment_is_taken_over(kind: str, imported) -> None:
     _, facts, new, made = imported(kind)
     tree = Checkpoints(new).read_training(made.generation)["trainer"]["optimizer"]
     assert tree["steps"] == made.optimizer_step == 2
-    named = network.weights(TrainedModel(new).network)
+    named = networks.variables(TrainedModel(new).network)
     trained = [name for name, variable in named.items() if variable.trainable]
     kept = {key: value for key, value in facts.items() if not key.startswith("answer")}
     assert set(tree["weights"]) == set(trained)
@@ -140,7 +139,7 @@ def test_F8_the_new_folder_is_whole_and_the_old_one_untouched(kind: str, tmp_pat
     }
     made = import_model(old, tmp_path / "deep" / "new")
     checkpoints = Checkpoints(tmp_path / "deep" / "new")
-    assert [checkpoints.problem(g.name) for g in checkpoints.generations()] == [None]
+    assert [checkpoints.validation_error(g.name) for g in checkpoints.checkpoints()] == [None]
     assert checkpoints.current_name() == made.generation
     after = {
         p: (hashlib.sha256(p.read_bytes()).digest(), p.stat().st_mtime_ns) for p in _files(old)

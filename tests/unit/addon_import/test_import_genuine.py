@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fs_addon_import.importing import import_model
-from fs_kernel.networks import precision
-from fs_kernel.networks.inference import swapper_network
+from fs_kernel import networks
+from fs_kernel.networks import swapper_network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.trained_model import TrainedModel
 
@@ -78,7 +78,7 @@ def test_a_genuine_model_answers_as_it_did(name: str, tmp_path: Path, record_pro
     mixed = meta["options"].get("global", {}).get("mixed_precision", False)
     if mixed:
         # The file's own program computed these in half precision.
-        precision.apply(network, "fp16", "cuda")
+        networks.apply_precision(network, "fp16", "cuda")
     inputs = golden["in_a"], golden["in_b"]
     differences = {"full": largest(outputs(network, inputs), golden, "train")}
     swaps, prefix = golden, "infer"

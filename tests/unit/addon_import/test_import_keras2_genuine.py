@@ -19,7 +19,7 @@ import pytest
 import torch
 from addon_import.keras2_files import build
 from fs_addon_import.keras2 import read_keras2
-from fs_kernel.networks.inference import cut
+from fs_kernel.networks import cut
 from fs_kernel.types import Network, Output
 
 LEGACY = Path(__file__).parents[4] / "shared" / "data" / "legacy"

@@ -21,7 +21,7 @@ from addon_import.keras2_files import (
     ref,
     write,
 )
-from fs_kernel.networks.inference import cut
+from fs_kernel.networks import cut
 from fs_kernel.types import Network, Output
 
 NORM = {"momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True, "axis": [1]}

@@ -14,7 +14,7 @@ from addon_import import small_models
 from addon_import.small_models import OPTIMIZERS
 from fake_run import FakeRun
 from fs_addon_import.importing import import_model
-from fs_kernel.networks import weights as network
+from fs_kernel import networks
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.trained_model import TrainedModel
 from fs_nn import optimizers
@@ -53,7 +53,7 @@ def restored(trained: TrainedModel, tree: dict[str, Any], name: str, **options: 
     """The optimiser of a run that goes on from ``tree``."""
     run = FakeRun(
         network=trained.network,
-        weights=lambda: network.parameters(trained.network),
+        weights=lambda: networks.parameters(trained.network),
         found=FOUND,
     )
     made = build_optimizer(run, OptimizerOptions(optimizer=name, **options))
@@ -67,7 +67,7 @@ def test_an_optimiser_of_keras(name: str, tmp_path: Path) -> None:
     made = import_model(tmp_path / "old", tmp_path / "new")
     assert (made.optimizer, made.optimizer_step) == (name, 2)
     trained = TrainedModel(tmp_path / "new")
-    names = list(network.parameters(trained.network))
+    names = list(networks.parameters(trained.network))
     tree = read(tmp_path / "new", made.generation)
     assert_moments(facts, tree, names)
     if name == "nadam":
@@ -87,7 +87,7 @@ def test_an_optimiser_of_torch_goes_on_as_it_would_have(name: str, tmp_path: Pat
     assert made.optimizer_step == (3 if name == "lion" else 2)  # Lion counts none.
     trained = TrainedModel(tmp_path / "new")
     tree = read(tmp_path / "new", made.generation)
-    parameters = network.parameters(trained.network)
+    parameters = networks.parameters(trained.network)
     assert_moments(facts, tree, list(parameters))
     optimizer = restored(trained, tree, name, learning_rate=5e-5)
 
@@ -116,7 +116,7 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
 def test_largest_moments_of_keras(tmp_path: Path) -> None:
     facts = small_models.with_keras_optimizer(tmp_path / "old", "adam", amsgrad=True)
     made = import_model(tmp_path / "old", tmp_path / "new")
-    names = list(network.parameters(TrainedModel(tmp_path / "new").network))
+    names = list(networks.parameters(TrainedModel(tmp_path / "new").network))
     assert any(key.endswith("max_exp_avg_sq") for key in facts)
     assert_moments(facts, read(tmp_path / "new", made.generation), names)
 
@@ -126,7 +126,7 @@ def test_gathered_gradients_and_averages_of_keras_are_passed_over(tmp_path: Path
     facts = small_models.with_keras_optimizer(tmp_path / "old", "adam", **settings)
     made = import_model(tmp_path / "old", tmp_path / "new")
     assert made.optimizer_step == 1
-    names = list(network.parameters(TrainedModel(tmp_path / "new").network))
+    names = list(networks.parameters(TrainedModel(tmp_path / "new").network))
     assert_moments(facts, read(tmp_path / "new", made.generation), names)
 
 
@@ -166,7 +166,7 @@ def test_moments_of_frozen_weights_are_not_mixed_up(tmp_path: Path) -> None:
     found = [entry["values"]["exp_avg"].numpy() for entry in tree["weights"].values()]
     assert all(np.array_equal(a, b) for a, b in zip(found, moments, strict=True))
     trained = TrainedModel(tmp_path / "new").network
-    assert len(network.parameters(trained)) > len(tree["weights"])  # Nothing stays frozen.
+    assert len(networks.parameters(trained)) > len(tree["weights"])  # Nothing stays frozen.
 
 
 def test_the_file_wins_over_the_option(tmp_path: Path) -> None:

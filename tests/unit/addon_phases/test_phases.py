@@ -10,7 +10,7 @@ from fs_addon_phases import SECTION, PhasesOptions
 from fs_addon_phases.plan import Phase, parse_plan
 from fs_kernel import option
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel.options import CommandLineSource, Config, resolve
 
 WARP_OFF = "20: picture.warp=false"
 RATE = "40: optimizer.learning_rate=1e-5"
@@ -73,7 +73,7 @@ def test_everything_wrong_in_a_list_is_reported_at_once():
 
 
 def test_the_configuration_refuses_them_and_names_the_option():
-    layer = Layer("--set", {SECTION: {"phases": "5: a.b=1, 4: a.b=2"}})
+    layer = CommandLineSource("--set", {SECTION: {"phases": "5: a.b=1, 4: a.b=2"}})
     with pytest.raises(ConfigError, match=r"addon\.phases\.phases: '4: a\.b=2': it stands behind"):
         resolve(fs_addon_phases.config_defaults(), [layer])
 

@@ -15,8 +15,7 @@ import pytest
 import torch
 from fs_addon_preview import PreviewOptions
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import Interval, options_of
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, Interval, options_of, resolve
 from fs_kernel.training import records as events
 from fs_kernel.training.observers import Observers
 from fs_kernel.types import Batch, BatchMeta, Metrics, Network, Output, Saved
@@ -47,7 +46,7 @@ class FakeRun:
 
 
 def set_option(**values):
-    layer = Layer("--set", {"preview": values})
+    layer = CommandLineSource("--set", {"preview": values})
     config, _ = resolve(fs_addon_preview.config_defaults(), [layer])
     return config["preview"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fs_addon_preview.schedule import Schedule
-from fs_kernel.options.fields import Interval
+from fs_kernel.options import Interval
 
 
 class Clock:

@@ -80,7 +80,7 @@ def make_info(tmp_path):
         model_dir=tmp_path,
         model="original",
         network_name="original",
-        trainer="original",
+        trainer="standard",
         feed="faces",
         executor="keras",
         sides=("a", "b"),

@@ -16,7 +16,7 @@ from fs_addon_tensorboard.observer import TensorBoard
 from fs_addon_tensorboard.pictures import swap_sheets
 from fs_kernel import hookimpl
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.testing import tiny_run
 from fs_kernel.types import Finished, Preview, PreviewFaces, Saved
 
@@ -148,7 +148,7 @@ def test_the_option_is_checked_by_name():
     config, _ = resolve(classes, [])
     assert config["addon.tensorboard"] == TensorBoardOptions(images=0)
     with pytest.raises(ConfigError, match=r"addon\.tensorboard\.images"):
-        resolve(classes, [Layer("--set", {"addon.tensorboard": {"images": 17}})])
+        resolve(classes, [CommandLineSource("--set", {"addon.tensorboard": {"images": 17}})])
 
 
 def test_the_hook_hands_the_option_on():

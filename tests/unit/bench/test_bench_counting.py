@@ -7,7 +7,7 @@ import keras
 import pytest
 from fs_bench.counting import count, node_flops
 from fs_bench.networks import work_of
-from fs_kernel.networks import weights as networks
+from fs_kernel import networks
 from fs_kernel.types import Network, Output
 from keras import layers
 

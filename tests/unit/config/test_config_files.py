@@ -12,10 +12,9 @@ import pytest
 from fs_config.files import installed_sections, write_all
 from fs_config.schema import DIALECT, schema
 from fs_kernel import option
-from fs_kernel.options.fields import Interval, Size, check, options_of, plain
-from fs_kernel.options.sources import read_toml
+from fs_kernel.options import Interval, Size, check_value, options_of, read_toml, to_toml_value
 from fs_kernel.testing import tiny_run
-from fs_kernel.training.resolve import Request, assemble
+from fs_kernel.training.resolve import Request, resolve_run
 
 TINY = "fs_kernel.testing:TinyModel"
 
@@ -33,7 +32,7 @@ def toml(tmp_path):
 
 
 def defaults(model):
-    return assemble(Request(Path(), model), look=False).config
+    return resolve_run(Request(Path(), model), look=False).config
 
 
 # --- init ---
@@ -100,13 +99,13 @@ class Following:
 
 
 def test_init_leaves_what_follows_others_to_follow():
-    parts = assemble(Request(Path(), TINY), look=False)
+    parts = resolve_run(Request(Path(), TINY), look=False)
     sections = {"made.up": Following(base=4)}
-    parts.config = type(parts.config)(sections)
+    parts.options.replace(type(parts.config)(sections))
     text = write_all(parts)
     assert tomllib.loads(text) == {"made": {"up": {"base": 4}}}
     assert "# twice = 8\n" in text
-    parts.config = type(parts.config)(sections, {"made.up.twice": "--set"})
+    parts.options.replace(type(parts.config)(sections, {"made.up.twice": "--set"}))
     assert tomllib.loads(write_all(parts)) == {"made": {"up": {"base": 4, "twice": 8}}}
 
 
@@ -119,7 +118,7 @@ def test_what_init_writes_is_fine_and_changes_nothing(fs, tmp_path, settings):
     given = [part for text in settings for part in ("--set", text)]
     fs("config", "init", "-t", TINY, *given, "-o", path)
     assert fs("config", "check", path, "-t", TINY) == (0, f"{path} is fine\n", "")
-    from_file = assemble(Request(Path(), TINY, config_file=path), look=False).config
+    from_file = resolve_run(Request(Path(), TINY, config_file=path), look=False).config
     assert (from_file.as_dict() == defaults(TINY).as_dict()) is (not settings)
 
 
@@ -192,7 +191,7 @@ def test_what_is_no_toml_is_one_line(fs, tmp_path, content):
     path.write_bytes(content)
     code, out, err = fs("config", "check", path)
     assert (code, out) == (2, "")
-    assert err.startswith(f"fs: {path} is no valid TOML")
+    assert err.startswith(f"fs: {path} is not valid TOML")
     assert fs("config", "check", tmp_path / "missing.toml")[0] == 2
 
 
@@ -289,9 +288,9 @@ VALUES = [0, 3, 9, -1, 2.5, True, "a", "c", "none", ["a"], ["c"], "a,b", "10min"
 def test_the_schema_takes_what_the_kernel_takes(name):
     made = schema({"x": [Kinds]}, whole=True)
     annotation, info = options_of(Kinds)[name]
-    for value in [*VALUES, plain(getattr(Kinds(), name))]:
+    for value in [*VALUES, to_toml_value(getattr(Kinds(), name))]:
         try:
-            check(value, annotation, info)
+            check_value(value, annotation, info)
             fits = True
         except Exception:
             fits = False

@@ -12,7 +12,7 @@ from fs_config.files import installed_sections
 from fs_config.options_map import GONE, HERE
 from fs_config.train_ini import read_ini, translate
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import options_of
+from fs_kernel.options import options_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = ROOT.parent / "shared" / "spec"

@@ -160,7 +160,7 @@ class TestDevices:
         assert cpu.found == "computes fp32, bf16"
         assert card.status == cpu.status == "ok"
         assert card.found == (
-            "NVIDIA RTX 3090, 23.0 GB of 24.0 GB free, compute capability 8.6, "
+            "NVIDIA RTX 3090, 23 GB of 24 GB free, compute capability 8.6, "
             "computes fp32, fp16, bf16"
         )
 

@@ -184,7 +184,7 @@ def test_advice_names_what_saves_most(tmp_path, monkeypatch):
         tiny.close(save=False)
     monkeypatch.setattr(memory, "total", lambda _: 8_000_000_000)
     few = memory.advice(1_000_000, 16, "fp32", device)
-    assert few == "try -b 8, which frees about 4 GB"
+    assert few == "try -b 8, which frees about 3.99 GB"
     many = memory.advice(400_000_000, 16, "fp32", device)
-    assert many.startswith("weights, gradients and moments alone take about 6.4 of 8 GB")
+    assert many.startswith("weights, gradients and moments alone take about 6.4 GB of 8 GB")
     assert "a smaller network" in memory.advice(1_000_000, 1, "fp32", device)

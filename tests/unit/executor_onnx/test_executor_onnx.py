@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fs_kernel import PluginError, UsageError, open_model, open_run
+from fs_kernel import PluginError, UsageError, networks, open_model, open_run
 from fs_kernel.cli import run_cli
-from fs_kernel.networks import weights as networks
-from fs_kernel.networks.inference import cut
+from fs_kernel.networks import cut
 from fs_kernel.testing import ArrayFeed
 
 pytest.importorskip("onnx")

@@ -11,7 +11,7 @@ from fs_feed_faces.options import (
     FaceOptions,
     LoaderOptions,
 )
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.types import FeedSpec
 
 PLAIN = AugmentationOptions(

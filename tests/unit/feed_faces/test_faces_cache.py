@@ -31,7 +31,7 @@ from fs_feed_faces.crops import Cropper
 from fs_feed_faces.disk import network_kind
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions
 from fs_feed_faces.source import open_faces, scan
-from fs_kernel.options.fields import Size
+from fs_kernel.options import Size
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from fs_feed_faces.options import (
     FaceOptions,
     LoaderOptions,
 )
-from fs_kernel.options.sources import options_of
+from fs_kernel.options import options_of
 from fs_nn.sampling import LossSampler
 
 CHANGES = {

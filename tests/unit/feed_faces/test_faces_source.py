@@ -20,7 +20,7 @@ from fs_feed_faces.png_chunks import insert, inspect, make_chunk
 from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.source import open_faces, scan
 from fs_kernel.errors import ConfigError, FacesError
-from fs_kernel.options.sources import Config, Layer, options_of, resolve
+from fs_kernel.options import CommandLineSource, Config, options_of, resolve
 
 FACE = FaceOptions()
 
@@ -282,7 +282,7 @@ def test_an_unreadable_file_is_skipped(tmp_path, monkeypatch):
 )
 def test_F32_values_out_of_range_are_refused(section, option, value):
     with pytest.raises(ConfigError, match=f"{section}.{option}"):
-        resolve(config_defaults(), [Layer("--set", {section: {option: value}})])
+        resolve(config_defaults(), [CommandLineSource("--set", {section: {option: value}})])
 
 
 def test_every_option_has_help():

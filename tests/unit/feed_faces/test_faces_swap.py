@@ -18,7 +18,7 @@ from fs_feed_faces.png_header import find_header
 from fs_feed_faces.scoring import psnr
 from fs_feed_faces.swapping import NOTICE, paste
 from fs_kernel.errors import ConfigError, FacesError, UsageError
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 
 SHAPE = (64, 64, 3)
 

@@ -6,7 +6,7 @@ import json
 
 import torch
 from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Checkpoints, Content
+from fs_kernel.storage.checkpoints import CheckpointData, Checkpoints
 
 FILES = {
     "config.toml",
@@ -20,7 +20,7 @@ FILES = {
 
 
 def content(step):
-    return Content(
+    return CheckpointData(
         step=step,
         network={"format": 1, "step": step},
         weights={"a/kernel": torch.full((4,), float(step)), "b/kernel": torch.ones(0)},
@@ -37,9 +37,9 @@ def no_warning(line):
 def loaded(folder, warn=no_warning):
     """The step that would be resumed from; every part of it must belong to that step."""
     checkpoints = Checkpoints(folder)
-    name = checkpoints.choose(warn)
+    name = checkpoints.latest_valid(warn)
     step = checkpoints.read_state(name)["iterations"]
-    assert checkpoints.problem(name) is None
+    assert checkpoints.validation_error(name) is None
     assert checkpoints.read_weights(name)["a/kernel"].tolist() == [float(step)] * 4
     training = checkpoints.read_training(name)["trainer"]
     assert (training["step"], training["moment"].tolist()) == (step, [float(step)] * 3)
@@ -49,4 +49,4 @@ def loaded(folder, warn=no_warning):
 
 
 def names(folder):
-    return [g.name for g in Checkpoints(folder).generations()]
+    return [g.name for g in Checkpoints(folder).checkpoints()]

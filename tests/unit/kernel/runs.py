@@ -22,13 +22,13 @@ def train(folder, steps, **arguments):
 def held(folder):
     """Weights and the whole training state of the generation that counts."""
     checkpoints = Checkpoints(folder / "model")
-    name = checkpoints.choose(lambda line: pytest.fail(line))
+    name = checkpoints.latest_valid(lambda line: pytest.fail(line))
     return checkpoints.read_weights(name), checkpoints.read_training(name)
 
 
 def state_of(folder):
     checkpoints = Checkpoints(folder / "model")
-    return checkpoints.read_state(checkpoints.choose(lambda line: None))
+    return checkpoints.read_state(checkpoints.latest_valid(lambda line: None))
 
 
 def identical(a, b):

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.options import options_of
 from fs_kernel.options.defaults import TrainingOptions
-from fs_kernel.options.fields import options_of
 from fs_kernel.storage import tensors
 from fs_kernel.storage.checkpoints import Checkpoints
 from generations import FILES, content, loaded, names, no_warning
@@ -38,16 +38,16 @@ def spoil(path, position=-1):
 def test_nothing_there(tmp_path):
     checkpoints = Checkpoints(tmp_path / "model")
     assert not checkpoints.exists()
-    assert checkpoints.generations() == []
+    assert checkpoints.checkpoints() == []
     assert checkpoints.current_name() is None
     with pytest.raises(ModelFolderError, match="holds no model"):
-        checkpoints.choose(no_warning)
+        checkpoints.latest_valid(no_warning)
     assert not (tmp_path / "model").exists()
 
 
 def test_a_generation_comes_back_whole(folder):
     assert loaded(folder) == 2
-    found = Checkpoints(folder).generations()
+    found = Checkpoints(folder).checkpoints()
     assert [(g.name, g.step, g.current) for g in found] == [
         ("000000002", 2, True),
         ("000000001", 1, False),
@@ -59,7 +59,7 @@ def test_a_generation_comes_back_whole(folder):
 def test_what_is_returned_is_what_is_there(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     written = checkpoints.write(content(7), keep=2)
-    assert written == checkpoints.generations()[0]
+    assert written == checkpoints.checkpoints()[0]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -84,12 +84,12 @@ def test_the_largest_number_of_steps_has_a_name(tmp_path):
     largest = options_of(TrainingOptions)["iterations"][1].maximum
     checkpoints = Checkpoints(tmp_path)
     written = checkpoints.write(content(largest), keep=2)
-    assert checkpoints.choose(no_warning) == written.name == str(largest)
+    assert checkpoints.latest_valid(no_warning) == written.name == str(largest)
 
 
 def test_going_back_and_writing_on(folder):
     checkpoints = Checkpoints(folder)
-    checkpoints.point_to("000000001")
+    checkpoints.set_current("000000001")
     assert loaded(folder) == 1
     checkpoints.write(content(2), keep=5)
     assert names(folder) == ["000000002-002", "000000002", "000000001"]
@@ -151,15 +151,15 @@ def test_a_damaged_file_is_noticed_and_the_older_generation_is_used(folder, file
     lines = []
     assert loaded(folder, lines.append) == 1
     (line,) = lines
-    assert "generation 000000002" in line
-    assert line.endswith("using generation 000000001 instead")
+    assert "checkpoint 000000002" in line
+    assert line.endswith("using checkpoint 000000001 instead")
     assert "\n" not in line
 
 
 def test_when_nothing_is_whole_everything_is_named(folder):
     for name in ("000000001", "000000002"):
         spoil(folder / "checkpoints" / name / "weights.safetensors")
-    with pytest.raises(ModelFolderError, match="no generation is whole") as caught:
+    with pytest.raises(ModelFolderError, match="no checkpoint is whole") as caught:
         loaded(folder)
     assert "000000001" in str(caught.value)
     assert "000000002" in str(caught.value)
@@ -202,7 +202,7 @@ def test_a_folder_in_place_of_the_pointer(folder):
 
 
 def test_the_pointer_wins_over_the_newest(folder):
-    Checkpoints(folder).point_to("000000001")
+    Checkpoints(folder).set_current("000000001")
     assert loaded(folder) == 1
 
 
@@ -229,7 +229,7 @@ def test_names_in_a_manifest_cannot_leave_the_generation(folder, name):
         data["files"][name] = data["files"]["weights.safetensors"]
 
     manifest(folder, change)
-    assert "is missing" in Checkpoints(folder).problem("000000002")
+    assert "is missing" in Checkpoints(folder).validation_error("000000002")
     assert loaded(folder, lambda line: None) == 1
 
 
@@ -253,14 +253,14 @@ def test_names_in_a_manifest_cannot_leave_the_generation(folder, name):
 )
 def test_a_manifest_that_makes_no_sense_is_a_damaged_generation(folder, change):
     manifest(folder, change)
-    assert Checkpoints(folder).problem("000000002") is not None
+    assert Checkpoints(folder).validation_error("000000002") is not None
     assert loaded(folder, lambda line: None) == 1
 
 
 @pytest.mark.parametrize("text", ["[]", "5", "null", '"x"', "{"])
 def test_a_manifest_that_is_none(folder, text):
     (folder / "checkpoints/000000002/manifest.json").write_text(text)
-    assert Checkpoints(folder).problem("000000002") is not None
+    assert Checkpoints(folder).validation_error("000000002") is not None
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}"])

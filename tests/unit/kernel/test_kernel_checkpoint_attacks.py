@@ -106,7 +106,7 @@ def test_f33_no_failing_call_spoils_what_was_there(tmp_path, error, first):
             except (OSError, Killed):
                 raised = True
         checkpoints = Checkpoints(folder)
-        if first and not checkpoints.generations():
+        if first and not checkpoints.checkpoints():
             outcomes.add("nothing")
         else:
             found = loaded(folder)

@@ -10,9 +10,20 @@ import attrs
 import pytest
 import tomli_w
 from fs_kernel.errors import ConfigError
+from fs_kernel.options import (
+    CommandLineSource,
+    Config,
+    FileSource,
+    Interval,
+    ModelFolderSource,
+    nearest_name,
+    option,
+    options_of,
+    parse_assignment,
+    resolve,
+    to_toml_value,
+)
 from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.fields import Interval, nearest_name, option, options_of, plain
-from fs_kernel.options.sources import Config, Layer, parse_assignment, resolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,10 +47,11 @@ class Net:
 
 
 CLASSES = {"loss": Loss, "model.net": Net}
+SOURCES = {"set": CommandLineSource, "file": FileSource, "model": ModelFolderSource}
 
 
 def resolved(values, kind="set", ignored=()):
-    return resolve(CLASSES, [Layer("--set", values, kind)], ignored)[0]
+    return resolve(CLASSES, [SOURCES[kind]("--set", values)], ignored)[0]
 
 
 def problems(values, kind="set"):
@@ -156,7 +168,7 @@ def test_a_value_without_section_is_named():
 @pytest.mark.parametrize(("kind", "lines"), [("set", 1), ("file", 0), ("model", 0)])
 def test_sections_of_components_not_in_use_are_passed_over_and_on_a_command_line_told(kind, lines):
     """A file may be shared by several networks; who types an option wants it to count."""
-    layer = Layer("it", {"model.other": {"x": 1}}, kind)
+    layer = SOURCES[kind]("it", {"model.other": {"x": 1}})
     config, warnings = resolve(CLASSES, [layer], ["model.other"])
     assert config["loss"] == Loss()
     assert (
@@ -169,9 +181,9 @@ def test_later_layers_win_and_are_the_origin():
     config, warnings = resolve(
         CLASSES,
         [
-            Layer("folder", {"loss": {"weight": 1.0, "steps": 2}}, "model"),
-            Layer("file.toml", {"loss": {"weight": 2.0, "on": True}}, "file"),
-            Layer("--set", {"loss": {"weight": 3.0}}, "set"),
+            ModelFolderSource("folder", {"loss": {"weight": 1.0, "steps": 2}}),
+            FileSource("file.toml", {"loss": {"weight": 2.0, "on": True}}),
+            CommandLineSource("--set", {"loss": {"weight": 3.0}}),
         ],
     )
     assert (config["loss"].weight, config["loss"].steps, config["loss"].on) == (3.0, 2, True)
@@ -185,8 +197,8 @@ def test_later_layers_win_and_are_the_origin():
 
 def test_a_fixed_option_of_the_model_wins_over_a_file_with_a_warning():
     layers = [
-        Layer("folder", {"model.net": {"width": 16}}, "model"),
-        Layer("file.toml", {"model.net": {"width": 32}}, "file"),
+        ModelFolderSource("folder", {"model.net": {"width": 16}}),
+        FileSource("file.toml", {"model.net": {"width": 32}}),
     ]
     config, warnings = resolve(CLASSES, layers)
     assert config["model.net"].width == 16
@@ -196,8 +208,8 @@ def test_a_fixed_option_of_the_model_wins_over_a_file_with_a_warning():
 
 def test_a_fixed_option_of_the_model_cannot_be_set():
     layers = [
-        Layer("folder", {"model.net": {"width": 16}}, "model"),
-        Layer("--set", {"model.net": {"width": 32}}, "set"),
+        ModelFolderSource("folder", {"model.net": {"width": 16}}),
+        CommandLineSource("--set", {"model.net": {"width": 32}}),
     ]
     with pytest.raises(ConfigError, match="fixed at 16 in this model; a new value needs a new"):
         resolve(CLASSES, layers)
@@ -205,9 +217,9 @@ def test_a_fixed_option_of_the_model_cannot_be_set():
 
 def test_the_same_fixed_value_may_be_said_again():
     layers = [
-        Layer("folder", {"model.net": {"width": 16}}, "model"),
-        Layer("file.toml", {"model.net": {"width": 16}}, "file"),
-        Layer("--set", {"model.net": {"width": 16}}, "set"),
+        ModelFolderSource("folder", {"model.net": {"width": 16}}),
+        FileSource("file.toml", {"model.net": {"width": 16}}),
+        CommandLineSource("--set", {"model.net": {"width": 16}}),
     ]
     config, warnings = resolve(CLASSES, layers)
     assert config["model.net"].width == 16
@@ -233,7 +245,10 @@ def test_what_a_class_itself_refuses_is_a_config_error():
     class Picky:
         steps: int = attrs.field(default=2, validator=even, kw_only=True)
 
-    layers = [Layer("--set", {"picky": {"steps": 3}}), Layer("--set", {"loss": {"weight": -1}})]
+    layers = [
+        CommandLineSource("--set", {"picky": {"steps": 3}}),
+        CommandLineSource("--set", {"loss": {"weight": -1}}),
+    ]
     with pytest.raises(ConfigError) as caught:
         resolve({"picky": Picky, "loss": Loss}, layers)
     assert any("steps must be even" in line for line in caught.value.problems)
@@ -248,7 +263,7 @@ def test_types_of_any_kind_are_checked():
 
     for key, value in (("pair", [1, "q"]), ("pair", 5), ("word", "z")):
         with pytest.raises(ConfigError, match=f"odd.{key}"):
-            resolve({"odd": Odd}, [Layer("--set", {"odd": {key: value}})])
+            resolve({"odd": Odd}, [CommandLineSource("--set", {"odd": {key: value}})])
 
 
 def test_a_view_holds_only_its_sections_and_says_so():
@@ -277,15 +292,15 @@ def test_nearest_name():
 
 
 def test_plain_is_what_toml_and_json_hold():
-    assert plain(None) == "none"
-    assert plain(Interval(seconds=90.0)) == "90s"
-    assert plain([1]) == [1]
+    assert to_toml_value(None) == "none"
+    assert to_toml_value(Interval(seconds=90.0)) == "90s"
+    assert to_toml_value([1]) == [1]
 
 
 def test_every_kernel_option_has_help_and_a_default_in_its_range():
     for section, cls in KERNEL_SECTIONS.items():
         defaults = Config({section: cls()}).as_dict()
-        resolve({section: cls}, [Layer("defaults", defaults)])
+        resolve({section: cls}, [CommandLineSource("defaults", defaults)])
         assert all(info.help for _, info in options_of(cls).values())
 
 
@@ -310,7 +325,7 @@ KEYS |= st.sampled_from(["kinds", "function", "width", "dropout", ""]) | st.text
 )
 def test_resolve_gives_a_configuration_or_a_config_error(layers):
     try:
-        config, _ = resolve(CLASSES, [Layer("x", values, kind) for values, kind in layers])
+        config, _ = resolve(CLASSES, [SOURCES[kind]("x", values) for values, kind in layers])
     except ConfigError:
         return
     assert set(config) == set(CLASSES)

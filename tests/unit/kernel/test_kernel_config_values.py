@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 from fs_kernel.errors import ConfigError, UsageError
+from fs_kernel.options import (
+    CommandLineSource,
+    Interval,
+    Size,
+    assignments,
+    parse_assignment,
+    parse_duration,
+    read_toml,
+    resolve,
+)
 from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.fields import Interval, Size, parse_duration
-from fs_kernel.options.sources import Layer, assignments, parse_assignment, read_toml, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,7 +120,7 @@ def test_an_assignment_sets_one_option_only(value):
     assert (section, key) == ("loss", "weight")
     assert isinstance(got, str)
     with pytest.raises(ConfigError, match=r"save\.keep: expected a whole number"):
-        resolve(KERNEL_SECTIONS, [Layer("--set", assignments([f"save.keep={value}"]))])
+        resolve(KERNEL_SECTIONS, [CommandLineSource("--set", assignments([f"save.keep={value}"]))])
 
 
 def test_absurd_assignments_are_text_and_no_crash():

@@ -81,7 +81,7 @@ def test_a_killed_run_resumes_exactly_from_its_last_checkpoint(tmp_path, events)
     )
     try:
         for line in child.stdout:
-            if int(line) >= 5 and Checkpoints(tmp_path / "killed/model").generations()[:1]:
+            if int(line) >= 5 and Checkpoints(tmp_path / "killed/model").checkpoints()[:1]:
                 break
     finally:
         child.kill()

@@ -74,7 +74,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    from fs_kernel.storage import files as store
+    from fs_kernel.storage import files
 
     train(tmp_path, 1)
     before = everything_below(tmp_path)
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(store.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(ModelFolderError, match=r"cannot write in .*: Read-only file system"):
         open_tiny(tmp_path, 2)
     assert everything_below(tmp_path) == before

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from fs_kernel import hookimpl
+from fs_kernel import hookimpl, networks
 from fs_kernel.errors import (
     ConfigError,
     FacesError,
     ModelFolderError,
     UsageError,
 )
-from fs_kernel.networks import weights as network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer, TinyModel
 from runs import everything_below, held, open_tiny, state_of, train
@@ -142,9 +141,9 @@ def test_faces_may_lie_in_a_folder_of_any_name(tmp_path, events):
 
 def test_frozen_weights_do_not_change(tmp_path):
     with open_tiny(tmp_path, 3, set={"training.freeze_weights": True}) as run:
-        before = {n: v._value.clone() for n, v in network.weights(run.network).items()}
+        before = {n: v.clone() for n, v in networks.weights(run.network).items()}
         run.train()
-        after = {n: v._value for n, v in network.weights(run.network).items()}
+        after = networks.weights(run.network)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert not [name for name in changed if name.startswith("encoder")]
@@ -166,7 +165,7 @@ def test_f6_a_new_model_may_start_from_anothers_weights_and_says_what_matched(tm
     before = everything_below(tmp_path / "one/model")
     weights = held(tmp_path / "one")[0]
     run = open_tiny(tmp_path / "two", 1, load_weights=tmp_path / "one/model")
-    got = {n: v._value.clone() for n, v in network.weights(run.network).items()}
+    got = {n: v.clone() for n, v in networks.weights(run.network).items()}
     run.close()
     same = {name for name in got if torch.equal(got[name], weights[name])}
     assert {n for n in got if n.startswith("encoder")} <= same
@@ -185,7 +184,7 @@ def test_f6_some_shapes_that_differ_are_a_warning_that_names_the_first(tmp_path)
     source, wider = tmp_path / "one/model", {"model.tiny.width": 24}
     with open_tiny(tmp_path / "two", 1, load_weights=source, set=wider) as run:
         (line,) = (line for line in run.warnings if "weights loaded" in line)
-        names = [name for name in network.weights(run.network) if name.startswith("encoder/")]
+        names = [name for name in networks.weights(run.network) if name.startswith("encoder/")]
     # The bias of the dense layer is all that does not depend on the width.
     assert f"encoder 1 of {len(names)}; the first that does not fit: encoder/conv/kernel is" in line
 
@@ -274,13 +273,15 @@ def test_a_network_that_changed_is_refused_with_what_made_it(tmp_path):
     class Changed(TinyModel):
         @hookimpl
         def adapt_model(self, network):
+            from fs_kernel import Network, Output
             from keras import Input, Model, layers
 
             start = Input((16, 16, 3))
-            network.extra["more"] = Model(start, layers.Dense(2)(start))
-            return network
+            faces = [layers.Conv2D(3, 1, name=f"new_{side}")(start) for side in "ab"]
+            outputs = [Output(side, "face", 16) for side in "ab"]
+            return Network(Model([start, Input((16, 16, 3))], faces), outputs)
 
-    with pytest.raises(ModelFolderError, match=r"generation 000000001 does not fit model 'tiny'"):
+    with pytest.raises(ModelFolderError, match=r"checkpoint 000000001 does not fit model 'tiny'"):
         open_tiny(tmp_path, 2, model=Changed())
 
 

@@ -9,24 +9,24 @@ import sys
 import keras
 import pytest
 import torch
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
 from fs_kernel.storage.files import to_json_bytes
 from networks import autoencoder
 
 
 @pytest.fixture(autouse=True, scope="module")
 def cpu():
-    with network.building(3, "cpu"):
+    with networks.building(3, "cpu"):
         yield
 
 
 @pytest.fixture(scope="module")
 def good():
     """The graph of a network, as read from its file."""
-    with network.building(3, "cpu"):
-        return json.loads(to_json_bytes(graph.to_json(autoencoder())))
+    with networks.building(3, "cpu"):
+        return json.loads(to_json_bytes(networks.to_json(autoencoder())))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def layer_named(data, class_name):
 
 
 def read(data, custom=None):
-    return graph.from_json(graph.parse(json.dumps(data).encode(), "net"), custom or {}, "net")
+    return networks.from_json(networks.parse(json.dumps(data).encode(), "net"), custom or {}, "net")
 
 
 def refused(data, says="", custom=None):
@@ -68,8 +68,8 @@ def test_a_graph_comes_back_with_names_outputs_and_results(good):
     again = read(good)
     assert (again.sides, again.color_order) == (("a", "b"), "bgr")
     assert again.outputs == net.outputs
-    assert network.fingerprint(again) == network.fingerprint(net)
-    network.assign(again, {n: v._value for n, v in network.weights(net).items()}, "x")
+    assert networks.fingerprint(again) == networks.fingerprint(net)
+    networks.assign(again, networks.weights(net), "x")
     faces = [torch.rand((1, 8, 8, 3)) for _ in "ab"]
     with torch.no_grad():
         for x, y in zip(net.model(faces), again.model(faces), strict=True):
@@ -77,14 +77,14 @@ def test_a_graph_comes_back_with_names_outputs_and_results(good):
 
 
 def test_a_graph_of_a_graph_is_the_same(good):
-    assert json.loads(to_json_bytes(graph.to_json(read(good)))) == good
+    assert json.loads(to_json_bytes(networks.to_json(read(good)))) == good
 
 
 def test_extra_networks_come_back(good):
     net = autoencoder()
     net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="d")])
-    again = read(graph.to_json(net))
-    assert "extra:judge/d/kernel" in network.weights(again)
+    again = read(networks.to_json(net))
+    assert "extra:judge/d/kernel" in networks.weights(again)
 
 
 class Custom(keras.layers.Layer):
@@ -98,7 +98,7 @@ def custom_graph():
     from fs_kernel.types import Network, Output
 
     return json.loads(
-        to_json_bytes(graph.to_json(Network(model, [Output("a", "face", 8)], {}, ("a",))))
+        to_json_bytes(networks.to_json(Network(model, [Output("a", "face", 8)], {}, ("a",))))
     )
 
 
@@ -217,13 +217,13 @@ def test_a_deep_graph_is_refused():
         deep = [deep]
     refused({"format": 1, "model": deep}, "nested deeper than 100 levels")
     with pytest.raises(ModelFolderError, match="net is no valid JSON"):
-        graph.parse(b'{"format": 1, "model": ' + b"[" * 100_000, "net")
+        networks.parse(b'{"format": 1, "model": ' + b"[" * 100_000, "net")
 
 
 def test_a_huge_file_is_refused(monkeypatch):
     monkeypatch.setattr(graph, "MAX_BYTES", 2**20)
     with pytest.raises(ModelFolderError, match="net is larger than 1 MiB; refused"):
-        graph.parse(b" " * (2**20 + 1), "net")
+        networks.parse(b" " * (2**20 + 1), "net")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_huge_file_is_refused(monkeypatch):
 )
 def test_what_is_no_graph(text):
     with pytest.raises(ModelFolderError, match=r"^net is no "):
-        graph.parse(text, "net")
+        networks.parse(text, "net")
 
 
 def test_the_allowed_classes_all_exist_in_keras():

@@ -218,7 +218,7 @@ def test_a_run_that_ended_between_looking_and_locking_is_noticed(tmp_path):
     with pytest.raises(ModelFolderError, match="another run has just changed"):
         open_tiny(tmp_path, 6, feed=feed)
     assert train(tmp_path, 6).step == 6
-    assert Checkpoints(tmp_path / "model").generations()[0].step == 6
+    assert Checkpoints(tmp_path / "model").checkpoints()[0].step == 6
 
 
 def test_two_runs_that_make_one_new_folder(tmp_path):

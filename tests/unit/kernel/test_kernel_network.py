@@ -6,23 +6,23 @@ import keras
 import numpy as np
 import pytest
 import torch
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError, PluginError, UsageError
 from fs_kernel.networks import inference
-from fs_kernel.networks import weights as network
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors as files
+from fs_kernel.storage import files
+from fs_kernel.storage import tensors as tensor_files
 from fs_kernel.types import Network, NetworkSpec, Output
 from networks import autoencoder
 
 
 @pytest.fixture(autouse=True, scope="module")
 def cpu():
-    with network.building(3, "cpu"):
+    with networks.building(3, "cpu"):
         yield
 
 
 def tensors(net):
-    return {name: v._value.detach().clone() for name, v in network.weights(net).items()}
+    return {name: v.detach().clone() for name, v in networks.weights(net).items()}
 
 
 def pictures(seed=0, count=2):
@@ -34,15 +34,15 @@ def pictures(seed=0, count=2):
 
 def test_every_weight_is_named_once_even_where_layers_share_names():
     net = autoencoder()
-    named = network.weights(net)
+    named = networks.weights(net)
     assert len({id(v) for v in named.values()}) == len(named)
     assert {id(v) for v in net.model.variables} - {
-        id(s) for s in network.seed_states(net).values()
+        id(s) for s in networks.seed_states(net).values()
     } == {id(v) for v in named.values()}
     for side in "ab":
         for weight in ("conv/kernel", "conv/bias", "norm/gamma", "norm/moving_mean"):
             assert f"decoder_{side}/{weight}" in named
-    assert network.count(net) == sum(int(np.prod(v.shape)) for v in named.values())
+    assert networks.count(net) == sum(int(np.prod(v.shape)) for v in named.values())
 
 
 def test_equal_names_beside_each_other_are_told_apart():
@@ -52,7 +52,7 @@ def test_equal_names_beside_each_other_are_told_apart():
     for layer in twins:
         layer.name = "conv"
     net = Network(model, [Output("a", "face", 8)], {}, ("a",))
-    assert sorted(network.weights(net)) == [
+    assert sorted(networks.weights(net)) == [
         "conv#2/bias",
         "conv#2/kernel",
         "conv/bias",
@@ -63,9 +63,9 @@ def test_equal_names_beside_each_other_are_told_apart():
 def test_equal_layer_names_survive_saving_and_loading(tmp_path):
     net, other = autoencoder(), autoencoder()
     before = tensors(net)
-    store.write_chunks(tmp_path / "x.safetensors", files.chunks(before))
+    files.write_chunks(tmp_path / "x.safetensors", tensor_files.chunks(before))
     assert not torch.equal(before["decoder_a/conv/kernel"], before["decoder_b/conv/kernel"])
-    network.assign(other, files.load(tmp_path / "x.safetensors"), "x")
+    networks.assign(other, tensor_files.load(tmp_path / "x.safetensors"), "x")
     after = tensors(other)
     assert list(after) == list(before)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -76,13 +76,13 @@ def test_a_layer_used_three_times_is_one_weight():
     conv = keras.layers.Conv2D(3, 3, padding="same", name="conv")
     model = keras.Model(start, conv(conv(conv(start))), name="m")
     net = Network(model, [Output("a", "face", 8)], {}, ("a",))
-    assert sorted(network.weights(net)) == ["conv/bias", "conv/kernel"]
-    assert network.count(net) == 3 * 3 * 3 * 3 + 3
-    assert len(network.parameters(net)) == 2
+    assert sorted(networks.weights(net)) == ["conv/bias", "conv/kernel"]
+    assert networks.count(net) == 3 * 3 * 3 * 3 + 3
+    assert len(networks.parameters(net)) == 2
 
 
 def test_a_sub_model_used_by_both_sides_is_one_weight():
-    names = network.weights(autoencoder())
+    names = networks.weights(autoencoder())
     assert [n for n in names if n.startswith("encoder")] == [
         "encoder/conv/kernel",
         "encoder/conv/bias",
@@ -92,20 +92,20 @@ def test_a_sub_model_used_by_both_sides_is_one_weight():
 def test_extra_networks_are_named_apart_and_train():
     net = autoencoder()
     net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="conv")])
-    assert "extra:judge/conv/kernel" in network.weights(net)
-    assert "extra:judge/conv/kernel" in network.parameters(net)
+    assert "extra:judge/conv/kernel" in networks.weights(net)
+    assert "extra:judge/conv/kernel" in networks.parameters(net)
 
 
 def test_parameters_are_what_trains():
     net = autoencoder()
-    names = set(network.parameters(net))
+    names = set(networks.parameters(net))
     assert "decoder_a/norm/gamma" in names
     assert "decoder_a/norm/moving_mean" not in names
-    assert all(isinstance(p, torch.nn.Parameter) for p in network.parameters(net).values())
+    assert all(isinstance(p, torch.nn.Parameter) for p in networks.parameters(net).values())
 
 
 def test_seed_states_are_found_by_layer():
-    names = list(network.seed_states(autoencoder()))
+    names = list(networks.seed_states(autoencoder()))
     assert len(names) == 2
     assert all(name.startswith("encoder/") for name in names)
 
@@ -114,19 +114,19 @@ def test_sub_models_of_sub_models_are_found():
     inner = autoencoder().model
     start = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
     outer = keras.Model(start, inner(start), name="outer")
-    assert set(network.sub_models(outer)) == {"net", "encoder", "decoder_a", "decoder_b"}
+    assert set(networks.sub_models(outer)) == {"net", "encoder", "decoder_a", "decoder_b"}
 
 
 def test_the_fingerprint_is_of_names_shapes_and_types_and_not_of_values():
     net = autoencoder()
-    before = network.fingerprint(net)
+    before = networks.fingerprint(net)
     with torch.no_grad():
-        for variable in network.weights(net).values():
-            variable._value.add_(1)
-    assert network.fingerprint(net) == before
-    assert network.fingerprint(autoencoder()) == before
+        for variable in networks.weights(net).values():
+            variable.add_(1)
+    assert networks.fingerprint(net) == before
+    assert networks.fingerprint(autoencoder()) == before
     net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    assert network.fingerprint(net) != before
+    assert networks.fingerprint(net) != before
 
 
 # --- building ---
@@ -134,7 +134,7 @@ def test_the_fingerprint_is_of_names_shapes_and_types_and_not_of_values():
 
 def test_building_under_one_seed_gives_one_network():
     def once(seed):
-        with network.building(seed, "cpu"):
+        with networks.building(seed, "cpu"):
             return tensors(autoencoder())
 
     first, again, other = once(5), once(5), once(6)
@@ -144,7 +144,7 @@ def test_building_under_one_seed_gives_one_network():
 
 
 def test_inputs_are_named_by_side():
-    inputs = network.make_inputs(NetworkSpec({"x": (4, 4, 3), "y": (8, 8, 1)}))
+    inputs = networks.make_inputs(NetworkSpec({"x": (4, 4, 3), "y": (8, 8, 1)}))
     assert {s: (t.name, tuple(t.shape)) for s, t in inputs.items()} == {
         "x": ("face_in_x", (None, 4, 4, 3)),
         "y": ("face_in_y", (None, 8, 8, 1)),
@@ -166,7 +166,7 @@ def test_a_network_that_is_not_what_it_says_is_refused(change, says):
     import attrs
 
     with pytest.raises(PluginError, match=says):
-        network.check(attrs.evolve(autoencoder(), **change), "model 'm'")
+        networks.check(attrs.evolve(autoencoder(), **change), "model 'm'")
 
 
 # --- freezing, copying, assigning ---
@@ -174,14 +174,14 @@ def test_a_network_that_is_not_what_it_says_is_refused(change, says):
 
 def test_freezing_takes_a_sub_model_out_of_training_and_back():
     net = autoencoder()
-    everything = set(network.parameters(net))
+    everything = set(networks.parameters(net))
     names = ["encoder", "decoder_b", "nobody"]
-    assert network.freeze(net, names, True) == ["nobody"]
-    assert {n.split("/")[0] for n in network.parameters(net)} == {"decoder_a"}
-    assert network.freeze(net, [], False) == []
-    assert {n.split("/")[0] for n in network.parameters(net)} == {"decoder_a"}
-    assert network.freeze(net, names, False) == ["nobody"]
-    assert set(network.parameters(net)) == everything
+    assert networks.freeze(net, names, True) == ["nobody"]
+    assert {n.split("/")[0] for n in networks.parameters(net)} == {"decoder_a"}
+    assert networks.freeze(net, [], False) == []
+    assert {n.split("/")[0] for n in networks.parameters(net)} == {"decoder_a"}
+    assert networks.freeze(net, names, False) == ["nobody"]
+    assert set(networks.parameters(net)) == everything
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_weights_that_do_not_fit_change_nothing(change, says):
     given = {name: value + 1 for name, value in before.items()}
     change(given)
     with pytest.raises(ModelFolderError, match=says):
-        network.assign(net, given, "x")
+        networks.assign(net, given, "x")
     assert all(torch.equal(before[n], v) for n, v in tensors(net).items())
 
 
@@ -208,7 +208,7 @@ def test_f6_every_weight_of_every_sub_model_is_checked_and_counted():
     given["decoder_a/conv/kernel"] = torch.ones(9)
     del given["decoder_a/conv/bias"]
     before = tensors(net)
-    encoder, decoder, nobody = network.copy_sub_models(
+    encoder, decoder, nobody = networks.copy_sub_models(
         net, given, ["encoder", "decoder_a", "nobody"], "x"
     )
     after = tensors(net)
@@ -228,7 +228,7 @@ def test_f6_one_sub_model_that_fits_is_enough_wherever_it_stands(last):
     net = autoencoder()
     given = {n: v + 1 for n, v in tensors(net).items() if not n.startswith("decoder_a/")}
     names = sorted(["encoder", "decoder_a"], key=last.__eq__)
-    fits = {fit.name: fit for fit in network.copy_sub_models(net, given, names, "x")}
+    fits = {fit.name: fit for fit in networks.copy_sub_models(net, given, names, "x")}
     assert fits["decoder_a"].misfit == "there is no sub-model 'decoder_a' in it"
     assert fits["encoder"].misfit is None
 
@@ -244,14 +244,14 @@ def test_f6_one_sub_model_that_fits_is_enough_wherever_it_stands(last):
 def test_nothing_to_copy_is_an_error(names, says):
     net = autoencoder()
     with pytest.raises(UsageError, match=says):
-        network.copy_sub_models(net, tensors(net), names, "x")
+        networks.copy_sub_models(net, tensors(net), names, "x")
 
 
 # --- the cut ---
 
 
 def nodes(net):
-    layers = [net.model, *network.sub_models(net.model).values()]
+    layers = [net.model, *networks.sub_models(net.model).values()]
     layers += [layer for model in layers for layer in model.layers]
     return [(layer.name, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
 
@@ -297,7 +297,7 @@ def test_a_cut_follows_the_weights_it_shares():
     faces = pictures()
     before = run(swap.model, [faces])[0]
     with torch.no_grad():
-        network.weights(net)["decoder_b/conv/bias"]._value.add_(0.5)
+        networks.weights(net)["decoder_b/conv/bias"].add_(0.5)
     assert not torch.equal(run(swap.model, [faces])[0], before)
 
 

@@ -54,7 +54,7 @@ def test_hooks_are_called_with_the_plugins_own_sections_only():
     plugins = facade(("models", Model()), ("trainers", PlainTrainer()), ("addons", Addon()))
     classes = plugins.config_defaults()
     assert classes == {"model.m": Own}
-    from fs_kernel.options.sources import resolve
+    from fs_kernel.options import resolve
 
     plugins.config = resolve({**classes, "training": Own}, [])[0]
     assert plugins.network_spec() == NetworkSpec({"a": (1, 1, 3)})

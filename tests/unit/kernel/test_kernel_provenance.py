@@ -10,7 +10,7 @@ import pytest
 from fs_kernel.errors import ConfigError, ModelFolderError, PluginError
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer
 from fs_kernel.trained_model import TrainedModel
 from runs import everything_below, open_tiny, state_of, train
@@ -131,7 +131,7 @@ def rewrite(folder, name, change):
     path.write_text(change(path.read_text()))
     manifest = path.with_name("manifest.json")
     facts = json.loads(manifest.read_text())
-    facts["files"][name] = {"bytes": path.stat().st_size, "sha256": store.sha256(path)}
+    facts["files"][name] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
     manifest.write_text(json.dumps(facts))
 
 
@@ -161,7 +161,7 @@ def test_a_hand_made_state_runs_nothing(here, trap, distribution):
 def test_hand_made_options_run_nothing(here, trap):
     train(here, 1, set=SMALL)
     named = f'trainer = "{trap}"'
-    rewrite(here, "config.toml", lambda text: text.replace('trainer = "original"', named))
+    rewrite(here, "config.toml", lambda text: text.replace('trainer = "standard"', named))
     says = refused(PluginError, "only run when you name it", here, trainer=None)
     assert f"--trainer {trap}" in says
 
@@ -326,11 +326,11 @@ def test_a_plugin_may_migrate_its_options(tmp_path, site):
         assert run.config["model.tiny"].filters == 1, "and only once"
 
 
-def test_what_is_no_option_any_more_is_dropped_with_a_warning(tmp_path, site):
+def test_an_option_that_no_longer_exists_is_dropped_with_a_warning(tmp_path, site):
     install(site, "1.0", RENAMED)
     with reopen(older(tmp_path), 4) as run:
         assert run.config["model.tiny"].filters == 4
-        assert "model.tiny.width = 1 is no option any more" in run.warnings[0]
+        assert "model.tiny.width = 1: this option no longer exists" in run.warnings[0]
 
 
 def test_a_migration_that_gives_no_options_is_blamed(tmp_path, site):
@@ -357,7 +357,7 @@ class Model(TinyModel):
 def test_stored_values_that_do_not_fit_are_told_and_can_be_mended(tmp_path, site):
     install(site, "1.0", CHOICES)
     older(tmp_path)
-    with pytest.raises(ConfigError, match=r"model\.tiny\.width.*set it anew with --set"):
+    with pytest.raises(ConfigError, match=r"model\.tiny\.width.*set it again with --set"):
         reopen(tmp_path, 4)
     with reopen(tmp_path, 4, set={"model.tiny.width": "slim"}) as run:
         assert run.config["model.tiny"].width == "slim"

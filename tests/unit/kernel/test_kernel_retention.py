@@ -18,7 +18,7 @@ def write(folder, step, loss=None, snapshot=False, loss_steps=10, **bounds):
 
 
 def names(folder):
-    return sorted(int(g.name[:9]) for g in Checkpoints(folder).generations())
+    return sorted(int(g.name[:9]) for g in Checkpoints(folder).checkpoints())
 
 
 def test_the_best_stay_besides_the_newest(tmp_path):
@@ -39,7 +39,7 @@ def test_snapshots_stay_and_do_not_count(tmp_path):
     for step in range(1, 8):
         write(tmp_path, step, snapshot=step in (2, 5))
     assert names(tmp_path) == [2, 5, 6, 7]
-    assert [g.snapshot for g in Checkpoints(tmp_path).generations()] == [False, False, True, True]
+    assert [g.snapshot for g in Checkpoints(tmp_path).checkpoints()] == [False, False, True, True]
 
 
 def test_snapshots_stay_when_room_is_short_and_take_it_from_the_others(tmp_path):
@@ -52,7 +52,7 @@ def test_snapshots_stay_when_room_is_short_and_take_it_from_the_others(tmp_path)
 def test_a_snapshot_holds_exactly_the_step_in_its_name_F21_F14(tmp_path):
     train(tmp_path, 9, every=1, set={"save.snapshot_interval": 3})
     held = Checkpoints(tmp_path / "model")
-    marked = [g for g in held.generations() if g.snapshot]
+    marked = [g for g in held.checkpoints() if g.snapshot]
     assert [g.step for g in marked] == [9, 6, 3]
     assert [held.read_state(g.name)["iterations"] for g in marked] == [9, 6, 3]
     straight = tmp_path / "straight"
@@ -65,7 +65,7 @@ def test_a_snapshot_holds_exactly_the_step_in_its_name_F21_F14(tmp_path):
 
 def test_no_snapshot_unless_asked_for_F14(tmp_path):
     train(tmp_path, 4, every=1)
-    assert not any(g.snapshot for g in Checkpoints(tmp_path / "model").generations())
+    assert not any(g.snapshot for g in Checkpoints(tmp_path / "model").checkpoints())
 
 
 def test_a_snapshot_on_request(tmp_path):
@@ -73,14 +73,14 @@ def test_a_snapshot_on_request(tmp_path):
         for metrics in run:
             if metrics.step == 2:
                 run.request_snapshot()
-    steps = [g.step for g in Checkpoints(tmp_path / "model").generations() if g.snapshot]
+    steps = [g.step for g in Checkpoints(tmp_path / "model").checkpoints() if g.snapshot]
     assert steps == [2] or steps == [3]
 
 
 def test_F20_the_loss_of_a_generation_is_that_of_the_steps_before_it(tmp_path):
     with open_tiny(tmp_path, 4, every=0) as run:
         losses = [sum(metrics.losses.values()) for metrics in run]
-    (made,) = Checkpoints(tmp_path / "model").generations()
+    (made,) = Checkpoints(tmp_path / "model").checkpoints()
     assert made.loss == pytest.approx(sum(losses) / 4)
     assert made.loss_steps == 4
 
@@ -105,8 +105,8 @@ def test_checkpoints_are_listed_with_size_loss_and_kind(five, capsys):
     assert run_cli(["model", "checkpoints", str(five)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[3].split()[-1] == "snapshot"
-    assert out[-1].startswith("5 generations, ")
-    assert Checkpoints(five).problem("000000002") is None
+    assert out[-1].startswith("5 checkpoints, ")
+    assert Checkpoints(five).validation_error("000000002") is None
 
 
 def test_gc_keeps_the_current_the_newest_and_snapshots(five, capsys):
@@ -116,7 +116,7 @@ def test_gc_keeps_the_current_the_newest_and_snapshots(five, capsys):
     assert names(five) == [1, 3, 5]
     assert run_cli(["model", "gc", str(five), "--snapshots"]) == 0
     assert names(five) == [3]
-    assert "2 generations dropped" in capsys.readouterr().err
+    assert "2 checkpoints deleted" in capsys.readouterr().err
 
 
 def test_a_damaged_generation_becomes_no_snapshot(five, capsys):
@@ -125,4 +125,4 @@ def test_a_damaged_generation_becomes_no_snapshot(five, capsys):
     assert run_cli(["model", "snapshot", str(five), "000000009"]) == 5
     err = capsys.readouterr().err
     assert "000000002: weights.safetensors has the wrong size" in err
-    assert "there is no generation 000000009" in err
+    assert "there is no checkpoint 000000009" in err

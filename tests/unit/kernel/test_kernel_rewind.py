@@ -16,9 +16,9 @@ from runs import open_tiny
 
 
 def weights_of(run):
-    from fs_kernel.networks import weights as network
+    from fs_kernel import networks
 
-    return {name: w._value.detach().clone() for name, w in network.weights(run.network).items()}
+    return {name: w.detach().clone() for name, w in networks.weights(run.network).items()}
 
 
 def same(left, right):
@@ -212,7 +212,7 @@ def test_going_back_continues_as_if_nothing_had_happened(tmp_path):
     assert "conv" in report.reason
     (back,) = event_lines(other, "rolled_back")
     assert back["generation"] == "000000002"
-    assert Checkpoints(other / "model").problem("000000008") is None
+    assert Checkpoints(other / "model").validation_error("000000008") is None
     assert run.session.state.sessions[-1].steps == 8
 
 

@@ -12,8 +12,7 @@ from fs_kernel.errors import ConfigError, TrainingError
 from fs_kernel.hookspecs import hookimpl
 from fs_kernel.options.defaults import SaveOptions
 from fs_kernel.storage import checkpoints as checkpoint
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tree
+from fs_kernel.storage import files, tree
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer
 from fs_kernel.training import checkpointer as saver
@@ -27,8 +26,8 @@ class Gate:
 
     def __init__(self, monkeypatch):
         self.reached, self.open, self.inside, self.most = threading.Event(), threading.Event(), 0, 0
-        self._write = store.write_chunks
-        monkeypatch.setattr(store, "write_chunks", self.write)
+        self._write = files.write_chunks
+        monkeypatch.setattr(files, "write_chunks", self.write)
 
     def write(self, path, chunks):
         if path.name != "weights.safetensors":
@@ -146,8 +145,8 @@ def test_two_saves_in_a_row_do_not_share_their_tensors(tmp_path):
         for _ in run:
             run.save()
     checkpoints = Checkpoints(tmp_path / "model")
-    assert [g.step for g in checkpoints.generations()] == [4, 4, 3, 2, 1]
-    made = [checkpoints.read_weights(g.name) for g in checkpoints.generations()[1:]]
+    assert [g.step for g in checkpoints.checkpoints()] == [4, 4, 3, 2, 1]
+    made = [checkpoints.read_weights(g.name) for g in checkpoints.checkpoints()[1:]]
     for one, two in itertools.pairwise(made):
         if one["encoder/conv/kernel"].equal(two["encoder/conv/kernel"]):
             pytest.fail("two steps were saved with the same weights")
@@ -195,7 +194,7 @@ def test_a_failure_is_handed_over_and_the_next_save_works(tmp_path, monkeypatch)
     assert saved_by(made, 1).generation.step == 1
     with monkeypatch.context() as patch:
         patch.setattr(
-            store, "write_chunks", lambda *_: (_ for _ in ()).throw(OSError(28, "No space"))
+            files, "write_chunks", lambda *_: (_ for _ in ()).throw(OSError(28, "No space"))
         )
         failed = saved_by(made, 2)
     assert failed.generation is None
@@ -290,7 +289,7 @@ def test_as_many_generations_are_kept_as_fit(tmp_path):
     size = checkpoints.write(content(1), keep=9).bytes
     for step in range(2, 8):
         checkpoints.write(content(step), keep=9, max_bytes=size * 4 + 100)
-        total = sum(g.bytes for g in checkpoints.generations())
+        total = sum(g.bytes for g in checkpoints.checkpoints())
         assert total + size <= size * 4 + 100
     assert names(tmp_path) == ["000000007", "000000006", "000000005"]
     checkpoints.write(content(8), keep=9, max_bytes=1)
@@ -300,23 +299,23 @@ def test_as_many_generations_are_kept_as_fit(tmp_path):
 
 def test_max_disk_is_honoured_at_every_moment_of_a_run(tmp_path, monkeypatch):
     train(tmp_path, 1)
-    size = Checkpoints(tmp_path / "model").generations()[0].bytes
+    size = Checkpoints(tmp_path / "model").checkpoints()[0].bytes
     limit = int(size * 3.5)
     seen = []
-    pointed = Checkpoints.point_to
+    pointed = Checkpoints.set_current
 
     def look(self, name):
         pointed(self, name)
         seen.append(sum(p.stat().st_size for p in self._folder.rglob("*") if p.is_file()))
 
-    monkeypatch.setattr(Checkpoints, "point_to", look)
+    monkeypatch.setattr(Checkpoints, "set_current", look)
     with open_tiny(tmp_path, 6, set={"save.keep": 50, "save.max_disk": str(limit)}) as run:
         assert run.info.disk_bytes == limit
         for _ in run:
             run.save()
     assert len(seen) >= 5
     assert max(seen) <= limit
-    assert len(Checkpoints(tmp_path / "model").generations()) == 2
+    assert len(Checkpoints(tmp_path / "model").checkpoints()) == 2
 
 
 def test_a_bound_that_cannot_hold_two_is_refused_at_the_start(tmp_path):
@@ -329,10 +328,10 @@ def test_a_bound_that_cannot_hold_two_is_refused_at_the_start(tmp_path):
 
 def test_the_start_says_how_much_disk_the_checkpoints_take(tmp_path):
     train(tmp_path, 1, set={"save.keep": 3})
-    size = Checkpoints(tmp_path / "model").generations()[0].bytes
+    size = Checkpoints(tmp_path / "model").checkpoints()[0].bytes
     with open_tiny(tmp_path, 2) as run:
         assert run.info.disk_bytes == 4 * size
-    facts = store.read_json(tmp_path / "model/logs/run.json")
+    facts = files.read_json(tmp_path / "model/logs/run.json")
     assert facts["disk_bytes"] == 4 * size
 
 
@@ -344,7 +343,7 @@ def test_a_pointer_that_cannot_be_replaced_does_not_pile_up_generations(tmp_path
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "replace_bytes", full)
+        patch.setattr(files, "write_atomic", full)
         for step in (2, 3, 4):
             with pytest.raises(OSError, match="No space"):
                 checkpoints.write(content(step), keep=2)
@@ -378,9 +377,9 @@ def test_reading_goes_on_while_a_run_saves(tmp_path, capsys):
             checkpoints = Checkpoints(tmp_path / "model")
 
             def whole(checkpoints=checkpoints):
-                return checkpoints.read_weights(checkpoints.choose(failures.append))
+                return checkpoints.read_weights(checkpoints.latest_valid(failures.append))
 
-            failures.extend([] if checkpoints.steadily(whole) else ["nothing"])
+            failures.extend([] if checkpoints.read_consistently(whole) else ["nothing"])
             failures.extend([code] if code else [])
 
     reader = threading.Thread(target=read)
@@ -392,7 +391,7 @@ def test_reading_goes_on_while_a_run_saves(tmp_path, capsys):
     reader.join()
     run.close()
     assert failures == []
-    assert "using generation" not in capsys.readouterr().err
+    assert "using checkpoint" not in capsys.readouterr().err
 
 
 def test_a_generation_is_never_listed_half_removed(tmp_path, monkeypatch):

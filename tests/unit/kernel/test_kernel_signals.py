@@ -12,7 +12,7 @@ import pytest
 import torch
 from forked import Child, fs_run, saved_step, until
 from fs_kernel.hookspecs import hookimpl
-from fs_kernel.storage import files as store
+from fs_kernel.storage import files
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import PlainTrainer
 from runs import held, identical, losses, open_tiny, state_of, train
@@ -168,7 +168,7 @@ def test_a_signal_at_any_moment_changes_nothing(tmp_path, start, events, kind):
 def test_a_kill_while_the_saver_writes_changes_nothing(tmp_path, events, file):
     """The child is killed in the middle of a save, with training going on beside it."""
     on_to(tmp_path, 2)
-    write = store.write_chunks
+    write = files.write_chunks
 
     def slowly(path, chunks):
         if path.name == file:
@@ -177,7 +177,7 @@ def test_a_kill_while_the_saver_writes_changes_nothing(tmp_path, events, file):
         return write(path, chunks)
 
     def work():
-        store.write_chunks = slowly
+        files.write_chunks = slowly
         return fs_run(tmp_path, "-i", "1000000", "--set", "save.interval=3")()
 
     child = Child(work, tmp_path / "output")

@@ -9,8 +9,7 @@ import sys
 import textwrap
 
 import pytest
-from fs_kernel import memory
-from fs_kernel.networks import weights as network
+from fs_kernel import networks
 
 
 def modules_after(code):
@@ -57,15 +56,15 @@ def test_only_the_first_network_of_a_process_skips_looking_for_memory_to_free(mo
     told = []
     monkeypatch.setattr(keras.utils, "clear_session", lambda free_memory: told.append(free_memory))
     for _ in range(2):
-        with network.building(0, "cpu"):
+        with networks.building(0, "cpu"):
             pass
     assert told[-1] is True
     program = (
         "import keras; told = []\n"
         "keras.utils.clear_session = lambda free_memory: told.append(free_memory)\n"
-        "from fs_kernel.networks import weights as network\n"
+        "from fs_kernel import networks\n"
         "for _ in range(3):\n"
-        "    with network.building(0, 'meta'): pass\n"
+        "    with networks.building(0, 'meta'): pass\n"
         "print(told)"
     )
     environment = os.environ | {"KERAS_BACKEND": "torch"}
@@ -73,42 +72,3 @@ def test_only_the_first_network_of_a_process_skips_looking_for_memory_to_free(mo
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert json.loads(done.stdout.lower()) == [False, True, True]
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
-def test_freed_memory_of_tensors_is_used_again():
-    """Without it every large tensor is made of new pages, which the system zeroes one by one."""
-    program = textwrap.dedent(
-        """
-        import resource, sys
-        import torch
-        from fs_kernel import memory
-        if sys.argv[1] == "keep":
-            memory.keep_freed()
-        def faults(times):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            for _ in range(times):
-                held = [torch.ones(40 * 2**20, dtype=torch.uint8) for _ in range(3)]
-                del held
-            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-        faults(5)
-        print(faults(10))
-        """
-    )
-    counts = {}
-    for how in ("keep", "give"):
-        done = subprocess.run(
-            [sys.executable, "-c", program, how], capture_output=True, text=True, check=True
-        )
-        counts[how] = int(done.stdout)
-    assert counts["keep"] * 10 < counts["give"]
-
-
-def test_where_memory_cannot_be_kept_nothing_happens(monkeypatch):
-    def broken(_):
-        raise OSError
-
-    monkeypatch.setattr(memory.ctypes, "CDLL", broken)
-    memory.keep_freed()
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
-    memory.keep_freed()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage.model_state import ModelState, Session
+from fs_kernel.storage.model_state import ModelState, SessionRecord
 
 
 def state():
@@ -19,7 +19,7 @@ def state():
         folders={"a": "/faces/ä", "b": "/faces/b\udcff"},
         target_iterations=4,
     )
-    made.begin(Session(started=1.5, first_step=0, batch_size=4, seed=7))
+    made.begin(SessionRecord(started=1.5, first_step=0, batch_size=4, seed=7))
     made.count_step()
     made.count_step()
     return made
@@ -42,7 +42,7 @@ def test_complete_at_the_target():
 
 def test_sessions_without_a_step_are_forgotten():
     made = state()
-    made.begin(Session(started=2.0, first_step=2, batch_size=4, seed=7))
+    made.begin(SessionRecord(started=2.0, first_step=2, batch_size=4, seed=7))
     assert len(made.sessions) == 2
     assert len(ModelState.from_json(made.to_json(), "x").sessions) == 1
 
@@ -50,14 +50,14 @@ def test_sessions_without_a_step_are_forgotten():
 def test_a_new_session_is_running():
     made = state()
     made.stop_reason = "target"
-    made.begin(Session(started=2.0, first_step=2, batch_size=4, seed=7))
+    made.begin(SessionRecord(started=2.0, first_step=2, batch_size=4, seed=7))
     assert made.stop_reason == "running"
 
 
 @pytest.mark.parametrize("data", [None, [], 5, "x", {}, {"format": 2}, {"format": None}])
 def test_what_is_no_state(data):
-    with pytest.raises(ModelFolderError, match="generation 7 is no model state of format 1"):
-        ModelState.from_json(data, "generation 7")
+    with pytest.raises(ModelFolderError, match="checkpoint 7 is not a model state of format 1"):
+        ModelState.from_json(data, "checkpoint 7")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_what_is_no_state(data):
 def test_damaged_fields_are_one_line(change):
     data = state().to_json() | change
     data = {key: value for key, value in data.items() if value is not ...}
-    with pytest.raises(ModelFolderError, match="generation 7 is damaged: ") as caught:
-        ModelState.from_json(data, "generation 7")
+    with pytest.raises(ModelFolderError, match="checkpoint 7 is damaged: ") as caught:
+        ModelState.from_json(data, "checkpoint 7")
     assert "\n" not in str(caught.value)

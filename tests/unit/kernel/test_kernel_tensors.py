@@ -9,8 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors
+from fs_kernel.storage import files, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,7 @@ def filled(dtype, shape):
 
 
 def written(path, found):
-    store.write_chunks(path, tensors.chunks(found))
+    files.write_chunks(path, tensors.chunks(found))
     return path
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage import files as store
-from fs_kernel.storage import tensors, tree
-from fs_kernel.types import Settled
+from fs_kernel.storage import files, tensors, tree
+from fs_kernel.types import DeferredTensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 def through_files(value, folder):
     """Packed, written, read and put together again."""
     skeleton, found = tree.pack(value)
-    store.write_chunks(folder / "x.safetensors", tensors.chunks(found))
+    files.write_chunks(folder / "x.safetensors", tensors.chunks(found))
     text = json.dumps(skeleton, allow_nan=False)
     return tree.unpack(json.loads(text), tensors.load(folder / "x.safetensors"), "x")
 
@@ -142,8 +141,8 @@ def test_what_a_checkpoint_cannot_hold_is_named(value, where):
     ],
 )
 def test_a_skeleton_that_does_not_fit_is_refused(skeleton):
-    with pytest.raises(ModelFolderError, match="generation 5"):
-        tree.unpack(skeleton, {}, "generation 5")
+    with pytest.raises(ModelFolderError, match="checkpoint 5"):
+        tree.unpack(skeleton, {}, "checkpoint 5")
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -171,9 +170,9 @@ def test_a_settled_tensor_is_asked_for_when_it_is_needed():
         asked.append(1)
         return torch.arange(3.0)
 
-    skeleton, tensors = tree.pack({"a": [Settled(give)], "b": torch.ones(2)})
+    skeleton, tensors = tree.pack({"a": [DeferredTensor(give)], "b": torch.ones(2)})
     assert not asked
-    settled = tree.settle(tensors)
+    settled = tree.materialize(tensors)
     assert len(asked) == 1
     assert settled["/a/0"].tolist() == [0, 1, 2]
     assert settled["/b"] is tensors["/b"]

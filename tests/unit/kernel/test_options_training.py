@@ -57,7 +57,7 @@ def weights(folder, **settings):
     with run(folder, **settings) as opened:
         opened.train()
     checkpoints = Checkpoints(folder / "model")
-    return checkpoints.read_weights(checkpoints.choose(pytest.fail))
+    return checkpoints.read_weights(checkpoints.latest_valid(pytest.fail))
 
 
 def test_trainer_feed_executor_and_addons_are_taken_by_name(site, tmp_path):
@@ -129,4 +129,4 @@ def test_save_interval_and_keep_decide_which_generations_there_are(
             for thread in threading.enumerate():
                 if thread.name == "fs-saver":
                     thread.join()
-    assert [made.step for made in Checkpoints(tmp_path / "model").generations()] == expected
+    assert [made.step for made in Checkpoints(tmp_path / "model").checkpoints()] == expected

@@ -11,7 +11,7 @@ import keras
 import pytest
 import torch
 from facts import differences, load_facts
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.types import Output
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks

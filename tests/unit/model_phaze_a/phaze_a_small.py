@@ -7,12 +7,11 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as kernel_network
-from fs_kernel.options.sources import Config, Layer, resolve
+from fs_kernel import networks
+from fs_kernel.options import CommandLineSource, Config, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
-from fs_kernel.types import Network
+from fs_kernel.types import Network, NetworkSpec
 from fs_model_phaze_a import SECTION, build_model
 from fs_model_phaze_a.options import PhazeAOptions
 from fs_model_phaze_a.plan import check
@@ -41,17 +40,18 @@ SMALL: dict[str, Any] = {
 def chosen(model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Plugins:
     """The installed plugin with options as a user gives them."""
     plugins = Plugins([load("models", "phaze_a")])
-    given = {SECTION: model, "network": network}
+    given = {k: v for k, v in ((SECTION, model), ("network", network)) if v}
     plugins.config, _ = resolve(
-        plugins.config_defaults(), [Layer("--set", {k: v for k, v in given.items() if v})]
+        plugins.config_defaults(),
+        [CommandLineSource("--set", given)],
     )
     return plugins
 
 
 def full_size(plugins: Plugins) -> Network:
     """The network as the kernel builds it, on the device that holds no numbers."""
-    with kernel_network.building(0, "meta"):
-        return kernel_network.build(plugins)
+    with networks.building(0, "meta"):
+        return networks.build(plugins)
 
 
 def config_of(model: Mapping[str, Any] = {}, network: Mapping[str, Any] = {}) -> Config:
@@ -67,11 +67,11 @@ def small(
     config = config_of(model, network)
     plan = check(config[SECTION], config["network"])
     shape = (plan.input_size, plan.input_size, 3)
-    spec = kernel_network.NetworkSpec({"a": shape, "b": shape}, plan.encoder.color_order)
-    with kernel_network.building(1, device):
-        built = build_model(kernel_network.make_inputs(spec), config)
-        built.mixed_layers = precision.following_layers(built)
-    return kernel_network.check(
+    spec = NetworkSpec({"a": shape, "b": shape}, plan.encoder.color_order)
+    with networks.building(1, device):
+        built = build_model(networks.make_inputs(spec), config)
+        built.mixed_layers = networks.following_layers(built)
+    return networks.check(
         attrs.evolve(built, sides=("a", "b"), color_order=spec.color_order), "phaze_a"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
 from phaze_a_small import chosen, full_size, small
 
 
@@ -124,7 +124,7 @@ def test_an_option_brings_the_layers_it_names(option, value, sub_model, kind, co
     ],
 )
 def test_an_option_splits_the_network_as_it_says(option, value, there, gone):
-    names = set(kernel_network.sub_models(draw(**{"enable_gblock": True, option: value}).model))
+    names = set(networks.sub_models(draw(**{"enable_gblock": True, option: value}).model))
     assert there <= names
     assert not gone & names
 

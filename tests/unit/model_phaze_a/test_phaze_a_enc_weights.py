@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import pytest
 import torch
+from fs_kernel import networks
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel.types import Network
 from fs_model_phaze_a import custom_objects
 from fs_model_phaze_a.enc_weights import load
 from fs_nn.vit import ViTSize, vision_transformer
@@ -78,7 +77,7 @@ def write(model, path, layout):
     if layout == "keras3":
         model.save_weights(path / "net.weights.h5")
         return path / "net.weights.h5"
-    named = kernel_network.weights(kernel_network.Network(model, []))
+    named = networks.variables(Network(model, []))
     prefix = f"encoder/{model.name}/" if layout == "checkpoint" else ""
     arrays = {prefix + name: v.numpy() for name, v in named.items()}
     if layout == "checkpoint":
@@ -114,7 +113,7 @@ def stack(first, inner, last):
 def network_around(net):
     faces = keras.Input(net.input_shape[1:])
     encoder = keras.Model(faces, net(faces), name="encoder")
-    return kernel_network.Network(keras.Model(encoder.input, encoder(encoder.input)), [])
+    return Network(keras.Model(encoder.input, encoder(encoder.input)), [])
 
 
 @pytest.mark.parametrize("layout", ["legacy", "keras3"])
@@ -176,12 +175,12 @@ def test_efficientnets_colours_are_normalised_now_and_after_a_resume(efficient, 
     expected = (face - torch.tensor(MEANS)) / torch.tensor(DEVIATIONS)
     torch.testing.assert_close(normalized(network, face), expected, atol=1e-4, rtol=1e-4)
 
-    tensors = {n: v.value.detach() for n, v in kernel_network.weights(network).items()}
-    with kernel_network.building(2, "cpu"):
-        data = graph.parse(json.dumps(graph.to_json(network)).encode(), "it")
-        again = graph.from_json(data, custom_objects(), "it")
-    kernel_network.assign(again, tensors, "it")
-    precision.apply(again, "fp32", "cpu")
+    tensors = {n: v.detach() for n, v in networks.weights(network).items()}
+    with networks.building(2, "cpu"):
+        data = networks.parse(json.dumps(networks.to_json(network)).encode(), "it")
+        again = networks.from_json(data, custom_objects(), "it")
+    networks.assign(again, tensors, "it")
+    networks.apply_precision(again, "fp32", "cpu")
     torch.testing.assert_close(normalized(again, face), expected, atol=1e-4, rtol=1e-4)
 
     variance = inside(again).get_layer("normalization").adapt_variance

@@ -10,9 +10,9 @@ import attrs
 import keras
 import pytest
 from facts import differences, load_facts
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks.weights import count, sub_models
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel import networks
+from fs_kernel.networks import count, sub_models
+from fs_kernel.options import ModelFolderSource, resolve
 from fs_model_phaze_a import SECTION, custom_objects, presets
 from fs_model_phaze_a.encoder_table import ENCODERS
 from fs_model_phaze_a.encoders import library_networks
@@ -102,7 +102,7 @@ def test_a_model_folder_keeps_what_its_preset_gave():
     assert first[SECTION].freeze_layers == ["encoder"]
     again, _ = resolve(
         {name: type(values) for name, values in first.items()},
-        [Layer("folder", first.as_dict(), "model")],
+        [ModelFolderSource("folder", first.as_dict())],
     )
     assert again[SECTION] == first[SECTION]
 
@@ -129,7 +129,7 @@ def test_scaling_layers_of_inception_resnet_pass_the_check_of_graphs():
     branches = [picture, keras.layers.ReLU()(picture)]
     model = keras.Model(picture, CustomScaleLayer(0.2)(branches))
     data = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
-    graph.inspect(data, custom_objects(), "the graph")
+    networks.inspect(data, custom_objects(), "the graph")
     again = keras.saving.deserialize_keras_object(data, custom_objects=custom_objects())
     assert again.layers[-1].scale == 0.2
 
@@ -148,8 +148,8 @@ def test_library_encoders_pass_the_check_of_graphs(name):
     assert encoder.input_shape[1:] == (80, 80, 3)
     assert encoder.count_params() == FAMILIES[name]
     assert network.color_order == ENCODERS[name].color_order
-    data = graph.parse(json.dumps(graph.to_json(network)).encode(), "the graph")
-    graph.inspect(data["model"], custom_objects(), "the graph")
+    data = networks.parse(json.dumps(networks.to_json(network)).encode(), "the graph")
+    networks.inspect(data["model"], custom_objects(), "the graph")
     assert inside in json.dumps(data)
 
 

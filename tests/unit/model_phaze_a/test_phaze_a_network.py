@@ -8,11 +8,9 @@ import attrs
 import keras
 import pytest
 import torch
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as kernel_network
-from fs_kernel.networks.inference import cut
-from fs_kernel.options.sources import Config
+from fs_kernel import networks
+from fs_kernel.networks import cut
+from fs_kernel.options import Config
 from fs_model_phaze_a import SECTION, adapt_model, custom_objects
 from fs_nn.normalization import InstanceNormalization
 from phaze_a_small import config_of, faces, small
@@ -50,7 +48,7 @@ def trained(network):
     outputs = network.model(faces(network), training=True)
     loss = sum(((o - 0.25) ** 2).mean() for o in outputs)
     loss.backward()
-    parameters = kernel_network.parameters(network)
+    parameters = networks.parameters(network)
     missing = [n for n, p in parameters.items() if p.grad is None or not p.grad.isfinite().all()]
     with torch.no_grad():
         for parameter in parameters.values():
@@ -60,15 +58,15 @@ def trained(network):
 
 def read_back(network):
     """A network made of the graph's JSON, with the weights of the first."""
-    text = json.dumps(graph.to_json(network)).encode()
-    with kernel_network.building(2, "cpu"):
-        again = graph.from_json(graph.parse(text, "it"), custom_objects(), "it")
-    kernel_network.assign(again, values(network), "it")
+    text = json.dumps(networks.to_json(network)).encode()
+    with networks.building(2, "cpu"):
+        again = networks.from_json(networks.parse(text, "it"), custom_objects(), "it")
+    networks.assign(again, values(network), "it")
     return again
 
 
 def values(network):
-    return {n: v._value.detach() for n, v in kernel_network.weights(network).items()}
+    return {n: v.detach() for n, v in networks.weights(network).items()}
 
 
 def run(model, pictures):
@@ -92,14 +90,14 @@ def assert_cuts_give_the_networks_own_path(network):
 
 
 def assert_trains_in_half_precision(network):
-    pictures, parameters = faces(network, 1), kernel_network.parameters(network)
+    pictures, parameters = faces(network, 1), networks.parameters(network)
     network.model.zero_grad()
-    precision.apply(network, "bf16", "cpu")
+    networks.apply_precision(network, "bf16", "cpu")
     outputs = network.model(pictures, training=True)
     sum(((o - 0.25) ** 2).mean() for o in outputs).backward()
     results = []
     for number_format in ("bf16", "fp32"):
-        precision.apply(network, number_format, "cpu")
+        networks.apply_precision(network, number_format, "cpu")
         results.append(run(network.model, pictures))
     assert {p.dtype for p in (*outputs, *parameters.values())} == {torch.float32}
     assert [n for n, p in parameters.items() if p.grad is None] == []
@@ -173,7 +171,7 @@ def test_building_twice_gives_the_same_names():
 
 def rates(network):
     found = {}
-    for name, model in kernel_network.sub_models(network.model).items():
+    for name, model in networks.sub_models(network.model).items():
         dropped = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
         found |= {name: [layer.rate for layer in dropped]} if dropped else {}
     return found
@@ -194,7 +192,7 @@ def test_new_dropout_rates_keep_the_weights():
         "fc_shared": [0.5],
         "fc_gblock": [0.25, 0.25],
     }
-    assert kernel_network.fingerprint(adapted) == kernel_network.fingerprint(network)
+    assert networks.fingerprint(adapted) == networks.fingerprint(network)
     kept, own = values(adapted), values(network)
     assert all(torch.equal(kept[name], own[name]) for name in own)
     pictures = faces(network)

@@ -81,8 +81,8 @@ def test_verify(fs, folder):
     spoil(folder, "000000002")
     code, out, err = fs("model", "verify", folder)
     assert code == 5
-    assert "generation 000000004: ok" in out
-    assert "generation 000000002: weights.safetensors has the wrong size" in out
+    assert "checkpoint 000000004: ok" in out
+    assert "checkpoint 000000002: weights.safetensors has the wrong size" in out
     assert "1 damaged" in one_line(err)
     code, out, _ = fs("model", "verify", folder, "--json")
     assert code == 5
@@ -103,7 +103,7 @@ def test_when_no_generation_is_whole_the_exit_is_5(fs, folder):
     for command in (["model", "info", folder], ["run", "-m", folder], ["swap", folder, "x", "y"]):
         code, out, err = fs(*command)
         assert (code, out) == (5, "")
-        assert "no generation is whole" in one_line(err)
+        assert "no checkpoint is whole" in one_line(err)
 
 
 def test_f22_restore_goes_back_and_no_further(fs, folder):
@@ -111,7 +111,7 @@ def test_f22_restore_goes_back_and_no_further(fs, folder):
     assert Checkpoints(folder).current_name() == "000000002"
     code, _, err = fs("model", "restore", folder)
     assert code == 5
-    assert "no older whole generation" in one_line(err)
+    assert "no older whole checkpoint" in one_line(err)
     assert Checkpoints(folder).current_name() == "000000002"
     assert fs("model", "restore", folder, "000000004")[0] == 0
     assert Checkpoints(folder).current_name() == "000000004"
@@ -121,7 +121,7 @@ def test_f22_restore_goes_back_and_no_further(fs, folder):
 def test_f22_restore_of_what_is_not_there_lists_the_generations(fs, folder, name):
     code, _, err = fs("model", "restore", folder, name)
     assert code == 5
-    assert f"there is no generation {name}" in one_line(err)
+    assert f"there is no checkpoint {name}" in one_line(err)
     assert "(there are: 000000004, 000000002)" in err
 
 

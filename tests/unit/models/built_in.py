@@ -10,9 +10,8 @@ import attrs
 import keras
 import torch
 from facts import load_facts
-from fs_kernel.networks import precision
-from fs_kernel.networks import weights as kernel_network
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel import networks
+from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.plugins.loading import load
 from fs_kernel.plugins.roles import Plugins
 from fs_kernel.types import Network
@@ -38,14 +37,14 @@ def chosen(name: str, model: Mapping[str, Any], network: Mapping[str, Any] = {})
     plugins = Plugins([load("models", name)])
     values = {f"model.{name}": model, "network": network}
     given = {section: entries for section, entries in values.items() if entries}
-    plugins.config, _ = resolve(plugins.config_defaults(), [Layer("--set", given)])
+    plugins.config, _ = resolve(plugins.config_defaults(), [CommandLineSource("--set", given)])
     return plugins
 
 
 def full_size(plugins: Plugins) -> Network:
     """The network as the kernel builds it, on the device that holds no numbers."""
-    with kernel_network.building(0, "meta"):
-        return kernel_network.build(plugins)
+    with networks.building(0, "meta"):
+        return networks.build(plugins)
 
 
 @attrs.frozen
@@ -64,16 +63,16 @@ class Small:
         """The network on the CPU."""
         module, function = self.function.split(".")
         draw = getattr(importlib.import_module(f"fs_model_{module}.network"), function)
-        with kernel_network.building(1, "cpu"):
+        with networks.building(1, "cpu"):
             faces = {
                 side: keras.Input((self.size, self.size, 3), name=f"face_in_{side}")
                 for side in "ab"
             }
             network = draw(faces, Blocks(**options), learn_mask=learn_mask, **self.widths)
         network = attrs.evolve(network, sides=("a", "b"))
-        network.mixed_layers = precision.following_layers(network)
+        network.mixed_layers = networks.following_layers(network)
         _enliven(network)
-        return kernel_network.check(network, self.function)
+        return networks.check(network, self.function)
 
 
 def _enliven(network: Network) -> None:
@@ -82,7 +81,7 @@ def _enliven(network: Network) -> None:
     A normal start of deviation 0.02 is made for hundreds of channels.
     """
     with torch.no_grad():
-        for parameter in kernel_network.parameters(network).values():
+        for parameter in networks.parameters(network).values():
             if parameter.ndim > 1:
                 fan_in = parameter[..., 0].numel()
                 parameter.mul_((2 / fan_in) ** 0.5 / parameter.std())

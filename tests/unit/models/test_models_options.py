@@ -9,8 +9,7 @@ import attrs
 import pytest
 from built_in import NAMES, chosen, full_size
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import options_of
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config, options_of
 from fs_kernel.plugins.discovery import find, published
 
 

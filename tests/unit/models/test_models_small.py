@@ -12,9 +12,8 @@ import keras
 import pytest
 import torch
 from built_in import NAMES, SMALL
-from fs_kernel.networks import inference, precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
+from fs_kernel.networks import inference
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -29,7 +28,7 @@ def network(case):
 
 @pytest.fixture(scope="module")
 def written(network):
-    return json.dumps(graph.to_json(network))
+    return json.dumps(networks.to_json(network))
 
 
 def faces(case, seed, count=2):
@@ -53,7 +52,7 @@ def test_outputs_are_faces_small_to_large_then_the_mask(case, network):
 
 
 def test_a_step_reaches_every_weight(case, network):
-    parameters = kernel_network.parameters(network)
+    parameters = networks.parameters(network)
     predictions = network.model([faces(case, 1), faces(case, 2)], training=True)
     loss = sum(((p - 0.3) ** 2).mean() for p in predictions)
     loss.backward()
@@ -67,14 +66,14 @@ def test_a_step_reaches_every_weight(case, network):
 
 def test_a_step_in_half_precision_reaches_every_weight(case, network):
     given = [faces(case, 1, 1), faces(case, 2, 1)]
-    parameters = kernel_network.parameters(network)
+    parameters = networks.parameters(network)
     network.model.zero_grad()
-    precision.apply(network, "bf16", "cpu")
+    networks.apply_precision(network, "bf16", "cpu")
     predictions = network.model(given, training=True)
     sum(((p - 0.3) ** 2).mean() for p in predictions).backward()
     results = []
     for number_format in ("bf16", "fp32"):
-        precision.apply(network, number_format, "cpu")
+        networks.apply_precision(network, number_format, "cpu")
         with torch.no_grad():
             results.append(network.model(given, training=False))
     assert {p.dtype for p in (*predictions, *parameters.values())} == {torch.float32}
@@ -97,7 +96,7 @@ def test_f9_a_swap_is_the_targets_own_path(case, network, written, source, targe
     assert swap.outputs == [output for _, output in own]
     for (position, _), picture in zip(own, keras.tree.flatten(got), strict=True):
         assert (picture - expected[position]).abs().max() <= 1e-6
-    assert json.dumps(graph.to_json(network)) == written
+    assert json.dumps(networks.to_json(network)) == written
     assert calls == Counter(len(la._inbound_nodes) for la in network.model._flatten_layers())
 
 

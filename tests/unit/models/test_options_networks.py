@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import pytest
 from built_in import chosen, full_size
-from fs_kernel.networks import weights as kernel_network
+from fs_kernel import networks
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from fs_kernel.networks import weights as kernel_network
     ],
 )
 def test_parameters_of_the_known_variants(name, options, parameters):
-    assert kernel_network.count(full_size(chosen(name, options))) == parameters
+    assert networks.count(full_size(chosen(name, options))) == parameters
 
 
 def widths(network, sub_model):
@@ -65,7 +65,7 @@ def test_an_option_sets_the_widths_it_names(name, option, value, sub_model, expe
     usual = full_size(chosen(name, {}))
     changed = full_size(chosen(name, {option: value}))
     assert is_within(expected, widths(changed, sub_model))
-    if sub_model in kernel_network.sub_models(usual.model):
+    if sub_model in networks.sub_models(usual.model):
         assert not is_within(expected, widths(usual, sub_model))
 
 

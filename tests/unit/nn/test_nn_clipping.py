@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Layer, resolve
+from fs_kernel.options import CommandLineSource, resolve
 from fs_nn.clipping import (
     AutoClip,
     build_clip,
@@ -195,7 +195,10 @@ def test_a_limit_of_nothing_is_refused(kind):
 )
 def test_ranges_are_enforced(key, value):
     with pytest.raises(ConfigError, match=rf"optimizer\.{key}"):
-        resolve({"optimizer": OptimizerOptions}, [Layer("--set", {"optimizer": {key: value}})])
+        resolve(
+            {"optimizer": OptimizerOptions},
+            [CommandLineSource("--set", {"optimizer": {key: value}})],
+        )
 
 
 def test_f11_a_resumed_run_clips_as_one_that_was_never_stopped():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.sources import Layer, options_of, resolve
+from fs_kernel.options import CommandLineSource, options_of, resolve
 from fs_nn.options import LossOptions, NetworkOptions, OptimizerOptions
 
 
@@ -56,7 +56,7 @@ def test_the_main_loss_is_not_switched_off_by_a_name():
 )
 def test_ranges_are_enforced(section, cls, key, value):
     with pytest.raises(ConfigError, match=rf"{section}\.{key}"):
-        resolve({section: cls}, [Layer("--set", {section: {key: value}})])
+        resolve({section: cls}, [CommandLineSource("--set", {section: {key: value}})])
 
 
 def test_what_belongs_to_the_model_is_fixed():

@@ -7,9 +7,7 @@ import json
 import keras
 import pytest
 import torch
-from fs_kernel.networks import precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as network
+from fs_kernel import networks
 from fs_kernel.types import Network, Output
 from fs_nn.torch_layer import TorchLayer
 from torch import nn
@@ -36,7 +34,7 @@ def build(**more):
 
 @pytest.fixture
 def net():
-    with network.building(1, "cpu"):
+    with networks.building(1, "cpu"):
         return build()
 
 
@@ -46,7 +44,7 @@ def faces():
 
 
 def test_weights_and_buffers_go_by_the_modules_names(net):
-    assert list(network.weights(net)) == [
+    assert list(networks.weights(net)) == [
         "mixer/0:weight",
         "mixer/0:bias",
         "mixer/1:weight",
@@ -57,79 +55,79 @@ def test_weights_and_buffers_go_by_the_modules_names(net):
         "mixer/1:running_var",
         "mixer/1:num_batches_tracked",
     ]
-    assert "mixer/2:weight" not in network.parameters(net)
-    assert "mixer/0:weight" in network.parameters(net)
+    assert "mixer/2:weight" not in networks.parameters(net)
+    assert "mixer/0:weight" in networks.parameters(net)
 
 
 def test_it_computes_what_the_module_does(net):
     layer = net.model.get_layer("mixer")
     module = layer.make(width=4).eval()
     values = {
-        n.removeprefix("mixer/").replace(":", "."): v for n, v in network.weights(net).items()
+        n.removeprefix("mixer/").replace(":", "."): v for n, v in networks.weights(net).items()
     }
-    module.load_state_dict({name: variable.value for name, variable in values.items()})
+    module.load_state_dict(dict(values))
     (face, _) = faces()
     expected = module(face.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     assert layer(face, training=False).equal(expected)
 
 
 def test_training_moves_running_averages_and_nothing_else_does(net):
-    held = {n: v.value.clone() for n, v in network.weights(net).items()}
+    held = {n: v.clone() for n, v in networks.weights(net).items()}
     net.model(faces(), training=False)
-    assert all(v.value.equal(held[n]) for n, v in network.weights(net).items())
+    assert all(v.equal(held[n]) for n, v in networks.weights(net).items())
     net.model(faces(), training=True)
-    moved = {n for n, v in network.weights(net).items() if not v.value.equal(held[n])}
+    moved = {n for n, v in networks.weights(net).items() if not v.equal(held[n])}
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert moved == {f"mixer/1:{name}" for name in buffers}
-    assert network.weights(net)["mixer/1:num_batches_tracked"].value.item() == 2
+    assert networks.weights(net)["mixer/1:num_batches_tracked"].item() == 2
 
 
 def test_the_graph_holds_its_class_and_its_arguments_only(net):
-    text = json.dumps(graph.to_json(net))
-    with network.building(2, "cpu"):
-        again = graph.from_json(graph.parse(text.encode(), "net"), {"Mixer": Mixer}, "net")
-    assert network.fingerprint(again) == network.fingerprint(net)
-    held = {n: v.value.detach().clone() for n, v in network.weights(net).items()}
-    network.assign(again, held, "the weights")
+    text = json.dumps(networks.to_json(net))
+    with networks.building(2, "cpu"):
+        again = networks.from_json(networks.parse(text.encode(), "net"), {"Mixer": Mixer}, "net")
+    assert networks.fingerprint(again) == networks.fingerprint(net)
+    held = {n: v.detach().clone() for n, v in networks.weights(net).items()}
+    networks.assign(again, held, "the weights")
     for one, other in zip(net.model(faces()), again.model(faces()), strict=True):
         assert one.equal(other)
 
 
 def test_a_seed_decides_where_it_starts(net):
-    with network.building(1, "cpu"):
+    with networks.building(1, "cpu"):
         same = build()
-    with network.building(2, "cpu"):
+    with networks.building(2, "cpu"):
         other = build()
-    weight = network.weights(net)["mixer/0:weight"].value
-    assert network.weights(same)["mixer/0:weight"].value.equal(weight)
-    assert not network.weights(other)["mixer/0:weight"].value.equal(weight)
+    weight = networks.weights(net)["mixer/0:weight"]
+    assert networks.weights(same)["mixer/0:weight"].equal(weight)
+    assert not networks.weights(other)["mixer/0:weight"].equal(weight)
 
 
 def test_half_precision_runs_the_module_in_it(net):
-    net.mixed_layers = precision.following_layers(net)
+    net.mixed_layers = networks.following_layers(net)
     exact = net.model(faces())
-    precision.apply(net, "bf16", "cpu")
+    networks.apply_precision(net, "bf16", "cpu")
     assert net.model.get_layer("mixer")(faces()[0]).dtype == torch.bfloat16
     for one, other in zip(net.model(faces()), exact, strict=True):
         assert one.dtype == torch.float32
         assert (one - other).abs().max() < 0.02
-    text = json.dumps(graph.to_json(net)).encode()
-    with network.building(2, "cpu"):
-        again = graph.from_json(graph.parse(text, "net"), {"Mixer": Mixer}, "net")
+    text = json.dumps(networks.to_json(net)).encode()
+    with networks.building(2, "cpu"):
+        again = networks.from_json(networks.parse(text, "net"), {"Mixer": Mixer}, "net")
     assert again.model.get_layer("mixer").compute_dtype == "bfloat16"
 
 
 def test_it_freezes_and_thaws(net):
-    before = list(network.parameters(net))
+    before = list(networks.parameters(net))
     layer = net.model.get_layer("mixer")
     layer.trainable = False
-    assert not network.parameters(net)
+    assert not networks.parameters(net)
     layer.trainable = True
-    assert list(network.parameters(net)) == before
+    assert list(networks.parameters(net)) == before
 
 
 def test_it_is_built_without_memory():
-    with network.building(1, "meta"):
+    with networks.building(1, "meta"):
         net = build()
-    assert {v.value.device.type for v in network.weights(net).values()} == {"meta"}
-    assert network.count(net) == 16 + 8 + 15 + 8 + 1
+    assert {v.device.type for v in networks.weights(net).values()} == {"meta"}
+    assert networks.count(net) == 16 + 8 + 15 + 8 + 1

@@ -20,7 +20,7 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
 
     def options(name):
-        return {"trainer": "original"} if name != "like_losses" else {}
+        return {"trainer": "standard"} if name != "like_losses" else {}
 
     seen = {}
     for name in LIKE_ONE:
@@ -37,7 +37,7 @@ def alone(tmp_path_factory):
         precision = {"training__precision": "bf16"} if name == "half" else {}
         steps = {"single": 50, "half": 5}.get(name, 10)
         seen[name] = scenes.train(
-            folder / name, steps, trainer="original", **scenes.F32, **precision
+            folder / name, steps, trainer="standard", **scenes.F32, **precision
         )
     return folder, seen
 
@@ -45,7 +45,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
-    scenes.train(folder / "adopted", 5, trainer="original")
+    scenes.train(folder / "adopted", 5, trainer="standard")
     return folder, together.play(folder, 2, [*LIKE_ONE, *IN_SINGLE, *OTHERS, *ENDS])
 
 
@@ -113,7 +113,7 @@ def test_dropout_differs_between_processes(pair):
 def test_checkpoints_are_each_others(alone, pair):
     """Five steps alone, five in two processes, and alone again, with the standard trainer."""
     folder = pair[0] / "adopted"
-    scenes.train(folder, 50, trainer="original")
+    scenes.train(folder, 50, trainer="standard")
     assert together.distance(folder / "model", alone[0] / "fifty/model") < 1e-9
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import attrs
-import fs_executor_fast
 import fs_executor_keras
+import fs_executor_torch
 import fs_trainer_distributed
-import fs_trainer_original
+import fs_trainer_standard
 import keras
 import numpy as np
 import pytest
 import simulated
 import torch
 from fake_run import FakeRun, random_batch
+from fs_kernel import networks
 from fs_kernel.errors import ConfigError
-from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
 from fs_kernel.training import step as stepper
 from fs_kernel.types import BatchMeta
@@ -30,7 +30,7 @@ from fs_trainer_distributed import gpus
 
 SMALL = {"convs": (4, 4, 6, 6), "dense": 8, "bottleneck": 6, "shared": 8, "ups": (8, 6, 4)}
 INSTALLED = {"losses": {"ssim": SSIM, "mse": mse, "mae": mae}, "optimizers": {"adam": adam}}
-FAST, KERAS = fs_executor_fast, fs_executor_keras
+FAST, KERAS = fs_executor_torch, fs_executor_keras
 
 
 def small_network():
@@ -56,7 +56,7 @@ def configure(**loss):
             "loss": LossOptions(**{"loss_function": "mae", **loss}),
             "optimizer": OptimizerOptions(),
             "trainer.distributed": SamplerOptions(sampler="loss"),
-            "trainer.original": SamplerOptions(sampler="loss"),
+            "trainer.standard": SamplerOptions(sampler="loss"),
         }
     )
 
@@ -70,7 +70,7 @@ def start(trainer, network, executor=FAST):
         found=INSTALLED,
         runs=forward,
         module=getattr(forward, "module", None),
-        info=SimpleNamespace(precision="fp32", executor="keras" if executor is KERAS else "fast"),
+        info=SimpleNamespace(precision="fp32", executor="keras" if executor is KERAS else "torch"),
     )
     return trainer.plugin.start_trainer(run)
 
@@ -91,7 +91,7 @@ def shared(request, monkeypatch):
     count, size = request.param
     network = small_network()
     batch = exact_batch(network, size)
-    alone = gradients(start(fs_trainer_original, network), batch)
+    alone = gradients(start(fs_trainer_standard, network), batch)
     simulated.install(monkeypatch, count)
     state = start(fs_trainer_distributed, network)
     return alone, gradients(state, batch), state, (count, size)
@@ -177,7 +177,7 @@ class Named(torch.nn.Module):
 
 def test_a_keras_model_is_refused_with_what_to_do(monkeypatch):
     simulated.install(monkeypatch, 2)
-    with pytest.raises(ConfigError, match=r"executor 'keras'.*--set training\.executor=fast$"):
+    with pytest.raises(ConfigError, match=r"executor 'keras'.*--set training\.executor=torch$"):
         start(fs_trainer_distributed, small_network(), KERAS)
 
 
@@ -250,23 +250,23 @@ def test_torch_does_not_warn_of_them_again(monkeypatch):
 
 def test_without_a_second_gpu_it_trains_as_original_and_says_so(tmp_path):
     runs = {}
-    for trainer in ("original", "distributed"):
+    for trainer in ("standard", "distributed"):
         folder = tmp_path / trainer
         folder.mkdir()
         with tiny_run(folder, trainer=trainer) as run:
             losses = [run.advance().losses for _ in range(2)]
-            weights = {n: v.value.clone() for n, v in networks.weights(run.network).items()}
+            weights = {n: v.clone() for n, v in networks.weights(run.network).items()}
             runs[trainer] = losses, weights, [*run.warnings]
     (losses, weights, _), (same, held, lines) = runs.values()
     assert losses == same
     assert all(torch.equal(value, held[name]) for name, value in weights.items())
-    assert "trainer 'distributed' sees no GPU and trains as 'original' would" in lines
+    assert "trainer 'distributed' sees no GPU and trains as 'standard' would" in lines
 
 
 def test_a_batch_that_was_raised_reaches_the_feed_and_the_sampler(tmp_path, monkeypatch):
     """F-15: the loader went on with the small batch."""
     simulated.install(monkeypatch, 6)
-    with tiny_run(tmp_path, trainer="distributed", executor="fast") as run:
+    with tiny_run(tmp_path, trainer="distributed", executor="torch") as run:
         assert run.info.batch_size == 6
         assert any("a batch of 4 is smaller" in line for line in run.warnings)
         run.advance()
@@ -282,7 +282,7 @@ def test_a_batch_mask_held_by_one_side_only_is_shared_too(monkeypatch):
     network = small_network()
     batch = exact_batch(network, 4)
     bare = attrs.evolve(batch, meta=BatchMeta({}, {"a": {"face": batch.meta.masks["a"]["face"]}}))
-    alone = gradients(start(fs_trainer_original, network), bare)
+    alone = gradients(start(fs_trainer_standard, network), bare)
     found = gradients(start(fs_trainer_distributed, network), bare)
     for name, gradient in alone[0].items():
         torch.testing.assert_close(found[0][name], gradient, rtol=1e-9, atol=1e-12)

@@ -15,15 +15,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import fs_trainer_fsdp
 import sharded_facts
-from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel import networks
+from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
 from fs_nn.process_trainer import ProcessOptions
 from small_model import SmallModel
 from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
 
-def open_small(folder, trainer, *, executor="fast", **options):
+def open_small(folder, trainer, *, executor="torch", **options):
     """A run over `SmallModel`."""
     folder.mkdir(parents=True, exist_ok=True)
     given = {
@@ -66,7 +66,7 @@ def inside(folder) -> dict:
             with run._stepper.whole_weights():
                 seen[f"swap_{step}"] = run.swapper("a", "b")(faces)[0]
         run.advance()
-    seen["weights"] = {n: v.value.detach() for n, v in networks.weights(run.network).items()}
+    seen["weights"] = {n: v.detach() for n, v in networks.weights(run.network).items()}
     return seen
 
 

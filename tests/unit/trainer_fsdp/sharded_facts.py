@@ -6,18 +6,18 @@ import contextlib
 import errno
 from types import SimpleNamespace
 
-import fs_executor_fast
 import fs_executor_keras
+import fs_executor_torch
 import fs_trainer_fsdp
 import torch
 import torch.distributed.checkpoint as dcp
 from fake_run import FakeRun
+from fs_kernel import networks
 from fs_kernel.errors import FsError
-from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel.options import Config
 from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.training import step as stepper
-from fs_kernel.types import Settled
+from fs_kernel.types import DeferredTensor
 from fs_nn import optimizers
 from fs_nn.losses import mae, mse
 from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
@@ -49,7 +49,7 @@ class Stubborn(torch.optim.SGD):
                 weight.data.add_(torch.ones(weight.shape))
 
 
-def fake(group, network=None, *, executor=fs_executor_fast, precision="fp32", size=5, **options):
+def fake(group, network=None, *, executor=fs_executor_torch, precision="fp32", size=5, **options):
     """A run of parts."""
     network = network or build_network(SmallModel)
     forward = executor.make_forward(network, CPU)
@@ -247,7 +247,7 @@ def of_disks(root, group) -> dict:
     settled = written.settled(tree, folder, group)
     values = settled["optimizer"]["weights"]["encoder/code/kernel"]["values"]
     moment = values["exp_avg"]
-    seen["settled"] = isinstance(moment, Settled) == (group.rank == 0)
+    seen["settled"] = isinstance(moment, DeferredTensor) == (group.rank == 0)
     seen["shape"] = tuple((moment.tensor() if group.rank == 0 else moment).shape)
     return seen
 

@@ -16,8 +16,8 @@ import fsdp_worker
 import numpy as np
 import pytest
 import torch
-from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel import networks
+from fs_kernel.options import Config
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_nn.process_trainer import ProcessOptions
 from fs_trainer_fsdp.shards import placement
@@ -53,7 +53,7 @@ def start_workers(root, *mode):
 def seen(tmp_path_factory):
     """What both processes saw, and the folders they left."""
     root = tmp_path_factory.mktemp("fsdp")
-    advance(root / "original", "original", 5, **EVERYTHING)
+    advance(root / "original", "standard", 5, **EVERYTHING)
     left = root / "original/model" / LEFT / "sharded"
     left.mkdir(parents=True)
     (left / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"half a")
@@ -67,13 +67,13 @@ def seen(tmp_path_factory):
 def alone(tmp_path_factory):
     """One process's nine steps: its folder, its losses."""
     folder = tmp_path_factory.mktemp("alone")
-    return folder, advance(folder, "original", 9, **EVERYTHING)
+    return folder, advance(folder, "standard", 9, **EVERYTHING)
 
 
 def held(folder, generation):
     """Every tensor of a generation but random states, by name."""
     checkpoints = Checkpoints(folder / "model")
-    assert checkpoints.problem(generation) is None
+    assert checkpoints.validation_error(generation) is None
     tensors = dict(checkpoints.read_weights(generation))
     for name, entry in checkpoints.read_training(generation)["trainer"]["optimizer"].items():
         tensors |= dict(_leaves(entry, name))
@@ -99,7 +99,7 @@ def assert_alike(one, other, tolerance=1e-12):
 def back_at_step_5(folder, target):
     """A copy of a model folder whose generation of step 5 counts."""
     shutil.copytree(folder, target)
-    Checkpoints(target / "model").point_to(STEP_5)
+    Checkpoints(target / "model").set_current(STEP_5)
     shutil.rmtree(target / "model/checkpoints" / STEP_9)
 
 
@@ -162,7 +162,7 @@ def test_an_overflow_in_one_process_is_left_out_in_all(seen):
 
 def test_previews_and_trials_in_a_sharded_run(seen, tmp_path):
     """A trial leaves no trace; previews show the weights of their moment, each time."""
-    with open_small(tmp_path, "original", **EVERYTHING) as run:
+    with open_small(tmp_path, "standard", **EVERYTHING) as run:
         faces = run._stepper.preview(3).inputs["a"]
         swaps = []
         for _ in range(2):
@@ -177,7 +177,7 @@ def test_previews_and_trials_in_a_sharded_run(seen, tmp_path):
         assert (swaps[0] != swaps[1]).any()
         assert list(inside["weights"]) == list(weights)
         for name, value in inside["weights"].items():
-            torch.testing.assert_close(value, weights[name].value, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(value, weights[name], rtol=1e-12, atol=1e-12)
 
 
 # --- checkpoints ---
@@ -195,7 +195,7 @@ def test_what_one_process_saved_goes_on_in_two(seen, alone):
     assert_alike(held(seen.root / "original", STEP_9), held(folder, STEP_9))
 
 
-@pytest.mark.parametrize("trainer", ["original", "fsdp", "distributed"])
+@pytest.mark.parametrize("trainer", ["standard", "fsdp", "distributed"])
 def test_what_two_processes_saved_goes_on_in_one(seen, alone, tmp_path, trainer):
     folder, losses = alone
     back_at_step_5(seen.root / "fsdp", tmp_path / "copy")
@@ -271,7 +271,7 @@ def test_a_run_outlives_a_save_that_failed(seen):
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("keras", "executor 'keras' runs it as a Keras model; add --set training.executor=fast"),
+        ("keras", "executor 'keras' runs it as a Keras model; add --set training.executor=torch"),
         ("optimizer", "optimizer 'stubborn' cannot change weights that are spread over processes"),
         ("scalar", "cannot spread the weight 'temperature', which is a single number"),
         ("outside", "'extra:d/conv/kernel', which is not in the main network; choose trainer"),

@@ -27,7 +27,7 @@ from fs_kernel.testing.suites.models import ModelSuite
 from fs_kernel.testing.suites.optimizers import OptimizerSuite
 from fs_kernel.testing.suites.trainers import TrainerSuite
 
-backend.choose_torch()
+backend.select_torch_backend()
 
 __all__ = [
     "AddonSuite",

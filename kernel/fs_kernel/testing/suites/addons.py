@@ -12,20 +12,20 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fs_kernel.networks import weights as networks
-from fs_kernel.options.sources import Config
+from fs_kernel import networks
 from fs_kernel.testing.arrays import array_faces
-from fs_kernel.testing.parts import HarnessRun, array_batch, build_network
+from fs_kernel.testing.fake_run import FakeRun
+from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.testing.plugins import TinyModel
 from fs_kernel.testing.runs import tiny_run
 from fs_kernel.testing.suites.base import HookSuite
 from fs_kernel.testing.world import nobody_leaves, unchanged
-from fs_kernel.types import Finished, Metrics, Observer, Preview, PreviewFaces, Saved
+from fs_kernel.types import Finished, Metrics, Observer, Preview, PreviewFaces, Saved, StopReason
 
 EVENTS = tuple(sorted(name for name in vars(Observer) if name.startswith("on_")))
 
 
-def sample_events(run: HarnessRun) -> dict[str, Any]:
+def sample_events(run: FakeRun) -> dict[str, Any]:
     """One argument for each event of `fs_kernel.types.Observer`, such as a run would give."""
     sides = run.network.sides
     seen = {side: array_faces(2, 16, side=side) for side in sides}
@@ -46,7 +46,7 @@ def sample_events(run: HarnessRun) -> dict[str, Any]:
         "on_checkpoint": Saved(3, "000000003", 1000, 0.5, 0.01, 0.5),
         "on_warning": "something to know",
         "on_note": "something to read",
-        "on_finish": Finished("target", 3, 1.0),
+        "on_finish": Finished(StopReason.TARGET_REACHED, 3, 1.0),
     }
 
 
@@ -73,20 +73,18 @@ class AddonSuite(HookSuite):
         """A tiny network to watch."""
         return build_network(TinyModel)
 
-    def observe(self, network: Any, folder: Path) -> tuple[HarnessRun, Sequence[Any]]:
+    def observe(self, network: Any, folder: Path) -> tuple[FakeRun, Sequence[Any]]:
         """The add-on's observers of a run that stands still."""
-        facade = self.facade()
-        (item,) = facade.chosen
+        plugin = self.role()
         folder.mkdir(exist_ok=True)
-        config: Config = facade.view("addons", item.name)
-        run = HarnessRun(network, config, folder)
-        return run, facade.make_observers(item, run)
+        run = FakeRun(network, plugin.config, folder)
+        return run, plugin.create(run).observers()
 
     def test_observers_listen_to_events_that_exist(self, network: Any, tmp_path: Path) -> None:
         """A method called ``on_metric`` would never be called."""
-        with nobody_leaves("make_observers"), unchanged("make_observers", imports=True):
+        with nobody_leaves("create_addon"), unchanged("create_addon", imports=True):
             self.observe(network, tmp_path / "first")
-        with nobody_leaves("make_observers"), unchanged("make_observers"):
+        with nobody_leaves("create_addon"), unchanged("create_addon"):
             _, observers = self.observe(network, tmp_path / "second")
         for observer in observers:
             deaf = [n for n in dir(observer) if n.startswith("on_") and n not in EVENTS]
@@ -113,13 +111,13 @@ class AddonSuite(HookSuite):
         """Weights and pictures are as they were after all events, and no thread is left."""
         threads = set(threading.enumerate())
         run, observers = self.observe(network, tmp_path / "model")
-        before = {n: v.value.clone() for n, v in networks.weights(network).items()}
+        before = {n: v.clone() for n, v in networks.weights(network).items()}
         events, same = sample_events(run), sample_events(run)
         for event in ("on_start", *EVENTS, "on_finish"):
             for observer in observers:
                 getattr(observer, event, lambda _: None)(events[event])
         for name, variable in networks.weights(network).items():
-            assert variable.value.equal(before[name]), f"{name} was changed"
+            assert variable.equal(before[name]), f"{name} was changed"
         for pair, pictures in same["on_preview"].swaps.items():
             assert (events["on_preview"].swaps[pair] == pictures).all(), "a preview was changed"
         assert run.direct_calls == 0, "the network was called by a watcher"

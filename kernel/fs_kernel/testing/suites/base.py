@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fs_kernel.options.fields import OptionInfo, check, options_of, plain
+from fs_kernel.options import OptionInfo, check_value, options_of, to_toml_value
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.kinds import kind_of
-from fs_kernel.plugins.loading import Chosen, load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing.declarations import unmarked_hooks, waivers
-from fs_kernel.testing.parts import make_plugins
+from fs_kernel.testing.parts import make_plugin
 
 _IMPORT = """
 import importlib, os, sys
@@ -52,7 +52,7 @@ class Suite:
         return value.__func__ if isinstance(value, staticmethod) else value
 
     @classmethod
-    def chosen(cls) -> Chosen:
+    def chosen(cls) -> LoadedPlugin:
         """The plugin, imported and, if it is a class with hooks, made."""
         return load(cls.kind, cls.given())
 
@@ -85,9 +85,9 @@ class HookSuite(Suite):
     options: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def facade(cls, **more: Any) -> Plugins:
-        """A new facade over the plugin, with ``options`` and ``more``."""
-        return make_plugins(cls.kind, cls.given(), {**cls.options, **more})
+    def role(cls, **more: Any) -> Any:
+        """Return the plugin behind its typed calls, with ``options`` and ``more``."""
+        return make_plugin(cls.kind, cls.given(), {**cls.options, **more})
 
     def test_importing_changes_nothing(self) -> None:
         """Importing the plugin's module neither ends the process nor changes settings of it."""
@@ -107,16 +107,16 @@ class HookSuite(Suite):
     def test_hooks_fit(self) -> None:
         """Every hook exists for this kind, has the right arguments, and none is forgotten."""
         chosen = self.chosen()
-        Plugins([chosen])
-        specs = kind_of(self.kind).hooks
-        assert specs is not None
-        unmarked = unmarked_hooks(chosen.plugin, specs)
+        make_role(self.kind, chosen)
+        unmarked = [
+            name for s in kind_of(self.kind).hooks for name in unmarked_hooks(chosen.plugin, s)
+        ]
         assert not unmarked, f"not marked with @hookimpl: {', '.join(unmarked)}"
 
     def test_sections_are_the_plugins_own(self) -> None:
         """A section that nobody else could have is called ``<kind>.<name>``."""
         word = discovery.singular(self.kind)
-        for section in self.facade().config:
+        for section in self.role().config:
             prefix, dot, _ = section.partition(".")
             assert not dot or prefix == word, f"[{section}] should be [{word}.<name>] or shared"
 
@@ -135,7 +135,7 @@ class HookSuite(Suite):
         """Every default passes the check of its own option, and comes back the same."""
         for name, annotation, value, info in self._options():
             try:
-                read = check(plain(value), annotation, info)
+                read = check_value(to_toml_value(value), annotation, info)
             except ValueError as error:
                 raise AssertionError(f"the default of {name} does not fit: {error}") from error
             assert read == value, f"{name}: {value!r} is read back as {read!r}"
@@ -143,7 +143,7 @@ class HookSuite(Suite):
     def _options(self) -> list[tuple[str, Any, Any, OptionInfo]]:
         """``(name, type, default, what is known)`` of every option."""
         found = []
-        for section, cls in make_plugins(self.kind, self.given()).config_defaults().items():
+        for section, cls in make_plugin(self.kind, self.given()).config_defaults().items():
             default = cls()
             found += [
                 (f"{section}.{key}", annotation, getattr(default, key), info)

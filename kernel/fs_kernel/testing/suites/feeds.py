@@ -105,13 +105,13 @@ class FeedSuite(HookSuite):
                 input_shapes={"a": (16, 16, 3), "b": (16, 16, 3)},
                 color_order="bgr",
                 outputs=_OUTPUTS,
-                masks=frozenset(self.masks),
+                fields=frozenset(self.masks),
                 batch_size=4,
                 seed=11,
-                slots=range(4),
+                local_indices=range(4),
             )
-            facade = self.facade(**options)
-            feed = facade.open_feed(folders, attrs.evolve(spec, **changes))
+            plugin = self.role(**options)
+            feed: Feed = plugin.open(folders, attrs.evolve(spec, **changes))
             opened.append(feed)
             return feed
 
@@ -125,7 +125,7 @@ class FeedSuite(HookSuite):
         return [feed.next() for _ in range(count)]
 
     def test_an_open_feed_says_what_it_has(self, open: Any) -> None:
-        """Sizes, warnings, fingerprint and lag are there before any worker starts."""
+        """Sizes, warnings, fingerprint and prefetch are there before any worker starts."""
         threads = threading.active_count()
         with nobody_leaves("open_feed"), unchanged("open_feed"):
             feed, again = open(), open()
@@ -133,11 +133,11 @@ class FeedSuite(HookSuite):
         assert list(feed.sizes) == ["a", "b"]
         assert all(isinstance(n, int) and n > 0 for n in feed.sizes.values())
         assert all(isinstance(line, str) for line in feed.warnings)
-        assert isinstance(feed.lag, int)
-        assert feed.lag >= 0
+        assert isinstance(feed.prefetch, int)
+        assert feed.prefetch >= 0
         assert isinstance(feed.fingerprint, str)
         assert feed.fingerprint == again.fingerprint
-        for side, known in getattr(feed, "facts", {}).items():
+        for side, known in getattr(feed.made, "face_attributes", {}).items():
             for name, values in known.items():
                 assert values.shape == (feed.sizes[side],), f"fact {name} of side {side}"
 
@@ -193,24 +193,26 @@ class FeedSuite(HookSuite):
         """Places 0 to 1 and 2 to 3, drawn apart, are the whole batch."""
         whole = self._batches(open(), 2)
         for slots in (range(2), range(2, 4)):
-            part = self._batches(open(slots=slots), 2)
+            part = self._batches(open(local_indices=slots), 2)
             rows = slice(slots.start, slots.stop)
             assert all(_same(p, w, rows) for p, w in zip(part, whole, strict=True))
 
     def test_it_draws_no_further_ahead_than_it_says(self, open: Any) -> None:
-        """Until a step is taken, only the ``lag`` steps after it are drawn."""
+        """Until a step is taken, only the ``prefetch`` steps after it are drawn."""
         feed = open()
         sampler = _Counted(feed.sizes, 4)
         feed.start(sampler, 1)
-        assert sampler.furthest <= 1 + feed.lag
+        assert sampler.furthest <= 1 + feed.prefetch
         for step in range(1, 5):
             assert feed.next().step == step
-            assert sampler.furthest <= step + feed.lag
+            assert sampler.furthest <= step + feed.prefetch
 
     def test_batches_larger_than_the_folder(self, open: Any) -> None:
         """Faces come up again within a batch."""
         count = max(open().sizes.values()) + 3
-        (batch,) = self._batches(open(batch_size=count, slots=range(count)), 1, batch_size=count)
+        (batch,) = self._batches(
+            open(batch_size=count, local_indices=range(count)), 1, batch_size=count
+        )
         assert all(batch.inputs[side].shape[0] == count for side in "ab")
 
     def test_the_colour_order_is_the_networks(self, open: Any) -> None:
@@ -282,9 +284,9 @@ class FeedSuite(HookSuite):
 
     def test_faces_go_out_and_come_back(self, folders: dict[str, Path], tmp_path: Path) -> None:
         """``read_faces`` in order of names, ``write_face`` to a file of its own for each."""
-        facade = self.facade()
+        plugin = self.role()
         try:
-            faces = list(facade.read_faces(folders["a"], (16, 16, 3), "bgr"))
+            faces = list(plugin.read_faces(folders["a"], (16, 16, 3), "bgr"))
         except Exception as error:
             if "has no hook read_faces" in str(error):
                 pytest.skip("it has no hook read_faces")
@@ -296,7 +298,7 @@ class FeedSuite(HookSuite):
             assert face.image.shape == (16, 16, 3)
             assert face.image.dtype == np.float32
             assert 0 <= face.image.min() <= face.image.max() <= 1
-            path = facade.write_face(face, 1 - face.image, None, "bgr", tmp_path)
+            path = plugin.write_face(face, 1 - face.image, None, "bgr", tmp_path)
             assert path.is_file()
             assert path.parent == tmp_path
             written.add(path)

@@ -12,11 +12,9 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel import backend, randomness
-from fs_kernel.networks import inference, precision
-from fs_kernel.networks import serialization as graph
-from fs_kernel.networks import weights as networks
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel import backend, networks, randomness
+from fs_kernel.networks import inference
+from fs_kernel.plugins.roles import Model
 from fs_kernel.testing.parts import build_network
 from fs_kernel.testing.plugins import PlainExecutor
 from fs_kernel.testing.runs import tiny_run
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class _Built:
-    """A network, the facade that made it, and its faces to try it on."""
+    """A network, the plugin that made it, and its faces to try it on."""
 
-    plugins: Plugins
+    plugin: Model
     network: Network
 
     def faces(self, seed: int, count: int = 2) -> dict[str, torch.Tensor]:
@@ -99,17 +97,17 @@ class ModelSuite(HookSuite):
     @classmethod
     def built(cls) -> _Built:
         """The network with its weights, built once for all tests."""
-        facade = cls.facade()
+        plugin = cls.role()
         backend.keras()
         with nobody_leaves("building"), unchanged("building", draws=True):
             network = build_network(cls.given(), cls.options)
-        return _Built(facade, network)
+        return _Built(plugin, network)
 
     def test_the_specification_is_whole(self) -> None:
         """Sides, shapes and colour order are known before anything is built."""
-        facade = self.facade()
+        plugin = self.role()
         with nobody_leaves("network_spec"), unchanged("network_spec"):
-            spec = facade.network_spec()
+            spec = plugin.network_spec()
         assert isinstance(spec, NetworkSpec)
         assert spec.color_order in ("bgr", "rgb")
         assert len(spec.input_shapes) >= 2, "a swap needs two sides"
@@ -120,14 +118,14 @@ class ModelSuite(HookSuite):
 
     def test_building_changes_nothing_around_it(self, built: _Built) -> None:
         """No global setting is touched; what the fixture watched raised nothing."""
-        facade, network = built.plugins, built.network
+        plugin, network = built.plugin, built.network
         with nobody_leaves("a hook"), unchanged("a hook"):
-            facade.custom_objects()
-            facade.freeze_layers(network)
-            facade.load_layers(network)
+            plugin.custom_objects()
+            plugin.freeze_layers(network)
+            plugin.load_layers(network)
             for source in network.sides:
                 for target in network.sides:
-                    inference.swapper_network(facade, network, source, target)
+                    inference.swapper_network(plugin, network, source, target)
 
     def test_outputs_are_what_they_are_said_to_be(self, built: _Built) -> None:
         """Shape, float32 and finite numbers for every output described, in that order."""
@@ -162,14 +160,14 @@ class ModelSuite(HookSuite):
     def test_freeze_and_load_names_exist(self, built: _Built) -> None:
         """They are names of sub-models."""
         known = networks.sub_models(built.network.model)
-        for hook in (built.plugins.freeze_layers, built.plugins.load_layers):
+        for hook in (built.plugin.freeze_layers, built.plugin.load_layers):
             unknown = [name for name in hook(built.network) if name not in known]
             assert not unknown, f"{hook.__name__} names {unknown}, which are no sub-models"
 
     def test_freezing_leaves_something_to_train(self, built: _Built) -> None:
         """Frozen and thawed again, the network has the weights it had."""
         network, before = built.network, list(networks.parameters(built.network))
-        names = built.plugins.freeze_layers(network)
+        names = built.plugin.freeze_layers(network)
         networks.freeze(network, names, True)
         frozen = list(networks.parameters(network))
         networks.freeze(network, names, False)
@@ -180,11 +178,11 @@ class ModelSuite(HookSuite):
     def test_it_is_read_back_from_its_own_graph(self, built: _Built) -> None:
         """The saved graph, by the kernel's rules, gives the same network and the same pictures."""
         network, faces = built.network, built.faces(4)
-        text = json.dumps(graph.to_json(network)).encode()
+        text = json.dumps(networks.to_json(network)).encode()
         with networks.building(2, "cpu"):
-            data = graph.parse(text, "the graph")
-            again = graph.from_json(data, built.plugins.custom_objects(), "the graph")
-        held = {n: v.value.detach().clone() for n, v in networks.weights(network).items()}
+            data = networks.parse(text, "the graph")
+            again = networks.from_json(data, built.plugin.custom_objects(), "the graph")
+        held = {n: v.detach().clone() for n, v in networks.weights(network).items()}
         networks.assign(again, held, "the weights")
         assert networks.fingerprint(again) == networks.fingerprint(network)
         assert list(again.outputs) == list(network.outputs)
@@ -195,12 +193,12 @@ class ModelSuite(HookSuite):
     def test_a_swap_is_the_targets_own_path(self, built: _Built) -> None:
         """Every direction gives what the network in training gives for the target's side."""
         network = built.network
-        before = json.dumps(graph.to_json(network))
+        before = json.dumps(networks.to_json(network))
         owned = {id(v) for v in networks.weights(network).values()}
         faces = built.faces(5)
         for source in network.sides:
             for target in network.sides:
-                swap = inference.swapper_network(built.plugins, network, source, target)
+                swap = inference.swapper_network(built.plugin, network, source, target)
                 expected = _run(network, {**faces, target: faces[source]})
                 found = _run(swap, {source: faces[source]})
                 own = network.outputs_of(target)
@@ -210,18 +208,18 @@ class ModelSuite(HookSuite):
                     assert difference <= self.tolerance, f"{source} to {target}: {output} differs"
                 strange = {id(v) for v in networks.weights(swap).values()} - owned
                 assert not strange, f"{source} to {target}: its weights are copies"
-        assert json.dumps(graph.to_json(network)) == before, "the cut changed the network"
+        assert json.dumps(networks.to_json(network)) == before, "the cut changed the network"
 
     def test_it_runs_in_half_precision(self, built: _Built) -> None:
         """With bfloat16 layers: weights still float32, nearly the same pictures, gradients."""
         network, faces = built.network, built.faces(6)
         exact = _run(network, faces)
-        precision.apply(network, "bf16", "cpu")
+        networks.apply_precision(network, "bf16", "cpu")
         try:
             rough = _run(network, faces)
             reached = _reached(network, faces, 1)
         finally:
-            precision.apply(network, "fp32", "cpu")
+            networks.apply_precision(network, "fp32", "cpu")
         assert network.mixed_layers, "no layer follows training.precision"
         assert reached, "no weight gets a gradient"
         for one, other in zip(rough, exact, strict=True):
@@ -236,7 +234,7 @@ class ModelSuite(HookSuite):
         del built
         one, same, other = (
             {
-                name: variable.value.detach()
+                name: variable.detach()
                 for name, variable in networks.weights(
                     build_network(self.given(), self.options, seed=seed)
                 ).items()
@@ -250,9 +248,9 @@ class ModelSuite(HookSuite):
 
     def test_unchanged_options_keep_the_weights(self, built: _Built) -> None:
         """`adapt_model`, where there is one, gives a network that the checkpoint's weights fit."""
-        facade, network = built.plugins, built.network
+        plugin, network = built.plugin, built.network
         with networks.building(1, "cpu"):
-            adapted = facade.adapt_model(network, facade.view("models"))
+            adapted = plugin.adapt_model(network, plugin.config)
         if adapted is not None:
             assert networks.fingerprint(adapted) == networks.fingerprint(network)
 

@@ -11,14 +11,16 @@ import attrs
 import numpy as np
 import pytest
 
-from fs_kernel.networks import weights as networks
+from fs_kernel import networks
 from fs_kernel.randomness import generator, seed_everything
-from fs_kernel.testing.parts import HarnessRun, build_network
+from fs_kernel.testing.fake_run import FakeRun
+from fs_kernel.testing.parts import build_network
 from fs_kernel.testing.plugins import TinyModel
 from fs_kernel.testing.runs import tiny_run
 from fs_kernel.testing.sessions import ManyOutputs, TrainerSession, leaves, through_a_file
 from fs_kernel.testing.suites.base import HookSuite
 from fs_kernel.testing.world import nobody_leaves, unchanged
+from fs_kernel.types import Network
 
 
 class TrainerSuite(HookSuite):
@@ -40,35 +42,44 @@ class TrainerSuite(HookSuite):
         self, folder: Path, *, model: Any = None, freeze: tuple[str, ...] = (), **options: Any
     ) -> TrainerSession:
         """A new trainer on a new network, always with the same weights."""
-        facade = self.facade(**options)
-        network = build_network(model or self.model)
+        plugin = self.role(**options)
+        network = self._network(plugin, model)
         networks.freeze(network, freeze, True)
-        run = HarnessRun(network, facade.view("trainers"), folder)
+        run = FakeRun(network, plugin.config, folder)
         seed_everything(1)
-        return TrainerSession(facade, run, facade.start_trainer(run))
+        return TrainerSession(plugin, run, plugin.create(run))
+
+    def _network(self, plugin: Any, model: Any = None) -> Network:
+        """Return a new network with what the trainer owns, always with the same weights."""
+        network = build_network(model or self.model)
+        with networks.building(2, "cpu"):
+            network.owned = networks.check_owned(plugin.build_networks(network), str(plugin))
+        return network
 
     # --- before the first step ---
 
     def test_starting_changes_nothing_around_it(self, tmp_path: Path) -> None:
         """Options, sampler and state are made without touching global settings or weights."""
-        facade = self.facade()
-        network = build_network(self.model)
-        run = HarnessRun(network, facade.view("trainers"), tmp_path)
-        before = {n: v.value.detach().clone() for n, v in networks.weights(network).items()}
-        with nobody_leaves("start_trainer"), unchanged("start_trainer", draws=True):
-            facade.start_trainer(run)
+        plugin = self.role()
+        network = self._network(plugin)
+        run = FakeRun(network, plugin.config, tmp_path)
+        before = {n: v.detach().clone() for n, v in networks.weights(network).items()}
+        with nobody_leaves("create_trainer"), unchanged("create_trainer", draws=True):
+            plugin.create(run)
         for name, variable in networks.weights(network).items():
-            assert variable.value.equal(before[name]), f"start_trainer changed {name}"
+            assert variable.equal(before[name]), f"create_trainer changed {name}"
 
-    def test_the_masks_it_needs_exist(self) -> None:
-        """Only masks that a feed can give are asked for."""
-        assert self.facade().batch_needs() <= {"face", "eye", "mouth"}
+    def test_the_fields_it_needs_have_names(self) -> None:
+        """What is asked for is called "landmarks" or has a mask's name."""
+        assert all(name.isidentifier() for name in self.role().required_fields())
 
     # --- the order of faces ---
 
-    def sampler(self, sizes: Mapping[str, int], batch: int = 4, seed: int = 1, lag: int = 2) -> Any:
+    def sampler(
+        self, sizes: Mapping[str, int], batch: int = 4, seed: int = 1, delay: int = 2
+    ) -> Any:
         """A new sampler for faces without known facts."""
-        return self.facade().get_sampler(sizes, batch, seed, lag, {side: {} for side in sizes})
+        return self.role().get_sampler(sizes, batch, seed, delay, {side: {} for side in sizes})
 
     def test_every_draw_is_a_batch(self) -> None:
         """Indices per side, int64, within the faces, also where they are fewer than a batch."""
@@ -106,14 +117,14 @@ class TrainerSuite(HookSuite):
             assert seen == set(range(size)), f"side {side}: never drawn: {set(range(size)) - seen}"
 
     def test_losses_too_new_change_no_draw(self) -> None:
-        """A draw depends on the losses of steps before ``step - lag`` and on no later ones."""
-        sizes, lag = {"a": 20, "b": 20}, 2
-        one, two = self.sampler(sizes, lag=lag), self.sampler(sizes, lag=lag)
+        """A draw depends on the losses of steps before ``step - delay`` and on no later ones."""
+        sizes, delay = {"a": 20, "b": 20}, 2
+        one, two = self.sampler(sizes, delay=delay), self.sampler(sizes, delay=delay)
         for step in range(1, 10):
             drawn, same = one.draw(step), two.draw(step)
             for side in sizes:
                 assert (drawn[side] == same[side]).all(), f"step {step}, side {side}"
-            if step + lag >= 9:
+            if step + delay >= 9:
                 continue
             losses = {s: generator(step, s).random(4).astype(np.float32) for s in sizes}
             one.update(step, drawn, losses)
@@ -121,7 +132,7 @@ class TrainerSuite(HookSuite):
         last, earlier = 9, one.draw(9)
         two.update(last - 1, two.draw(last - 1), {s: np.full(4, 9, np.float32) for s in sizes})
         for side, indices in two.draw(last).items():
-            assert (indices == earlier[side]).all(), "a loss within the lag changed the draw"
+            assert (indices == earlier[side]).all(), "a loss within the delay changed the draw"
 
     def test_a_sampler_goes_on_where_it_was(self) -> None:
         """Its state fits in a checkpoint, and the next draws are the same."""
@@ -142,7 +153,7 @@ class TrainerSuite(HookSuite):
     def test_a_step_reports_its_losses(self, tmp_path: Path, model: Any) -> None:
         """One loss per side in order, scalars, detached, finite, the sum of their parts."""
         session = self.open(tmp_path, model=model)
-        with nobody_leaves("train_batch"), unchanged("train_batch", draws=True):
+        with nobody_leaves("train_step"), unchanged("train_step", draws=True):
             result = session.step(session.batch())
         assert [loss.side for loss in result.losses] == list(session.run.network.sides)
         for loss in result.losses:
@@ -222,7 +233,7 @@ class TrainerSuite(HookSuite):
         """It fits in a checkpoint, and what has a weight's shape is found under the weight."""
         session = self.open(tmp_path)
         session.totals(range(1, 3))
-        state = session.plugins.trainer_state(session.state)
+        state = session.trainer.state_dict()
         names = list(networks.weights(session.run.network))
         import torch
 
@@ -235,9 +246,9 @@ class TrainerSuite(HookSuite):
     def _going_on(self, tmp_path: Path, steps: int, **options: Any) -> None:
         first = self.open(tmp_path, **options)
         first.totals(range(1, steps + 1))
-        state = through_a_file(first.plugins.trainer_state(first.state))
+        state = through_a_file(first.trainer.state_dict())
         held = first.weights()
-        seeds = {n: v.value.clone() for n, v in networks.seed_states(first.run.network).items()}
+        seeds = {n: v.clone() for n, v in networks.seed_states(first.run.network).items()}
         again = self.open(tmp_path, **options)
         used = self.open(tmp_path, **options)
         used.totals(range(50, 53))
@@ -245,9 +256,9 @@ class TrainerSuite(HookSuite):
         for session in (first, again, used):
             if session is not first:
                 networks.assign(session.run.network, held, "the weights")
-                session.plugins.restore_trainer(session.state, copy.deepcopy(state))
+                session.trainer.load_state_dict(copy.deepcopy(state))
             for name, variable in networks.seed_states(session.run.network).items():
-                variable.value.copy_(seeds[name])
+                variable.copy_(seeds[name])
             session.run.step = steps
             seed_everything(9)
             totals = session.totals(range(steps + 1, steps + 4))
@@ -264,18 +275,18 @@ class TrainerSuite(HookSuite):
         """A state of the whole network fits a session that trains a part of it, and back."""
         whole = self.open(tmp_path)
         whole.totals(range(1, 4))
-        state = through_a_file(whole.plugins.trainer_state(whole.state))
+        state = through_a_file(whole.trainer.state_dict())
         part = self.open(tmp_path, freeze=("encoder",))
-        part.plugins.restore_trainer(part.state, copy.deepcopy(state))
+        part.trainer.load_state_dict(copy.deepcopy(state))
         part.totals(range(4, 6))
-        state = through_a_file(part.plugins.trainer_state(part.state))
+        state = through_a_file(part.trainer.state_dict())
         again = self.open(tmp_path)
-        again.plugins.restore_trainer(again.state, state)
+        again.trainer.load_state_dict(state)
         assert np.isfinite(again.totals(range(6, 8))).all()
 
     def _accumulation(self) -> dict[str, Any]:
         option = "gradient_accumulation"
-        section = self.facade().config.get("optimizer")
+        section = self.role().config.get("optimizer")
         if self.accumulation:
             return dict(self.accumulation)
         return {f"optimizer.{option}": 2} if hasattr(section, option) else {}

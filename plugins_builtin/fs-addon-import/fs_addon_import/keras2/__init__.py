@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as kernel_network
 from fs_kernel.types import Network
 
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer
@@ -70,7 +70,7 @@ def _read(
     if written is None:
         raise ModelFolderError("it holds no graph (model_config): not a model, or weights alone")
     # On no device at all: numbers come from the file, none are made up.
-    with kernel_network.building(0, "meta"):
+    with networks.building(0, "meta"):
         import keras
 
         from fs_addon_import.keras2 import graph, optimizer, vision, weights
@@ -81,7 +81,7 @@ def _read(
         )
         model, root = reader.network(json.loads(written))
         config = keras.saving.serialize_keras_object(model)
-        names = {id(v): n for n, v in kernel_network.weights(Network(model, [])).items()}
+        names = {id(v): n for n, v in networks.variables(Network(model, [])).items()}
         matches = weights.match(file, root)
         values = weights.read(matches, names)
         trained = [item.variable for item in matches if item.trained]

@@ -63,7 +63,7 @@ def read(
     Args:
         file: the file.
         trained: the weights that trained, in its order.
-        names: the lasting name of each weight, by its ``id``.
+        names: the stable name of each weight, by its ``id``.
 
     Returns:
         The optimiser or None; a line that says what could not be brought along, or None.

@@ -87,7 +87,7 @@ def read(matches: Sequence[Match], names: Mapping[int, str]) -> dict[str, np.nda
 
     Args:
         matches: from `match`.
-        names: the lasting name of each variable, by the variable's ``id``.
+        names: the stable name of each variable, by the variable's ``id``.
 
     Raises:
         ModelFolderError: there are none for some.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.storage import format_bytes
 
 CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS, OPTIMIZER = "model.weights.h5", "optimizer.pt"
@@ -99,8 +100,8 @@ class Archive:
         """
         if self.size(name) > limit:
             raise ModelFolderError(
-                f"{self.path}: {name} has {self.size(name) / 1e6:.0f} MB where the network needs "
-                f"{limit / 1e6:.0f} MB at most; refused"
+                f"{self.path}: {name} has {format_bytes(self.size(name))} where the network needs "
+                f"{format_bytes(limit)} at most; refused"
             )
         with target.open("wb") as out:
             self._copy(name, out)

@@ -1,4 +1,4 @@
-"""Weights of a Keras 3 file by the kernel's lasting names."""
+"""Weights of a Keras 3 file by the kernel's stable names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import h5py
 import numpy as np
+from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import weights as network
 from fs_kernel.types import Network
 
 from fs_addon_import.keras2.hdf5 import member, stored
@@ -23,7 +23,7 @@ class Weight:
     """One weight of a network.
 
     Attributes:
-        name: its lasting name.
+        name: its stable name.
         stored: where the file has it.
         shape: as the graph gives it.
         dtype: of its numbers, "float32" or an integer type.
@@ -61,8 +61,8 @@ def locate(built: Network, places: Sequence[Place]) -> list[Weight]:
     Raises:
         ModelFolderError: a weight has no place.
     """
-    names = {id(variable): name for name, variable in network.weights(built).items()}
-    found = {path: layer for path, layer in network.layers(built) if path}
+    names = {id(variable): name for name, variable in networks.variables(built).items()}
+    found = {path: layer for path, layer in networks.layers(built) if path}
     weights, placed = [], set()
     for place in places:
         layer = found.get(place.path)

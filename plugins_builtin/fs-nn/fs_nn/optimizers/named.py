@@ -22,7 +22,7 @@ class NamedOptimizer:
 
     Args:
         optimizer: over exactly ``parameters``.
-        parameters: the weights by their lasting names.
+        parameters: the weights by their stable names.
         schedule: gives every step its learning rate.
         scaler: scales the loss so that half-precision gradients do not vanish; None for none.
         clip: bounds the gradients before a step; None for no bounds.

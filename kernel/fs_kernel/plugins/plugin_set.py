@@ -1,0 +1,105 @@
+"""The plugins of one run, and how a loaded plugin gets its role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from fs_kernel.errors import ConfigError
+from fs_kernel.options.store import OptionStore
+from fs_kernel.plugins import roles
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.plugin import HostedPlugin, Plugin
+from fs_kernel.plugins.roles import AddOn, Executor, Feed, Model, Objective, Trainer
+
+ROLES: dict[str, type[Plugin]] = {
+    role.kind: role
+    for role in (Model, Trainer, Objective, Feed, Executor, AddOn, roles.Loss, roles.Optimizer)
+}
+
+
+def make_role(kind: str, loaded: LoadedPlugin, store: OptionStore | None = None) -> Any:
+    """Return a loaded plugin behind the typed calls of its kind.
+
+    Plugins of a kind that a package declares are `HostedPlugin`.
+    """
+    return ROLES.get(kind, HostedPlugin)(loaded, store)
+
+
+def load_role(kind: str, reference: Any, store: OptionStore | None = None) -> Any:
+    """Load a plugin by name, path or object; return it behind the typed calls of its kind."""
+    return make_role(kind, load(kind, reference), store)
+
+
+@attrs.define
+class RunPlugins:
+    """The plugins of one run. Kinds that were not asked for are missing (``fs swap``)."""
+
+    store: OptionStore
+    all: list[Plugin]
+
+    def one(self, kind: str) -> Any:
+        """Return the one plugin of a kind."""
+        return next(plugin for plugin in self.all if plugin.kind == kind)
+
+    def every(self, kind: str) -> list[Any]:
+        """Return the plugins of a kind."""
+        return [plugin for plugin in self.all if plugin.kind == kind]
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.one("models")  # type: ignore[no-any-return]
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer."""
+        return self.one("trainers")  # type: ignore[no-any-return]
+
+    @property
+    def feed(self) -> Feed:
+        """The feed."""
+        return self.one("feeds")  # type: ignore[no-any-return]
+
+    @property
+    def executor(self) -> Executor:
+        """The executor."""
+        return self.one("executors")  # type: ignore[no-any-return]
+
+    @property
+    def addons(self) -> list[AddOn]:
+        """The add-ons, in order."""
+        return self.every("addons")
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """The objectives, in order."""
+        return self.every("objectives")
+
+    def config_defaults(self) -> dict[str, type]:
+        """Return all option sections of these plugins.
+
+        Raises:
+            ConfigError: two plugins give different classes for one section.
+        """
+        return merged_sections(self.all)
+
+
+def merged_sections(plugins: Sequence[Plugin]) -> dict[str, type]:
+    """Return all option sections of some plugins.
+
+    Raises:
+        ConfigError: two plugins give different classes for one section.
+    """
+    sections: dict[str, type] = {}
+    owner: dict[str, Plugin] = {}
+    for plugin in plugins:
+        for section, options in plugin.config_defaults().items():
+            if section in sections and sections[section] is not options:
+                raise ConfigError(
+                    f"{owner[section]} and {plugin} give different options for [{section}]"
+                )
+            sections[section], owner[section] = options, plugin
+    return sections

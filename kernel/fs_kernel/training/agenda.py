@@ -1,0 +1,219 @@
+"""Decide what is due between two steps, from requests, schedules and a deadline.
+
+This knows no process and no plugin: requests come from any thread, and the loop asks between steps.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from fs_kernel.options.defaults import SaveOptions, TrainingOptions
+from fs_kernel.options.fields import Interval
+from fs_kernel.training.live_options import OptionChange
+from fs_kernel.training.messages import Message
+from fs_kernel.types import StopReason
+
+
+class Action(enum.Enum):
+    """What any thread may ask for."""
+
+    STOP = "stop"
+    SAVE = "save"
+    SNAPSHOT = "snapshot"
+    PREVIEW = "preview"
+
+
+class SaveReason(enum.IntEnum):
+    """Why a save is due; of two reasons the larger one counts."""
+
+    SCHEDULED = 1
+    REQUESTED = 2
+    SNAPSHOT = 3
+
+
+@attrs.frozen
+class Decision:
+    """What all processes of a run do before the next step.
+
+    Attributes:
+        stop: why the session ends now; None to train on.
+        read_metrics: read the losses back after the next step.
+        save: why to save now; None for no save.
+        save_blocked: an earlier save is still being written, so none can start.
+        preview_faces: make a preview of this many faces per side; 0 for none.
+        evaluate: ask add-ons whose interval has passed for their numbers.
+        options: changes of options that process 0 was asked for.
+        messages: what the other processes have to say.
+    """
+
+    stop: StopReason | None = None
+    read_metrics: bool = False
+    save: SaveReason | None = None
+    save_blocked: bool = False
+    preview_faces: int = 0
+    evaluate: bool = False
+    options: tuple[OptionChange, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+@attrs.define
+class _Periodic:
+    """When something was last done."""
+
+    step: int
+    time: float
+
+    def due(self, interval: Interval, step: int, now: float) -> bool:
+        return interval.due(step - self.step, now - self.time)
+
+
+@attrs.define
+class Settings:
+    """What the agenda reads of the run's options, as they are now."""
+
+    training: Callable[[], TrainingOptions]
+    save: Callable[[], SaveOptions]
+
+
+class Agenda:
+    """Collect requests and follow schedules.
+
+    Args:
+        settings: the options of now.
+        step: steps done.
+        now: seconds on a clock that never jumps.
+        keeps_time: whether schedules and the deadline count here. Several processes have several
+            clocks; that of process 0 counts.
+        evaluations: interval per name of what is evaluated.
+
+    Attributes:
+        deadline: when the session must end, on the same clock; None for no limit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        step: int,
+        now: float,
+        keeps_time: bool = True,
+        evaluations: Mapping[str, Interval] | None = None,
+    ) -> None:
+        self.deadline: float | None = None
+        self._faces, self._previewed = 0, step
+        self._settings, self._keeps_time = settings, keeps_time
+        self._requests: dict[Action, int] = {}
+        self._evaluations = dict(evaluations or {})
+        self._evaluated: dict[str, _Periodic] = {}
+        self._snapshot_step = step
+        self.restart(step, now)
+
+    def restart(self, step: int, now: float) -> None:
+        """Count schedules from here on; requests that wait stay. For the start and a roll-back."""
+        self._first_step = step
+        self._read, self._saved = _Periodic(step, now), _Periodic(step, now)
+        for name in self._evaluations:
+            self._evaluated[name] = _Periodic(step, now)
+
+    def evaluate_at(self, name: str, interval: Interval, step: int, now: float) -> None:
+        """Add something to be evaluated at an interval."""
+        self._evaluations[name] = interval
+        self._evaluated[name] = _Periodic(step, now)
+
+    def request(self, action: Action, faces: int = 1) -> None:
+        """Ask for an action after the current step. Safe from any thread and signal handler."""
+        # Without a lock: a signal handler may run while this very thread would hold it.
+        before = self._requests.get(action, 0)
+        self._requests[action] = max(before, faces)
+
+    def wish(self, step: int, now: float, save_in_progress: bool = False) -> Decision:
+        """Return what this process wants next.
+
+        Args:
+            step: steps done.
+            now: seconds, on the clock of the start.
+            save_in_progress: whether an earlier save is still being written.
+        """
+        began = step > self._first_step
+        return Decision(
+            stop=self.stop_reason(step, now),
+            read_metrics=self._keeps_time
+            and self._read.due(self._settings.training().metrics_interval, step + 1, now),
+            save=self._save(step, now) if began else None,
+            save_blocked=save_in_progress,
+            # What was asked for before the first step is made after it.
+            preview_faces=self._requests.get(Action.PREVIEW, 0) if began else 0,
+            evaluate=began and self._keeps_time and bool(self.evaluations_due(step, now)),
+        )
+
+    def stop_reason(self, step: int, now: float = 0.0) -> StopReason | None:
+        """Return why the session ends at this step, or None."""
+        if step >= self._settings.training().iterations:
+            return StopReason.TARGET_REACHED
+        if Action.STOP in self._requests:
+            return StopReason.STOPPED
+        late = self._keeps_time and self.deadline is not None and now >= self.deadline
+        return StopReason.TIME_UP if late else None
+
+    def _save(self, step: int, now: float) -> SaveReason | None:
+        if self.snapshot_due(step) or Action.SNAPSHOT in self._requests:
+            return SaveReason.SNAPSHOT
+        if Action.SAVE in self._requests:
+            return SaveReason.REQUESTED
+        due = self._keeps_time and self._saved.due(self._settings.save().interval, step, now)
+        return SaveReason.SCHEDULED if due else None
+
+    def snapshot_due(self, step: int) -> bool:
+        """Return whether a snapshot must hold exactly this step."""
+        every = self._settings.save().snapshot_interval
+        return every > 0 and step % every == 0 and step != self._snapshot_step
+
+    def evaluations_due(self, step: int, now: float) -> list[str]:
+        """Return the names of what is to be evaluated."""
+        return [
+            name
+            for name, interval in self._evaluations.items()
+            if self._evaluated[name].due(interval, step, now)
+        ]
+
+    # --- what was done ---
+
+    def metrics_read(self, step: int, now: float) -> None:
+        """Count from here to the next reading."""
+        self._read = _Periodic(step, now)
+
+    def save_started(self, reason: SaveReason, step: int, now: float) -> int:
+        """Count from here to the next save, and drop the requests it answers.
+
+        Returns:
+            Steps since the save before.
+        """
+        steps = step - self._saved.step
+        self._saved = _Periodic(step, now)
+        self._requests.pop(Action.SAVE, None)
+        if reason is SaveReason.SNAPSHOT:
+            self._requests.pop(Action.SNAPSHOT, None)
+            self._snapshot_step = step
+        return steps
+
+    def preview_made(self, faces: int, step: int) -> None:
+        """Drop the request for a preview, and remember its size."""
+        self._requests.pop(Action.PREVIEW, None)
+        self._faces, self._previewed = faces, step
+
+    def preview_at_end(self, step: int) -> int:
+        """Return how many faces the last preview of a session shows; 0 if there is none to make."""
+        faces = max(self._faces, self._requests.get(Action.PREVIEW, 0))
+        return faces if step != self._previewed else 0
+
+    def evaluated(self, name: str, step: int, now: float) -> None:
+        """Count from here to the next evaluation."""
+        self._evaluated[name] = _Periodic(step, now)
+
+
+def settings_of(store: Any) -> Settings:
+    """Return the agenda's settings, read from an `fs_kernel.options.OptionStore` at each use."""
+    return Settings(lambda: store.config["training"], lambda: store.config["save"])

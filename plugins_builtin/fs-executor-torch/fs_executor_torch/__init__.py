@@ -1,0 +1,46 @@
+"""Runs the network as plain torch operations, made of the Keras graph once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fs_kernel import Config, Network, hookimpl
+from fs_kernel.types import Forward
+
+from fs_executor_torch.options import SECTION, FastOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from fs_executor_torch.runner import Runner
+
+
+def make_forward(
+    network: Network, device: torch.device, options: FastOptions | None = None
+) -> Runner:
+    """Return a network as torch operations.
+
+    Args:
+        network: built, with its weights on ``device`` and the precision it shall have; they are
+            shared.
+        device: where inputs lie.
+        options: how to run it; the defaults if left out.
+    """
+    from fs_executor_torch.executable import Executable
+    from fs_executor_torch.freed_memory import keep_freed_memory
+    from fs_executor_torch.runner import Runner
+
+    # Training on a CPU allocates the same large tensors in each step.
+    keep_freed_memory()
+    options = options or FastOptions()
+    return Runner(Executable(network.model, options), network.sides, options.compile)
+
+
+@hookimpl
+def config_defaults() -> dict[str, type]:
+    return {SECTION: FastOptions}
+
+
+@hookimpl(specname="make_forward")
+def make_forward_of(network: Network, device: torch.device, config: Config) -> Forward:
+    return make_forward(network, device, config[SECTION])
