@@ -22,7 +22,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/python .ci/imports.py
 
 bench: $(VENV)/.installed
 	$(BIN)/fs bench $(ARGS)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fs_kernel.swap import TrainedModel
+from fs_kernel.plugins.tools import load_tool
+from fs_kernel.trained_model import TrainedModel
 from fs_kernel.training.loop import TrainingRun
 from fs_kernel.training.resolve import Request, resolve_run
 
@@ -77,20 +78,37 @@ def open_run(
 
 
 def begin(request: Request) -> TrainingRun:
-    """The run that was asked for, ready to train.
+    """Return the run that was asked for, ready to train.
 
     Raises:
         FsError: of the kind that fits what is wrong.
     """
-    found = None
-    if request.values.get("training", {}).get("batch_size") == "auto":
-        from fs_kernel.rehearsal import settle_batch_size
-
-        found = settle_batch_size(request)
+    found = resolve_batch_size(request)
     run = TrainingRun(resolve_run(request))
     if found is not None:
         run.note(found)
     return run
+
+
+def resolve_batch_size(request: Request) -> str | None:
+    """Put a number in place of the batch size "auto": what the model has, or what a search finds.
+
+    Returns:
+        A line about what was found, if it was searched for.
+
+    Raises:
+        FsError: the search is not installed, or no batch size will do.
+    """
+    training = request.values.get("training", {})
+    if training.get("batch_size") != "auto":
+        return None
+    find = load_tool("find_batch_size", "a batch size of 'auto'")
+    del training["batch_size"]
+    found: tuple[int, str] | None = find(request)
+    if found is None:
+        return None
+    training["batch_size"], line = found
+    return line
 
 
 def open_model(

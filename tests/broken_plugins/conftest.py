@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
-
 from fake_packages import Site, forget, quick_collections
 from fs_kernel.cli import run_cli
 from fs_kernel.storage.checkpoints import Checkpoints

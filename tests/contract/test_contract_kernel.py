@@ -73,12 +73,14 @@ def test_no_module_names_a_plugin_but_the_index_and_the_defaults():
     [
         "import fs_kernel",
         "import fs_kernel.cli",
-        "import fs_kernel, fs_kernel.cli.run, fs_kernel.cli.swap, fs_kernel.cli.model",
+        "import fs_kernel, fs_kernel.cli.run",
         "import fs_kernel.hookspecs, fs_kernel.types, fs_kernel.options.sources",
         "import fs_kernel.plugins.discovery",
+        "import fs_model_tools.model, fs_model_tools.models, fs_doctor.plugins, fs_config.commands",
+        "import fs_swap.command, fs_swap.kinds, fs_doctor.examination",
         "import fs_kernel.plugins.roles, fs_kernel.storage.checkpoints",
         "import fs_kernel.storage.model_state, fs_kernel.storage.files",
-        "import fs_kernel.testing, fs_kernel.testing.pytest_plugin, fs_kernel.testing.doctor",
+        "import fs_kernel.testing, fs_kernel.testing.pytest_plugin, fs_kernel.testing.declarations",
         "from fs_kernel import hookimpl, option, Network",
     ],
 )

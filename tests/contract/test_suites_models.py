@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import attrs
 import fs_model_phaze_a
 import pytest
+from fake_packages import Site, forget
 from fs_kernel import Config, PluginError, hookimpl
 from fs_kernel.plugins import discovery
 from fs_kernel.testing import TinyModel
 from fs_kernel.testing.suites import ModelSuite
 from fs_model_original.network import original
 from shrunk import PHAZE_A, SMALL, Shrunk
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
-
-from fake_packages import Site, forget
 
 OPTIONS = {"network.learn_mask": True}
 #: Options that choose the architecture which the widths belong to.

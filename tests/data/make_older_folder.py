@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "kernel"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from fake_packages import Site
 from fs_kernel.testing import tiny_run

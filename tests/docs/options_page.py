@@ -105,10 +105,10 @@ def built_in() -> set[str]:
     return {project["name"] for project in projects if "entry-points" in project}
 
 
-def sections() -> dict[str, tuple[type, list[discovery.Found]]]:
+def sections() -> dict[str, tuple[type, list[discovery.InstalledPlugin]]]:
     """The option class of each section of the kernel and the built-ins, and who gives it."""
     ours = built_in()
-    found: dict[str, tuple[type, list[discovery.Found]]] = {
+    found: dict[str, tuple[type, list[discovery.InstalledPlugin]]] = {
         name: (cls, []) for name, cls in KERNEL_SECTIONS.items()
     }
     kinds = ("trainers", "feeds", "executors", "models", "addons")
@@ -176,10 +176,10 @@ def tests() -> dict[str, str]:
     return dict(walk("", table))
 
 
-def _givers(found: list[discovery.Found]) -> str:
+def _givers(found: list[discovery.InstalledPlugin]) -> str:
     if not found:
         return "Given by the kernel."
-    words = [f"{discovery.KINDS[f.kind]} `{f.name}` ({f.distribution})" for f in found]
+    words = [f"{discovery.word_for(f.kind)} `{f.name}` ({f.distribution})" for f in found]
     if len(words) > 2:
         return f"Given by every one of the {len(words)} built-in {found[0].kind}."
     return f"Given by {' and '.join(words)}."

@@ -166,7 +166,7 @@ def test_what_a_user_can_mend_is_said_once_and_not_tried_again(tmp_path):
         assert session.events("saved")[-1]["step"] == 4
 
 
-def test_a_rehearsal_in_two_processes(tmp_path):
+def test_a_dry_run_in_two_processes(tmp_path):
     with Session(tmp_path, "--dry-run", "--json", training__batch_size=7) as session:
         code, said = session.end()
         assert code == 0, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -111,6 +112,29 @@ def test_what_is_rendered_is_tidy_and_small(tmp_path, kind):
                 [ruff, *command, *common], cwd=folder, capture_output=True, text=True
             )
             assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_kind_that_a_package_declares_gets_a_package_too(tmp_path, capsys):
+    assert run_cli(["new", "swap_filter", "my_dim", "-o", str(tmp_path)]) == 0
+    folder = tmp_path / "fs-swap-filter-my-dim"
+    assert capsys.readouterr().out.strip() == str(folder)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    module = "fs_swap_filter_my_dim"
+    assert project["entry-points"]["fs_kernel.swap_filters"] == {"my_dim": module}
+    assert "fs-swap" in project["dependencies"]
+    code = (folder / module / "__init__.py").read_text()
+    assert "swap_filter.my_dim" in code
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )
+    assert done.returncode == 0, done.stdout
+    assert run_cli(["new", "nonsense", "x1", "-o", str(tmp_path)]) == 2
+    assert "swap_filter" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("license", fs_new.LICENSES)

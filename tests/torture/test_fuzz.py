@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 

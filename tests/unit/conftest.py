@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_packages import Site, forget
 
 
 @pytest.fixture
@@ -19,3 +20,13 @@ def fs(capsys, monkeypatch, tmp_path):
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on ``sys.path`` to put fake distributions in; forgotten afterwards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    yield Site(folder)
+    forget(folder)

@@ -1,7 +1,7 @@
-"""The ``fs`` program: the kernel's own commands and those of plugins.
+"""The ``fs`` program: ``fs run``, and the commands that packages add.
 
-Importing this package, ``fs --help`` and ``fs plugins list`` import neither torch nor keras nor any
-plugin: a command's module is imported when the command is typed.
+Importing this package and ``fs --help`` import neither torch nor keras nor any plugin: a command's
+module is imported when the command is typed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,54 +23,44 @@ from fs_kernel.training import records as events
 #: The kernel's commands: name -> (module:attribute, help line).
 COMMANDS = {
     "run": ("fs_kernel.cli.run:run", "Train a model, or resume the one the folder holds."),
-    "swap": ("fs_kernel.cli.swap:swap", "Swap the faces of a folder with a trained model."),
-    "model": ("fs_kernel.cli.model:model", "Look at a model folder and its checkpoints."),
-    "models": ("fs_kernel.cli.plugins:models", "List the installed networks."),
-    "plugins": ("fs_kernel.cli.plugins:plugins", "What is installed, and what is wrong with it."),
-    "config": ("fs_kernel.cli.config:config", "The options of a run, and files of them."),
 }
 
 
-#: Groups of the kernel that plugins add to: an entry "config-import" is ``fs config import``.
-OPEN_GROUPS = ("config-", "plugins-")
+class OpenGroup(click.Group):
+    """A group of commands that packages add to: an entry "config-import" is ``fs config import``.
 
-
-class PluginGroup(click.Group):
-    """A group that plugins add to, known from package metadata and imported when typed.
-
-    Args:
-        prefix: what the names of the entries that belong here begin with.
+    What packages add is known from their metadata, and imported when it is typed. The group itself
+    may come from a package, too; the entry that names it is called as the group is ("config").
     """
 
-    def __init__(self, *args: Any, prefix: str = "", **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._prefix = prefix
+    def entry(self, name: str) -> str:
+        """Return the name of the entry point that adds the command ``name`` to this group."""
+        return f"{self.name}-{name}"
 
-    def plugins(self) -> dict[str, discovery.Found]:
-        """What plugins add, by the name to type."""
-        own = set(self.own_commands())
-        foreign = () if self._prefix else OPEN_GROUPS
+    def added(self) -> dict[str, discovery.InstalledPlugin]:
+        """Return the entry points that packages add, by the name to type."""
+        start, own = self.entry(""), set(self.own_commands())
         found = {
-            item.name.removeprefix(self._prefix): item
+            item.name.removeprefix(start): item
             for item in discovery.installed("commands")
-            if item.name.startswith(self._prefix) and not item.name.startswith(foreign)
+            if item.name.startswith(start)
         }
         return {name: item for name, item in sorted(found.items()) if name not in own}
 
     def own_commands(self) -> list[str]:
-        """The kernel's."""
+        """Return the names of the group's own commands, which no package can replace."""
         return list(self.commands)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the program's own commands, then of plugins'."""
-        return [*self.own_commands(), *self.plugins()]
+        """Return the names of the group's own commands, then of those that packages add."""
+        return [*self.own_commands(), *self.added()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a name, imported if it is a plugin's."""
+        """Return the command of a name, imported if a package adds it; None if there is none."""
         if name in self.commands:
             return self.commands[name]
-        entry = self._prefix + name
-        if name not in self.plugins():
+        entry = self.entry(name)
+        if name not in self.added():
             if discovery.published("commands", entry):
                 discovery.find("commands", entry)
             return None
@@ -78,71 +68,88 @@ class PluginGroup(click.Group):
 
         chosen = load("commands", entry)
         if not isinstance(chosen.plugin, click.Command):
-            raise PluginError(f"{chosen} is no click command", entry)
+            raise PluginError(f"{chosen} is not a click command", entry)
         return chosen.plugin
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and blame a plugin for what its command raises."""
+        """Run the command; what a package's command raises is reported with the package's name."""
         try:
             return super().invoke(ctx)
         except (FsError, click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
-            if name is None or name not in self.plugins():
+            if name is None or name not in self.added():
                 raise
             from fs_kernel.plugins.loading import blame, load
 
-            raise blame(load("commands", self._prefix + name), "its command", error) from error
+            raise blame(load("commands", self.entry(name)), "its command", error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands' help lines; the program's own imports no plugin for them."""
-        rows = [(name, self.help_of(ctx, name)) for name in self.own_commands()]
+        """Write the commands' help lines."""
+        rows = [(name, self.help_of_own(name)) for name in self.own_commands()]
         rows += [
-            (name, f"{self.help_of_plugin(ctx, name, item)} ({item.distribution})")
-            for name, item in self.plugins().items()
+            (name, f"{self.help_of_added(ctx, name, item)} ({item.distribution})")
+            for name, item in self.added().items()
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
-    def help_of_plugin(self, ctx: click.Context, name: str, item: discovery.Found) -> str:
-        """The line of a plugin's command; its package's where the command cannot be used."""
+    def help_of_own(self, name: str) -> str:
+        """Return the help line of one of the group's own commands."""
+        return self.commands[name].get_short_help_str(80)
+
+    def help_of_added(self, ctx: click.Context, name: str, item: discovery.InstalledPlugin) -> str:
+        """Return the help line of an added command; its package's where it cannot be imported."""
         try:
             command = self.get_command(ctx, name)
         except FsError:
             command = None
         return item.summary if command is None else command.get_short_help_str(80)
 
-    def help_of(self, ctx: click.Context, name: str) -> str:
-        """The line of one of the kernel's commands."""
-        return self.commands[name].get_short_help_str(80)
 
+class Program(OpenGroup):
+    """The program itself; its help comes from a table and from metadata, so nothing is imported."""
 
-class LazyGroup(PluginGroup):
-    """The program itself: the kernel's commands come from a table."""
+    def entry(self, name: str) -> str:
+        """Return ``name``: commands of the program have no prefix."""
+        return name
+
+    def added(self) -> dict[str, discovery.InstalledPlugin]:
+        """Return the entry points of packages, but those of groups, by the name to type.
+
+        "config-import" belongs to a group where "config" is a command, installed or published.
+        """
+        found = super().added()
+        return {name: item for name, item in found.items() if not _has_group(name, found)}
 
     def own_commands(self) -> list[str]:
-        """The kernel's commands."""
+        """Return the names of the kernel's commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the command that was typed."""
+        """Return the command of a name, imported."""
         if name not in COMMANDS:
             return super().get_command(ctx, name)
         module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def help_of_plugin(self, ctx: click.Context, name: str, item: discovery.Found) -> str:
-        """What the metadata of the package says."""
-        return item.summary
-
-    def help_of(self, ctx: click.Context, name: str) -> str:
-        """The help line of a command, from the table or from metadata."""
+    def help_of_own(self, name: str) -> str:
+        """Return the help line of a command, from the table."""
         return COMMANDS[name][1]
 
+    def help_of_added(self, ctx: click.Context, name: str, item: discovery.InstalledPlugin) -> str:
+        """Return the line that the command's package says about itself."""
+        return item.summary
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+def _has_group(name: str, commands: Container[str]) -> bool:
+    group, dash, _ = name.partition("-")
+    return bool(dash) and (group in commands or bool(discovery.published("commands", group)))
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="fs-kernel %(version)s")
 def cli() -> None:
     """Train face-swap networks. For research, film and satire with people who agreed to it."""
@@ -153,6 +160,20 @@ def say(line: str) -> None:
     # The terminal may be gone.
     with contextlib.suppress(OSError, ValueError):
         click.echo(line, err=True)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as text: a line of headings, then one line each, columns aligned."""
+    cells = [list(columns), *([_cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

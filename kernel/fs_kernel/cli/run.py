@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,7 @@ def run(
     if given["devices"] > 1:
         return _launch(request, context.find_root().obj, given["devices"])
     if given["dry_run"]:
-        from fs_kernel import describe, rehearsal
-
-        rehearsal.settle_batch_size(request)
-        facts = rehearsal.rehearse(request)
-        if facts["process"] == 0:
-            describe.show_rehearsal(facts, given["json"])
-        return 0
+        return _dry_run(request, given["json"])
     from fs_kernel.run import begin
 
     training = begin(request)
@@ -82,6 +77,18 @@ def run(
     return code if signals.received and code is not None else 0
 
 
+def _dry_run(request: Any, as_json: bool) -> int:
+    from fs_kernel.plugins.tools import load_tool
+    from fs_kernel.run import resolve_batch_size
+
+    dry_run = load_tool("dry_run", "--dry-run")
+    resolve_batch_size(request)
+    report = dry_run(request)
+    if report.process == 0:
+        click.echo(json.dumps(report.facts, indent=1) if as_json else report.text())
+    return 0
+
+
 def _launch(request: Any, argv: list[str], devices: int) -> int:
     """Have the run's trainer start ``fs`` with the same arguments in several processes."""
     from fs_kernel.training.resolve import trainer_of
@@ -90,7 +97,7 @@ def _launch(request: Any, argv: list[str], devices: int) -> int:
     code = trainer.launch([*argv, "--devices", "1"], devices)
     if code is None:
         raise UsageError(
-            f"--devices {devices}: the trainer '{trainer.of_kind('trainers').name}' starts no "
+            f"--devices {devices}: the trainer '{trainer.name}' starts no "
             "processes; choose one that does, such as --trainer ddp"
         )
     return code

@@ -2,7 +2,9 @@
 
 A distribution offers plugins under the entry-point groups ``fs_kernel.<kind>``, and declares the
 kernel API they were written for by one entry in the group ``fs_kernel.api`` whose name is the
-number (``1 = "its_package"``).
+number (``1 = "its_package"``). A distribution that hosts plugins of its own declares their kind by
+one entry in the group ``fs_kernel.kinds``: ``swap_filters = "its_package.kinds:SWAP_FILTERS"`` says
+that plugins under ``fs_kernel.swap_filters`` belong to it. Its name alone makes them visible here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import importlib_metadata
 from fs_kernel.errors import PluginError
 
 GROUP = "fs_kernel."
-#: Every kind of plugin and the word for one of them.
+#: The kernel's kinds of plugin, with the word for one of them.
 KINDS = {
     "models": "model",
     "trainers": "trainer",
@@ -30,10 +32,23 @@ KINDS = {
     "commands": "command",
     "losses": "loss",
     "optimizers": "optimizer",
+    "tools": "tool",
+    "kinds": "kind",
 }
+_SINGULAR = {"losses": "loss"}
 
 
-class Found:
+def singular(kind: str) -> str:
+    """Return the name of one plugin of a kind, as it begins option sections: "losses" -> "loss"."""
+    return _SINGULAR.get(kind, kind.removesuffix("s"))
+
+
+def word_for(kind: str) -> str:
+    """Return the word for one plugin of a kind: "addons" -> "add-on"."""
+    return KINDS.get(kind) or singular(kind).replace("_", " ")
+
+
+class InstalledPlugin:
     """One installed plugin: an entry point and the distribution it came with."""
 
     def __init__(self, kind: str, name: str, value: str, dist: Any, metadata: Any):
@@ -92,7 +107,7 @@ class Found:
         return None
 
     def __str__(self) -> str:
-        return f"{KINDS[self.kind]} '{self.name}' ({self.distribution} {self.version})"
+        return f"{word_for(self.kind)} '{self.name}' ({self.distribution} {self.version})"
 
 
 def _entries(dist: Any, group: str) -> list[tuple[str, str]]:
@@ -100,8 +115,8 @@ def _entries(dist: Any, group: str) -> list[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def _scan() -> tuple[Found, ...]:
-    found: list[Found] = []
+def _scan() -> tuple[InstalledPlugin, ...]:
+    found: list[InstalledPlugin] = []
     seen: set[str] = set()
     for dist in importlib_metadata.distributions():
         try:
@@ -118,14 +133,22 @@ def _scan() -> tuple[Found, ...]:
         except Exception:
             continue
         found.extend(
-            Found(point.group[len(GROUP) :], point.name, point.value, dist, metadata)
+            InstalledPlugin(point.group[len(GROUP) :], point.name, point.value, dist, metadata)
             for point in points
-            if point.group.startswith(GROUP) and point.group[len(GROUP) :] in KINDS
+            if point.group.startswith(GROUP)
         )
-    return tuple(sorted(found, key=lambda f: (list(KINDS).index(f.kind), f.name)))
+    known = [*KINDS, *sorted({f.name for f in found if f.kind == "kinds"} - set(KINDS))]
+    usable = (f for f in found if f.kind in known)
+    return tuple(sorted(usable, key=lambda f: (known.index(f.kind), f.name)))
 
 
-def installed(kind: str | None = None) -> list[Found]:
+def kinds() -> dict[str, str]:
+    """Return every kind of plugin, with the word for one: the kernel's, then those of packages."""
+    declared = sorted({item.name for item in installed("kinds")} - set(KINDS))
+    return KINDS | {kind: word_for(kind) for kind in declared}
+
+
+def installed(kind: str | None = None) -> list[InstalledPlugin]:
     """Installed plugins, of one kind or of all, sorted by kind and name; duplicates included."""
     return [found for found in _scan() if kind is None or found.kind == kind]
 
@@ -144,11 +167,6 @@ def published(kind: str, name: str) -> str | None:
 def formats() -> dict[str, str]:
     """Name patterns of other programs' model files, with the command that adopts each."""
     return dict(_index()["formats"])
-
-
-def word_for(kind: str) -> str:
-    """Return the word for one plugin of a kind ("add-on")."""
-    return KINDS[kind]
 
 
 def renamed_to(kind: str, name: str) -> str:
@@ -175,11 +193,10 @@ def renamed() -> dict[str, dict[str, str]]:
 
 def section_of(kind: str, name: str) -> str:
     """Return the option section named after a plugin: "loss.ssim"."""
-    word = KINDS[kind] if kind == "losses" else kind.removesuffix("s")
-    return f"{word}.{name}"
+    return f"{singular(kind)}.{name}"
 
 
-def sections() -> dict[str, Found]:
+def sections() -> dict[str, InstalledPlugin]:
     """Return the installed plugins by the option section that is named after each."""
     return {section_of(found.kind, found.name): found for found in installed()}
 
@@ -190,7 +207,7 @@ def _index() -> dict[str, Any]:
     return index
 
 
-def find(kind: str, name: str) -> Found:
+def find(kind: str, name: str) -> InstalledPlugin:
     """The one installed plugin of this kind and name.
 
     Raises:
@@ -198,7 +215,7 @@ def find(kind: str, name: str) -> Found:
             project publishes it), or two distributions do.
     """
     matches = [found for found in installed(kind) if found.name == name]
-    word = KINDS[kind]
+    word = word_for(kind)
     if len(matches) > 1:
         owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
         raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
@@ -213,9 +230,11 @@ def find(kind: str, name: str) -> Found:
     return matches[0]
 
 
-def duplicates(found: Iterable[Found]) -> dict[tuple[str, str], Sequence[Found]]:
+def duplicates(
+    found: Iterable[InstalledPlugin],
+) -> dict[tuple[str, str], Sequence[InstalledPlugin]]:
     """Names that several distributions claim, by (kind, name)."""
-    groups: dict[tuple[str, str], list[Found]] = {}
+    groups: dict[tuple[str, str], list[InstalledPlugin]] = {}
     for item in found:
         groups.setdefault((item.kind, item.name), []).append(item)
     return {key: items for key, items in groups.items() if len(items) > 1}

@@ -16,8 +16,9 @@ import attrs
 
 from fs_kernel import backend
 from fs_kernel.errors import FsError, PluginError
-from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND
+from fs_kernel.hookspecs import API_VERSION
 from fs_kernel.plugins import discovery
+from fs_kernel.plugins.kinds import has_hooks
 
 #: A path of a Python file, and what in it.
 _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
@@ -52,12 +53,12 @@ class LoadedPlugin:
     kind: str
     name: str
     plugin: Any
-    found: discovery.Found | None = None
+    found: discovery.InstalledPlugin | None = None
     sections: tuple[str, ...] = ()
     source: LocalSource | None = None
 
     def __str__(self) -> str:
-        return str(self.found) if self.found else f"{discovery.KINDS[self.kind]} '{self.name}'"
+        return str(self.found) if self.found else f"{discovery.word_for(self.kind)} '{self.name}'"
 
     def identity(self) -> dict[str, Any]:
         """Name, distribution and version, for checkpoints and ``run.json``.
@@ -173,9 +174,9 @@ def load(kind: str, reference: Any) -> LoadedPlugin:
         chosen = LoadedPlugin(kind, found.name, None, found)
         _check_api(chosen, found.api)
         chosen.plugin = _guarded(chosen, lambda: _import(found.value)[1])
-    if chosen.source and inspect.ismodule(chosen.plugin) and kind not in HOOKS_OF_KIND:
+    if chosen.source and inspect.ismodule(chosen.plugin) and not has_hooks(kind):
         raise PluginError(f"{reference} is a whole module; say what in it: {reference}:NAME")
-    if inspect.isclass(chosen.plugin) and kind in HOOKS_OF_KIND:
+    if inspect.isclass(chosen.plugin) and has_hooks(kind):
         chosen.plugin = _guarded(chosen, chosen.plugin)
     _check_api(chosen, getattr(chosen.plugin, "API_VERSION", None))
     return chosen

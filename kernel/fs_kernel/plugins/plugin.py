@@ -11,17 +11,17 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any
 
 import pluggy
 
 from fs_kernel import backend
 from fs_kernel.errors import FsError, PluginError
-from fs_kernel.hookspecs import HOOKS_OF_KIND, PROJECT, CommonHooks
+from fs_kernel.hookspecs import PROJECT, CommonHooks
 from fs_kernel.options.fields import nearest_name, options_of
 from fs_kernel.options.sources import Config
 from fs_kernel.options.store import OptionStore
-from fs_kernel.plugins import discovery
+from fs_kernel.plugins.kinds import kind_of
 from fs_kernel.plugins.loading import LoadedPlugin, blame
 
 #: The plugin whose code runs in this thread, for messages that say who speaks.
@@ -45,9 +45,7 @@ class Plugin:
         PluginError: it does not fit the hooks of its kind.
     """
 
-    kind: ClassVar[str] = ""
-    #: Specs and required hooks, where they are not the kernel's own.
-    specs: ClassVar[tuple[tuple[type, ...], tuple[str, ...]] | None] = None
+    kind: str = ""
 
     def __init__(self, loaded: LoadedPlugin, store: OptionStore | None = None) -> None:
         self.loaded = loaded
@@ -158,7 +156,8 @@ class Plugin:
 
     def _register(self) -> pluggy.PluginManager:
         plugin = self.loaded.plugin
-        specs, required = self.specs or HOOKS_OF_KIND[self.kind]
+        kind = kind_of(self.kind)
+        specs, required = kind.hooks, kind.required
         manager = pluggy.PluginManager(PROJECT)
         for namespace in (CommonHooks, *specs):
             manager.add_hookspecs(namespace)
@@ -177,7 +176,7 @@ class Plugin:
             manager.check_pending()
         except pluggy.PluginValidationError:
             wrong = min(found - allowed)
-            near, word = nearest_name(wrong, allowed), discovery.word_for(self.kind)
+            near, word = nearest_name(wrong, allowed), kind.word
             article = "an" if word[0] in "aeiou" else "a"
             raise PluginError(
                 f"{self}: '{wrong}' is not a hook of {article} {word}{near}", self.name
@@ -189,6 +188,18 @@ class Plugin:
                 self.name,
             )
         return manager
+
+
+class HostedPlugin(Plugin):
+    """A plugin of a kind that a package declares; that package calls it by its hooks' names."""
+
+    def __init__(self, loaded: LoadedPlugin, store: OptionStore | None = None) -> None:
+        self.kind = loaded.kind
+        super().__init__(loaded, store)
+
+    def call(self, hook: str, **arguments: Any) -> Any:
+        """Return what a hook returns, None if the plugin lacks it; its failures name the plugin."""
+        return self._call(hook, **arguments)
 
 
 def hook_names(specs: type) -> list[str]:

@@ -11,7 +11,7 @@ from fs_kernel.errors import ConfigError
 from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import roles
 from fs_kernel.plugins.loading import LoadedPlugin, load
-from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin import HostedPlugin, Plugin
 from fs_kernel.plugins.roles import AddOn, Executor, Feed, Model, Objective, Trainer
 
 ROLES: dict[str, type[Plugin]] = {
@@ -21,8 +21,11 @@ ROLES: dict[str, type[Plugin]] = {
 
 
 def make_role(kind: str, loaded: LoadedPlugin, store: OptionStore | None = None) -> Any:
-    """Return a loaded plugin behind the typed calls of its kind."""
-    return ROLES[kind](loaded, store)
+    """Return a loaded plugin behind the typed calls of its kind.
+
+    Plugins of a kind that a package declares are `HostedPlugin`.
+    """
+    return ROLES.get(kind, HostedPlugin)(loaded, store)
 
 
 def load_role(kind: str, reference: Any, store: OptionStore | None = None) -> Any:

@@ -163,7 +163,7 @@ def not_named(
     give = give or _GIVE.get(kind, f"--set training.{kind[:-1]}={{}}")
     copy = f" (a copy: {model_dir / str(was['copy'])})" if was.get("copy") else ""
     return PluginError(
-        f"{model_dir} was trained with the local {discovery.KINDS[kind]} {full}{copy}; "
+        f"{model_dir} was trained with the local {discovery.word_for(kind)} {full}{copy}; "
         f"such code is only run when you name it: {give.format(full)}",
         reference,
     )

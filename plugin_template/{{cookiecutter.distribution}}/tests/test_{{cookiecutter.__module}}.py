@@ -1,1 +1,1 @@
-{% include ("" if cookiecutter._source else cookiecutter.kind ~ "/") ~ "test.py.jinja" %}
+{% include ("hosted/" if cookiecutter._host else "" if cookiecutter._source else cookiecutter.kind ~ "/") ~ "test.py.jinja" %}

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import numpy as np
 from fs_kernel import backend, networks
-from fs_kernel.adopt import adopt
 from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.options import ModelFolderSource, resolve
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
@@ -25,6 +24,7 @@ from fs_addon_import import options
 from fs_addon_import.files import ModelFile, find
 from fs_addon_import.folders import new_folder
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer
+from fs_addon_import.import_checkpoint import import_checkpoint
 from fs_addon_import.rebuild import rebuild
 from fs_addon_import.state import ForeignState, interpret, read_json
 from fs_addon_import.training_tree import training_tree
@@ -111,7 +111,7 @@ def _write(
     _set_options(parts, values, classes, notes)
     built.color_order = _color_order(parts, notes)
     shapes = {name: array.shape for name, array in foreign.weights.items()}
-    generation = adopt(
+    generation = import_checkpoint(
         parts,
         built,
         {name: torch.from_numpy(array) for name, array in foreign.weights.items()},

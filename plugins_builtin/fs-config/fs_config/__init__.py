@@ -1,1 +1,1 @@
-"""Files of options: ``fs config init``, ``check``, ``schema`` and ``import``."""
+"""The options of a run and files of them: ``fs config show``, ``init``, ``check``, ..."""

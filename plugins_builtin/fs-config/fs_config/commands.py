@@ -1,4 +1,4 @@
-"""The commands that ``fs config`` gets from here."""
+"""``fs config``: the options of a run, and files of them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,57 @@ from pathlib import Path
 
 import click
 import tomli_w
-from fs_kernel.cli import say
+from fs_kernel.cli import OpenGroup, say
 from fs_kernel.errors import ConfigError
 
 PATH = click.Path(path_type=Path)
 MODEL = click.option("-t", "--model", help="Model plugin.")
+SET = click.option(
+    "--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 OUTPUT = click.option(
     "-o", "--output", type=PATH, metavar="FILE", help="Write here, not to stdout."
 )
 
 
-@click.command()
+@click.group(cls=OpenGroup)
+def config() -> None:
+    """Show the options of a run, and make, check and convert files of them."""
+
+
+@config.command()
+@click.option("-m", "--model-dir", type=PATH, help="As this model has them.")
 @MODEL
-@click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
+@click.option("-c", "--config", "file", type=PATH, help="Options as TOML.")
+@SET
+@click.option("--with-installed", is_flag=True, help="Also of installed plugins not in the run.")
+@JSON
+def show(
+    model_dir: Path | None,
+    model: str | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    with_installed: bool,
+    as_json: bool,
+) -> None:
+    """Show every option of the chosen plugins: value, range, help, and its origin."""
+    from fs_kernel.options import assignments
+    from fs_kernel.training.resolve import Request, resolve_run
+
+    from fs_config.show import lines, sections
+
+    request = Request(model_dir or Path(), model, config_file=file, values=assignments(settings))
+    shown = sections(resolve_run(request, look=model_dir is not None).config, with_installed)
+    click.echo(json.dumps(shown, indent=1) if as_json else "\n".join(lines(shown)))
+
+
+@config.command()
+@MODEL
+@SET
 @OUTPUT
 def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> None:
-    """A TOML file with every option of the chosen plugins, explained, for fs run -c."""
+    """Write a TOML file with every option of the chosen plugins, explained, for fs run -c."""
     from fs_kernel.options import assignments
     from fs_kernel.training.resolve import Request, resolve_run
 
@@ -32,11 +67,11 @@ def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> N
     write_new(write_all(resolve_run(request, look=False)), output)
 
 
-@click.command()
+@config.command()
 @click.argument("file", type=PATH)
 @MODEL
 @click.option("-m", "--model-dir", type=PATH, help="As options for this model.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@JSON
 def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) -> int:
     """Say everything that is wrong with a FILE of options; exit code 2 if anything is."""
     from fs_config.files import check_file
@@ -53,10 +88,10 @@ def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) 
     return 0
 
 
-@click.command()
+@config.command()
 @click.option("-t", "--model", help="Only of a run of this model plugin.")
 def schema(model: str | None) -> None:
-    """JSON Schema of a file of options, of everything installed, for editors."""
+    """Print the JSON Schema of a file of options, of everything installed, for editors."""
     from fs_kernel.training.resolve import Request, resolve_run
 
     from fs_config.files import installed_sections
@@ -70,7 +105,7 @@ def schema(model: str | None) -> None:
     click.echo(json.dumps(made, indent=1))
 
 
-@click.command()
+@config.command("import")
 @click.argument("train_ini", type=PATH)
 @OUTPUT
 def import_ini(train_ini: Path, output: Path | None) -> None:

@@ -12,7 +12,6 @@ import attrs
 import click
 import tomli_w
 from fs_kernel.errors import ConfigError, FsError, UsageError
-from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options import (
     FileSource,
     ModelFolderSource,
@@ -25,10 +24,11 @@ from fs_kernel.options import (
     to_toml_value,
 )
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.plugins import discovery
-from fs_kernel.plugins import record as provenance
-from fs_kernel.plugins.loading import Chosen, is_local, load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins import discovery, record
+from fs_kernel.plugins.kinds import has_hooks
+from fs_kernel.plugins.loading import is_local, load
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import load_role, merged_sections
 from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
 
 _HEAD = """\
@@ -49,7 +49,7 @@ def write_all(parts: ResolvedRun) -> str:
     An option whose default follows from others is written as a comment: as a value it would no
     longer follow.
     """
-    blocks = [_HEAD.format(model=parts.plugins.of_kind("models").name)]
+    blocks = [_HEAD.format(model=parts.plugins.model.name)]
     for section, values in parts.config.items():
         blocks.append("\n" + tomli_w.dumps(nested({section: {}})))
         fields = attrs.fields_dict(type(values))
@@ -111,15 +111,16 @@ def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
     return root
 
 
-def sections_of(found: discovery.Found) -> dict[str, type]:
+def sections_of(found: discovery.InstalledPlugin) -> dict[str, type]:
     """The option sections of an installed plugin; those without options (a loss) have none.
 
     Raises:
         PluginError: it cannot be used.
     """
-    if found.kind not in HOOKS_OF_KIND:
+    if not has_hooks(found.kind):
         return {}
-    return Plugins([load(found.kind, found.name)]).config_defaults()
+    sections: dict[str, type] = load_role(found.kind, found.name).config_defaults()
+    return sections
 
 
 def installed_sections() -> dict[str, list[type]]:
@@ -159,18 +160,19 @@ def check_file(
     """
     base = resolve_run(Request(model_dir or Path(), model), ("models",), look=model_dir is not None)
     layers = [FileSource(str(path), read_toml(path))]
-    if base.generation is not None:
-        remembered = read_toml(base.checkpoints.config_path(base.generation))
+    if base.checkpoint is not None:
+        remembered = read_toml(base.checkpoints.config_path(base.checkpoint))
         layers.insert(0, ModelFolderSource(str(model_dir), remembered))
     chosen, problems = _choose(layers)
-    facade = Plugins([base.plugins.of_kind("models"), *chosen])
+    model = base.plugins.model
     notes: list[str] = []
     classes = dict(KERNEL_SECTIONS)
     try:
-        classes |= facade.config_defaults()
-        facade.config, notes = resolve(classes, layers, _elsewhere())
+        classes |= merged_sections([model, *chosen])
+        config, notes = resolve(classes, layers, _elsewhere())
+        model.store.replace(config)
         if not problems:
-            facade.network_spec()
+            model.network_spec()
     except ConfigError as error:
         problems += error.problems
     problems += _not_installed(layers[-1], classes)
@@ -181,17 +183,17 @@ def check_file(
     return problems, notes
 
 
-def _elsewhere() -> dict[str, discovery.Found]:
+def _elsewhere() -> dict[str, discovery.InstalledPlugin]:
     """A section is named after its plugin: installed plugins by the section they would have."""
     return discovery.sections()
 
 
-def _choose(layers: list[OptionSource]) -> tuple[list[Chosen], list[str]]:
+def _choose(layers: list[OptionSource]) -> tuple[list[Plugin], list[str]]:
     """Load every plugin that ``[training]`` names; what is no name at all is `resolve`'s to say."""
-    chosen: list[Chosen] = []
+    chosen: list[Plugin] = []
     problems: list[str] = []
     defaults = TrainingOptions()
-    unnamed = provenance.unnamed(layers)
+    unnamed = record.unnamed(layers)
     for name, (annotation, info) in options_of(TrainingOptions).items():
         if info.plugin is None:
             continue
@@ -210,7 +212,7 @@ def _choose(layers: list[OptionSource]) -> tuple[list[Chosen], list[str]]:
                 problems.append(f"{origin}{reference} is local code, only run when you name it")
                 continue
             try:
-                chosen.append(load(info.plugin, reference))
+                chosen.append(load_role(info.plugin, reference))
             except FsError as error:
                 one = not isinstance(value, list)
                 # A run warns and goes on without a default add-on that is not installed.
@@ -218,7 +220,7 @@ def _choose(layers: list[OptionSource]) -> tuple[list[Chosen], list[str]]:
                     problems.append(f"{origin}{error}")
                 if one and reference != default:
                     with contextlib.suppress(FsError):
-                        chosen.append(load(info.plugin, default))
+                        chosen.append(load_role(info.plugin, default))
     return chosen, problems
 
 

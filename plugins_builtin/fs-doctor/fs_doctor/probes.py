@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import psutil
-from fs_kernel.cli.plugins import rows
+from fs_kernel.plugins.listing import rows
 
 from fs_doctor.libraries import LIBRARIES
 

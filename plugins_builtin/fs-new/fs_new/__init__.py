@@ -26,8 +26,21 @@ _NEXT = {
 }
 
 
+def kinds() -> dict[str, str]:
+    """Return the kinds of plugins there is a package for: the word to type -> the group's name."""
+    own = {kind: f"{kind}es" if kind == "loss" else f"{kind}s" for kind in KINDS}
+    declared = [kind for kind in discovery.kinds() if kind not in discovery.KINDS]
+    return own | {discovery.singular(kind): kind for kind in declared}
+
+
+def _one_of_kinds(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    # Asked for when the command runs: what packages declare changes with what is installed.
+    kind: str = click.Choice(list(kinds())).convert(value, parameter, context)
+    return kind
+
+
 @click.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", callback=_one_of_kinds)
 @click.argument("name")
 @click.option("--license", type=click.Choice(LICENSES), help="Of the package.  [Apache-2.0]")
 @click.option("--author", help="Your name, for package and licence.")
@@ -46,19 +59,50 @@ def new(
 ) -> None:
     """Write a package with a plugin of KIND called NAME.
 
-    It works as it is: install it, run its tests, train with it, then make it yours.
+    KIND is model, trainer, feed, addon, loss, optimizer, or one that an installed package declares,
+    such as swap_filter. The package works as it is: install it, run its tests, train with it, then
+    make it yours.
     """
     check_name(kind, name)
     values = {key: value for key, value in given.items() if value is not None}
     if source is not None:
         values |= read_source(kind, name, source)
-    folder = render(output, kind=kind, name=name, **values)
+    if kind not in KINDS:
+        values = hosted(kind, name) | values
+        if not values["_source"]:
+            raise PluginError(f"{kind} has no example to start from; give --from FILE.py", name)
+        folder = render(output, name=name, **values)
+    else:
+        folder = render(output, kind=kind, name=name, **values)
     if as_json:
         click.echo(json.dumps({"kind": kind, "name": name, "folder": str(folder)}))
         return
     click.echo(folder)
     say(f'next:\n  pip install -e "{folder}[test]"\n  pytest {folder}')
-    say(f"  fs run {_NEXT[kind].format(name)} -A FACES_OF_A -B FACES_OF_B -m MODEL_FOLDER")
+    if kind in KINDS:
+        say(f"  fs run {_NEXT[kind].format(name)} -A FACES_OF_A -B FACES_OF_B -m MODEL_FOLDER")
+    else:
+        say(f"  fs plugins show {name}")
+
+
+def hosted(kind: str, name: str) -> dict[str, str]:
+    """Return the template's variables for a kind of plugin that a package declares.
+
+    Raises:
+        PluginError: the package cannot be used.
+    """
+    from fs_kernel.plugins.kinds import kind_of
+
+    group = kinds()[kind]
+    host, declared = discovery.find("kinds", group), kind_of(group)
+    return {
+        "kind": "addon",
+        "description": f"A {declared.word} for {host.distribution}.",
+        "distribution": f"fs-{kind}-{name}".replace("_", "-"),
+        "__group": group,
+        "_host": host.distribution,
+        "_source": declared.example.replace("{name}", name).rstrip("\n"),
+    }
 
 
 def check_name(kind: str, name: str) -> None:
@@ -74,8 +118,8 @@ def check_name(kind: str, name: str) -> None:
         )
     if keyword.iskeyword(name):
         raise UsageError(f"'{name}' is a word of Python; choose another name")
-    group = f"{kind}es" if kind == "loss" else f"{kind}s"
-    own = f"fs-{kind}-{name.replace('_', '-')}"
+    group = kinds()[kind]
+    own = f"fs-{kind}-{name}".replace("_", "-")
     owners = {found.distribution for found in discovery.installed(group) if found.name == name}
     owner = discovery.published(group, name) or next(iter(owners - {own}), None)
     if owner is not None:
@@ -94,18 +138,18 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
         UsageError: there is no such file, it is no Python, or it lacks the object.
         PluginError: it is no plugin of this kind.
     """
-    from fs_kernel.hookspecs import HOOKS_OF_KIND
+    from fs_kernel.plugins.kinds import has_hooks
     from fs_kernel.plugins.loading import load
-    from fs_kernel.plugins.roles import Plugins
+    from fs_kernel.plugins.plugin_set import make_role
 
     path, _, attribute = reference.partition(".py")
     file = Path(f"{path}.py")
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
-    group = f"{kind}es" if kind == "loss" else f"{kind}s"
+    group = kinds()[kind]
     item = load(group, reference)
-    if group in HOOKS_OF_KIND:
-        Plugins([item])
+    if has_hooks(group):
+        make_role(group, item)
     if item.source is None:
         raise PluginError(f"{reference} is no file", name)
     text = item.source.code.decode("utf-8-sig").rstrip("\n")

@@ -22,7 +22,7 @@ from fs_kernel import networks
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 from fs_kernel.training.resolve import Request, resolve_run
 
 

@@ -15,7 +15,7 @@ from fs_kernel import networks
 from fs_kernel.networks import swapper_network
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.model_state import ModelState
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 
 KINDS = ("early", "release", "mixed", "current")
 

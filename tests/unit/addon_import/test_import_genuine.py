@@ -18,7 +18,7 @@ from fs_addon_import.importing import import_model
 from fs_kernel import networks
 from fs_kernel.networks import swapper_network
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 
 LEGACY = Path(__file__).parents[4] / "shared" / "data" / "legacy"
 FOUND = sorted(str(p.relative_to(LEGACY))[:-7] for p in LEGACY.glob("*/*.tar.xz"))

@@ -15,7 +15,7 @@ from addon_import import small_models
 from fs_addon_import.importing import RECORD, import_model
 from fs_kernel.cli import run_cli
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from fake_run import FakeRun
 from fs_addon_import.importing import import_model
 from fs_kernel import networks
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 from fs_nn import optimizers
 from fs_nn.optimizers import build_optimizer
 from fs_nn.options import OptimizerOptions

@@ -16,7 +16,7 @@ from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.importing import import_model
 from fs_addon_import.keras3.graph import Rewriter
 from fs_addon_import.rebuild import rebuild
-from fs_kernel.swap import TrainedModel
+from fs_kernel.trained_model import TrainedModel
 from torch.nn.functional import conv_transpose2d
 
 

@@ -1,4 +1,4 @@
-"""Shared by the kernel's tests: fake installed packages, and events of a run."""
+"""Shared by the kernel's tests: events of a run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_packages import Site, forget, quick_collections
+from fake_packages import quick_collections
 
 __all__ = ["quick_collections"]
 
 settings.register_profile("kernel", derandomize=True, database=None, deadline=None)
 settings.load_profile("kernel")
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A folder on ``sys.path`` to put fake distributions in; forgotten afterwards."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    yield Site(folder)
-    forget(folder)
 
 
 @pytest.fixture

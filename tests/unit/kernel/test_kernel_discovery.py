@@ -11,9 +11,9 @@ import textwrap
 
 import pytest
 from fake_packages import look_again
-from fs_kernel.cli.plugins import rows
 from fs_kernel.errors import PluginError
 from fs_kernel.plugins import discovery
+from fs_kernel.plugins.listing import rows
 from fs_kernel.testing import tiny_run
 
 

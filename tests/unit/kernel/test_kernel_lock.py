@@ -17,8 +17,8 @@ from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage import lock
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.lock import FolderLock
-from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, TinyModel
+from fs_kernel.trained_model import TrainedModel
 from runs import open_tiny, train
 
 HOLDER = """

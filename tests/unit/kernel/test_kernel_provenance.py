@@ -11,8 +11,8 @@ from fs_kernel.errors import ConfigError, ModelFolderError, PluginError
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import load
 from fs_kernel.storage import files
-from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer
+from fs_kernel.trained_model import TrainedModel
 from runs import everything_below, open_tiny, state_of, train
 
 OLDER = Path(__file__).parents[2] / "data" / "older_folder"

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options import OptionInfo, check_value, options_of, to_toml_value
 from fs_kernel.plugins import discovery
+from fs_kernel.plugins.kinds import kind_of
 from fs_kernel.plugins.loading import LoadedPlugin, load
 from fs_kernel.plugins.plugin_set import make_role
-from fs_kernel.testing import doctor
+from fs_kernel.testing.declarations import unmarked_hooks, waivers
 from fs_kernel.testing.parts import make_plugin
 
 _IMPORT = """
@@ -59,7 +59,7 @@ class Suite:
     @classmethod
     def waivers(cls) -> dict[str, str]:
         """Tests that do not hold, with the reason: the plugin's own and the test file's."""
-        return {**doctor.waivers(cls.chosen().plugin), **cls.waived}
+        return {**waivers(cls.chosen().plugin), **cls.waived}
 
     @pytest.fixture(autouse=True)
     def _waive(self, request: pytest.FixtureRequest) -> None:
@@ -108,13 +108,14 @@ class HookSuite(Suite):
         """Every hook exists for this kind, has the right arguments, and none is forgotten."""
         chosen = self.chosen()
         make_role(self.kind, chosen)
-        specs, _ = HOOKS_OF_KIND[self.kind]
-        unmarked = [name for s in specs for name in doctor.unmarked_hooks(chosen.plugin, s)]
+        unmarked = [
+            name for s in kind_of(self.kind).hooks for name in unmarked_hooks(chosen.plugin, s)
+        ]
         assert not unmarked, f"not marked with @hookimpl: {', '.join(unmarked)}"
 
     def test_sections_are_the_plugins_own(self) -> None:
         """A section that nobody else could have is called ``<kind>.<name>``."""
-        word = discovery.KINDS[self.kind].replace("-", "")
+        word = discovery.singular(self.kind)
         for section in self.role().config:
             prefix, dot, _ = section.partition(".")
             assert not dot or prefix == word, f"[{section}] should be [{word}.<name>] or shared"

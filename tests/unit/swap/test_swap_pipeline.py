@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fs_kernel import hookimpl
 from fs_kernel.errors import FacesError, ModelFolderError, UsageError
-from fs_kernel.swap import TrainedModel
 from fs_kernel.testing import ArrayFeed, PlainExecutor, TinyModel, tiny_run
+from fs_kernel.trained_model import TrainedModel
 from fs_kernel.types import Face
 
 COUNT = 13

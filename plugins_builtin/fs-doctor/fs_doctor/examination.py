@@ -1,8 +1,8 @@
-"""What is wrong with the plugins installed: each is imported in a process of its own.
+"""The examination of the installed plugins: each is imported in a process of its own.
 
-A process imports the plugins of one distribution in turn and writes a line as JSON for each. Dies
-it, or does not come to an end in time, the plugin it was at is blamed, and another process does the
-rest. So nothing a plugin does can hurt the caller.
+A process imports the plugins of one distribution in turn and writes a line as JSON for each. If it
+dies, or does not end in time, the plugin it was importing is reported as the cause, and another
+process does the rest. So nothing a plugin does can hurt the caller.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
 import importlib_metadata
-
 from fs_kernel.errors import FsError, PluginError
-from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT, CommonHooks
+from fs_kernel.hookspecs import API_VERSION
 from fs_kernel.options import nearest_name
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.loading import Chosen, load
+from fs_kernel.plugins.kinds import has_hooks, kind_of
+from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.plugin_set import make_role
+from fs_kernel.testing.declarations import unmarked_hooks, waivers
 
 #: An import that takes longer than this is remarked upon.
 SLOW_SECONDS = 1.0
@@ -58,7 +60,7 @@ class Finding:
     import_seconds: float | None = None
 
     def lines(self) -> list[str]:
-        """What is worth reading, nothing if all is well."""
+        """Return what is worth reading, nothing if all is well."""
         who = f"{self.kind} '{self.name}' ({self.distribution} {self.version})"
         found = [f"broken: {self.problem}"] if self.problem else []
         found += self.notes
@@ -66,35 +68,8 @@ class Finding:
         return [f"{who}: {line}" for line in found]
 
 
-def waivers(plugin: Any) -> dict[str, str]:
-    """Tests of `fs_kernel.testing.suites` that a plugin says do not hold for it, with the reason.
-
-    Raises:
-        PluginError: its ``WAIVED`` is no dict of texts.
-    """
-    given = getattr(plugin, "WAIVED", {})
-    if not isinstance(given, Mapping) or not all(
-        isinstance(text, str) for item in given.items() for text in item
-    ):
-        raise PluginError('WAIVED must be a dict: {"test_name": "reason"}')
-    return dict(given)
-
-
-def unmarked_hooks(plugin: Any, specs: type) -> list[str]:
-    """Functions of a plugin that are called like a hook but lack ``@hookimpl``, so never run."""
-    names = {name for specs in (specs, CommonHooks) for name in vars(specs) if name[0] != "_"}
-    found = []
-    for name in sorted(names):
-        function = getattr(plugin, name, None)
-        home = getattr(function, "__module__", None)
-        own = getattr(plugin, "__name__", None) or type(plugin).__module__
-        if callable(function) and home == own and not hasattr(function, f"{PROJECT}_impl"):
-            found.append(name)
-    return found
-
-
 def examine(found: discovery.Found) -> dict[str, Any]:
-    """Import one plugin here and look at it; for use in a process of its own.
+    """Import one plugin here and examine it; for use in a process of its own.
 
     Returns:
         ``problem``, ``notes``, ``waived`` and ``import_seconds`` of a `Finding`.
@@ -105,7 +80,7 @@ def examine(found: discovery.Found) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DeprecationWarning)
             if found.kind in ("losses", "optimizers"):
-                import torch  # noqa: F401  (they cannot do without; its import is not theirs)
+                import torch  # noqa: F401  (all of them need it; its import is not their time)
             begin = time.perf_counter()
             chosen = load(found.kind, found.name)
             report["import_seconds"] = round(time.perf_counter() - begin, 3)
@@ -116,32 +91,33 @@ def examine(found: discovery.Found) -> dict[str, Any]:
     except FsError as error:
         report["problem"] = str(error).removeprefix(str(found)).lstrip(": ")
     if (report["import_seconds"] or 0) > SLOW_SECONDS:
-        heavy = [n for n in ("torch", "keras") if n in sys.modules and found.kind in HOOKS_OF_KIND]
+        heavy = [n for n in ("torch", "keras") if n in sys.modules and has_hooks(found.kind)]
         hint = f"; import {' and '.join(heavy)} inside the hooks" if heavy else ""
         report["notes"].append(f"its import takes {report['import_seconds']:.1f} s{hint}")
     return report
 
 
-def _look(chosen: Chosen, report: dict[str, Any]) -> None:
-    from fs_kernel.plugins.roles import Plugins
-
-    plugin = chosen.plugin
-    if chosen.kind in HOOKS_OF_KIND:
-        facade = Plugins([chosen])
-        facade.config_defaults()
-        for name in unmarked_hooks(plugin, HOOKS_OF_KIND[chosen.kind][0]):
+def _look(chosen: LoadedPlugin, report: dict[str, Any]) -> None:
+    plugin, kind = chosen.plugin, kind_of(chosen.kind)
+    if kind.hooks:
+        make_role(chosen.kind, chosen).config_defaults()
+        for name in (name for specs in kind.hooks for name in unmarked_hooks(plugin, specs)):
             report["notes"].append(f"{name} is not marked with @hookimpl, so it is never called")
     elif chosen.kind == "commands":
         import click
 
         if not isinstance(plugin, click.Command):
-            raise PluginError(f"{chosen} is no click command", chosen.name)
+            raise PluginError(f"{chosen} is not a click command", chosen.name)
+    elif chosen.kind == "kinds":
+        if chosen.name in discovery.KINDS:
+            raise PluginError(f"{chosen} has the name of a kind of the kernel", chosen.name)
+        kind_of(chosen.name)
     elif not callable(plugin):
         raise PluginError(f"{chosen} is a {type(plugin).__name__}, which cannot be called")
 
 
 def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
-    """Look at every plugin installed.
+    """Examine every installed plugin, and return what was found, healthy ones included.
 
     Args:
         limit: seconds a process may take for one plugin.
@@ -152,7 +128,7 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
     by_distribution: dict[str, list[discovery.Found]] = {}
     for item in everything:
         finding = Finding(
-            item.name, discovery.KINDS[item.kind], item.distribution, item.version, item.api
+            item.name, discovery.word_for(item.kind), item.distribution, item.version, item.api
         )
         findings[item] = finding
         if claimed := twice.get((item.kind, item.name)):
@@ -186,7 +162,7 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
 def _in_a_process(
     items: Sequence[discovery.Found], limit: float
 ) -> list[tuple[discovery.Found, dict[str, Any]]]:
-    """The reports of the plugins of one distribution."""
+    """Return the reports on the plugins of one distribution."""
     reports: list[tuple[discovery.Found, dict[str, Any]]] = []
     waiting = list(items)
     while waiting:
@@ -201,9 +177,9 @@ def _in_a_process(
 
 
 def _ask(names: Iterable[tuple[str, str]], limit: float) -> tuple[list[str], str]:
-    """Lines that a process wrote about these plugins, and what to say of one that is missing."""
+    """Return the lines a process wrote about plugins, and what to say of one that is missing."""
     names = list(names)
-    command = [sys.executable, "-m", "fs_kernel.testing.doctor", json.dumps(names)]
+    command = [sys.executable, "-m", "fs_doctor.examination", json.dumps(names)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         result = subprocess.run(
@@ -224,8 +200,8 @@ def _ask(names: Iterable[tuple[str, str]], limit: float) -> tuple[list[str], str
 
 
 def _packages() -> list[Finding]:
-    """Packages whose entry points name the kernel in a way that nobody can use."""
-    findings = []
+    """Return findings on packages whose entry points name groups that the kernel does not know."""
+    findings, known = [], discovery.kinds()
     for dist in importlib_metadata.distributions():
         name, version, problems = "unknown", "unknown", []
         try:
@@ -242,9 +218,10 @@ def _packages() -> list[Finding]:
             groups = []
         for group in groups:
             kind = group.removeprefix(discovery.GROUP)
-            if kind not in ("api", *discovery.KINDS) and kind != group:
-                near = nearest_name(kind, discovery.KINDS)
-                problems.append(f"'{group}' is no kind of plugin, so its entries are unseen{near}")
+            if kind not in ("api", *known) and kind != group:
+                host = discovery.published("kinds", kind)
+                near = f"; pip install {host}" if host else nearest_name(kind, known)
+                problems.append(f"'{group}' is not a kind of plugin, so it is ignored{near}")
         findings += [Finding("?", "package", name, version, None, text) for text in problems]
     return findings
 
@@ -252,7 +229,7 @@ def _packages() -> list[Finding]:
 def main() -> None:
     """Report on the plugins named in the first argument, a JSON list of ``[kind, name]``."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a plugin prints must not be taken for a report
+    os.dup2(2, 1)  # What a plugin prints must not be taken for a report.
     for kind, name in json.loads(sys.argv[1]):
         print(json.dumps(examine(discovery.find(kind, name))), file=out, flush=True)
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from fake_packages import empty_plugin
+from fs_doctor import examination
 from fs_kernel.cli import run_cli
 from fs_kernel.plugins import discovery
-from fs_kernel.testing import doctor
 
 ADDON = "from fs_kernel import hookimpl\n\n@hookimpl\ndef before_training(run):\n    pass\n"
 
@@ -25,7 +25,7 @@ def findings(site, monkeypatch):
         ours = [f for f in discovery.installed() if f.distribution.startswith("fs-x-")]
         real = discovery.installed
         monkeypatch.setattr(discovery, "installed", lambda kind=None: real(kind) if kind else ours)
-        return {finding.name: finding for finding in doctor.check_all(limit)}
+        return {finding.name: finding for finding in examination.check_all(limit)}
 
     return look
 
@@ -59,7 +59,7 @@ FAULTS = {
     ),
     "older": ("addons", ADDON, {"api": 0}, "written for plugin API 0"),
     "newer": ("addons", ADDON, {"api": 99}, "upgrade fs-kernel"),
-    "command": ("commands", "x = 1", {}, "is no click command"),
+    "command": ("commands", "x = 1", {}, "is not a click command"),
 }
 
 
@@ -85,8 +85,8 @@ def test_one_bad_plugin_of_a_package_leaves_the_others(site, monkeypatch):
         "fs-x-many", entries, {"many_a": ADDON, "many_b": "import os; os._exit(1)", "many_c": ADDON}
     )
     ours = [f for f in discovery.installed() if f.distribution == "fs-x-many"]
-    monkeypatch.setattr(discovery, "installed", lambda: ours)
-    assert [bool(f.problem) for f in doctor.check_all()] == [False, True, False]
+    monkeypatch.setattr(discovery, "installed", lambda kind=None: ours if kind is None else [])
+    assert [bool(f.problem) for f in examination.check_all()] == [False, True, False]
 
 
 def test_two_owners_of_one_name(findings, site):
@@ -130,8 +130,8 @@ def test_packages_that_nobody_can_use(site):
     (folder / "entry_points.txt").write_bytes(b"[fs_kernel.models\nx=y")
     nameless = site.install("fs-x-nameless", {"models": {"ccc": "m"}})
     (nameless / "METADATA").write_text("Version: 1.0\n")
-    problems = {f.distribution: f.problem for f in doctor._packages()}
-    assert "'fs_kernel.model' is no kind of plugin" in problems["fs-x-kind"]
+    problems = {f.distribution: f.problem for f in examination._packages()}
+    assert "'fs_kernel.model' is not a kind of plugin" in problems["fs-x-kind"]
     assert "did you mean 'models'?" in problems["fs-x-kind"]
     assert "no name" in problems["unknown"]
     assert "fs-x-torn" not in problems or "cannot be read" in problems["fs-x-torn"]

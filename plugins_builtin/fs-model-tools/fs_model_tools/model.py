@@ -1,4 +1,4 @@
-"""``fs model``: look at a model folder; needs no plugin."""
+"""``fs model``: look at a model folder and its checkpoints; needs no plugin but for ``summary``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 import attrs
 import click
-
-from fs_kernel.cli import say
+from fs_kernel.cli import OpenGroup, say
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import FolderLock, ModelState, format_bytes
@@ -19,7 +18,7 @@ from fs_kernel.storage import FolderLock, ModelState, format_bytes
 PATH = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=OpenGroup)
 def model() -> None:
     """Look at a model folder and its checkpoints."""
 
@@ -182,13 +181,14 @@ def _locked(model_dir: Path) -> Iterator[None]:
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
-    """The network that the options describe: layers, parameters, memory for a batch."""
+    """Show the network that options describe: layers, parameters, memory for a batch."""
     from fs_kernel.options import assignments
-    from fs_kernel.summary import summarise
     from fs_kernel.training.resolve import Request, resolve_run
 
+    from fs_model_tools.summary import summarize
+
     request = Request(Path(), name, config_file=file, values=assignments(settings))
-    facts = summarise(resolve_run(request, ("models",), look=False))
+    facts = summarize(resolve_run(request, ("models",), look=False))
     if as_json:
         click.echo(json.dumps(attrs.asdict(facts), indent=1))
         return

@@ -1,4 +1,4 @@
-"""Writing a network that no run of this program has trained as a model of ours."""
+"""Writing a network that another program has trained as the first checkpoint of a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tomli_w
-
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import to_json
@@ -18,11 +17,10 @@ from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
     import torch
-
     from fs_kernel.training.resolve import ResolvedRun
 
 
-def adopt(
+def import_checkpoint(
     parts: ResolvedRun,
     built: Network,
     weights: Mapping[str, torch.Tensor],

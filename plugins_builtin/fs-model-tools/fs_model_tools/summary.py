@@ -1,4 +1,4 @@
-"""What a network is, without faces or a model folder: for ``fs model summary`` and ``fs models``.
+"""Facts of a network, without faces or a model folder: for ``fs model summary`` and ``fs models``.
 
 The network is built on Keras's "meta" device, so that it takes no memory and little time.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-
 from fs_kernel import networks
 from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Network
@@ -27,7 +26,7 @@ class Summary:
         layers: per sub-model, ``(name, class, output shape, parameters)`` of its layers.
         batch_size: the batch that ``training_bytes`` is for.
         training_bytes: weights, gradients, two moments, and every layer's output kept for the way
-            back, four bytes each: an estimate without the library's scratch memory.
+            back, four bytes each: an estimate without the library's temporary memory.
     """
 
     network: str
@@ -40,10 +39,10 @@ class Summary:
     training_bytes: int
 
 
-def summarise(parts: ResolvedRun) -> Summary:
-    """Build the network that the options describe and look at it."""
+def summarize(parts: ResolvedRun) -> Summary:
+    """Build the network that the options describe, without memory, and return its facts."""
     with networks.building(0, "meta"):
-        built = networks.build(parts.plugins)
+        built = networks.build(parts.plugins.model)
     models = networks.sub_models(built.model)
     shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
     batch = parts.config["training"].batch_size

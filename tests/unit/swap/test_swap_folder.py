@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from fs_kernel import hookimpl
 from fs_kernel.errors import FacesError, ModelFolderError, PluginError, UsageError
-from fs_kernel.swap import TrainedModel, collected_warnings, parse_direction
 from fs_kernel.testing import ArrayFeed, PlainExecutor, TinyModel, tiny_run
+from fs_kernel.trained_model import TrainedModel
 from fs_kernel.types import Face
+from fs_swap.command import collected_warnings
+from fs_swap.folder import parse_direction
 
 
 class SwapFeed(ArrayFeed):
@@ -90,6 +92,33 @@ def test_progress_is_told(folder, tmp_path):
     told = []
     opened(folder).swap_folder(folder / "faces", tmp_path, batch_size=2, progress=told.append)
     assert told == [2, 4, 5]
+
+
+def test_filters_change_what_is_written(folder, tmp_path):
+    class White:
+        name = "white"
+
+        @hookimpl
+        def filter_face(self, swapped, face):
+            return swapped * 0 + (face.origin == "1.npy")
+
+    trained = opened(folder)
+    assert trained.swap_folder(folder / "faces", tmp_path / "out", filters=[White()]) == 5
+    pictures = results(tmp_path / "out")
+    assert {name: picture.min() for name, picture in pictures.items()} == {
+        f"{n}.npy": float(n == 1) for n in range(5)
+    }
+
+
+def test_without_the_package_a_folder_cannot_be_swapped(folder, tmp_path, monkeypatch):
+    from fs_kernel.plugins import discovery
+
+    real = discovery.installed
+    monkeypatch.setattr(
+        discovery, "installed", lambda kind=None: [] if kind == "tools" else real(kind)
+    )
+    with pytest.raises(PluginError, match=r"swapping a folder needs fs-swap: pip install fs-swap$"):
+        opened(folder).swap_folder(folder / "faces", tmp_path / "out")
 
 
 def test_what_cannot_be_swapped_leaves_no_folder(folder, tmp_path):

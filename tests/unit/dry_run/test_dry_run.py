@@ -6,9 +6,11 @@ import json
 
 import attrs
 import pytest
+from fs_dry_run import dry_run
+from fs_dry_run.batch_size import search
 from fs_kernel import hookimpl, memory, option
 from fs_kernel.errors import ConfigError, FacesError, TrainingError
-from fs_kernel.rehearsal import find_batch_size, rehearse, settle_batch_size
+from fs_kernel.run import resolve_batch_size
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel, tiny_run
 from fs_kernel.training.resolve import Request
 
@@ -36,7 +38,7 @@ def everything_in(folder):
 
 
 def test_a_dry_run_says_what_will_happen_and_writes_nothing(tmp_path):
-    facts = rehearse(request(tmp_path, iterations=7))
+    facts = dry_run(request(tmp_path, iterations=7)).facts
     assert everything_in(tmp_path) == ["a", "b"]
     assert facts["steps"] == 7
     assert facts["run"]["model_dir"] == str(tmp_path / "model")
@@ -72,19 +74,19 @@ class Watcher:
 
     @hookimpl
     def make_observers(self, run):
-        raise AssertionError("this is a rehearsal")
+        raise AssertionError("this is a dry run")
 
 
-def test_options_of_addons_are_read_and_checked_in_a_rehearsal_without_running_them(tmp_path):
+def test_options_of_addons_are_read_and_checked_in_a_dry_run_without_running_them(tmp_path):
     wanted = request(tmp_path, batch_size="auto")
     wanted.addons, wanted.values["watching"] = (Watcher(),), {"count": 3}
-    settle_batch_size(wanted)
-    facts = rehearse(wanted)
+    resolve_batch_size(wanted)
+    facts = dry_run(wanted).facts
     assert facts["options"]["watching.count"] == {"value": 3, "origin": "--set"}
     for count, says in ((10, r"watching\.count: 10 is above"), (7, "not seven")):
         wanted.values["watching"] = {"count": count}
         with pytest.raises(ConfigError, match=says):
-            rehearse(wanted)
+            dry_run(wanted)
 
 
 def test_a_dry_run_of_a_trained_model_may_go_on_beside_its_run(tmp_path):
@@ -92,7 +94,7 @@ def test_a_dry_run_of_a_trained_model_may_go_on_beside_its_run(tmp_path):
         run.train()
     before = everything_in(tmp_path)
     with tiny_run(tmp_path, set={"training.iterations": 9}) as busy:
-        facts = rehearse(request(tmp_path, iterations=5))
+        facts = dry_run(request(tmp_path, iterations=5)).facts
         busy.close(save=False)
     assert (facts["run"]["start_step"], facts["steps"]) == (2, 3)
     assert [n for n in everything_in(tmp_path) if "checkpoints" in n] == [
@@ -102,17 +104,17 @@ def test_a_dry_run_of_a_trained_model_may_go_on_beside_its_run(tmp_path):
 
 def test_a_dry_run_fails_as_the_run_would(tmp_path):
     with pytest.raises(ConfigError, match="iterations"):
-        rehearse(request(tmp_path, iterations=0))
+        dry_run(request(tmp_path, iterations=0))
     wanted = request(tmp_path)
     wanted.folders["a"] = tmp_path / "nowhere"
     with pytest.raises(FacesError):
-        rehearse(wanted)
+        dry_run(wanted)
     assert everything_in(tmp_path) == ["a", "b"]
 
 
 def test_auto_becomes_a_number_once_and_stays(tmp_path):
     wanted = request(tmp_path, batch_size="auto")
-    line = settle_batch_size(wanted)
+    line = resolve_batch_size(wanted)
     size = wanted.values["training"]["batch_size"]
     assert size in (1, 2, 4, 8, 16, 32, 64, 128, 256)
     assert line.startswith(f"batch size {size} per side, ")
@@ -120,7 +122,7 @@ def test_auto_becomes_a_number_once_and_stays(tmp_path):
     with tiny_run(tmp_path, set={"training.batch_size": 8, "training.iterations": 1}) as run:
         run.train()
     again = request(tmp_path, batch_size="auto")
-    assert settle_batch_size(again) is None
+    assert resolve_batch_size(again) is None
     assert "batch_size" not in again.values["training"]
 
 
@@ -145,7 +147,7 @@ class Costly:
 )
 def test_the_batch_grows_while_it_pays(tmp_path, seconds, found):
     with tiny_run(tmp_path) as tiny:
-        assert find_batch_size(Costly(tiny, seconds))[0] == found
+        assert search(Costly(tiny, seconds))[0] == found
         tiny.close(save=False)
 
 
@@ -157,10 +159,10 @@ def test_the_batch_stops_where_memory_does(tmp_path):
 
     with tiny_run(tmp_path) as tiny:
         limit = 32
-        assert find_batch_size(Costly(tiny, seconds))[0] == 32
+        assert search(Costly(tiny, seconds))[0] == 32
         limit = 0
         with pytest.raises(TrainingError, match="not even one face"):
-            find_batch_size(Costly(tiny, seconds))
+            search(Costly(tiny, seconds))
         tiny.close(save=False)
 
 
@@ -173,7 +175,7 @@ def test_a_failing_trainer_is_not_taken_for_a_lack_of_memory(tmp_path):
     wanted = request(tmp_path, batch_size="auto")
     wanted.objects["trainers"] = Broken()
     with pytest.raises(Exception, match="broken"):
-        settle_batch_size(wanted)
+        resolve_batch_size(wanted)
 
 
 def test_advice_names_what_saves_most(tmp_path, monkeypatch):

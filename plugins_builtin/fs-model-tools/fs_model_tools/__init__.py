@@ -1,0 +1,1 @@
+"""Model folders and networks: ``fs model info``, ``checkpoints``, ... and ``fs models``."""
