@@ -62,7 +62,7 @@ def search(run: TrainingRun) -> tuple[int, float]:
     best, speed, size = 0, 0.0, 1
     while size <= largest:
         try:
-            seconds = run._parts.step.time_step(size)
+            seconds = run.steps.time_step(size)
         except (FsError, RuntimeError, MemoryError) as error:
             # The loop wraps what torch raised; only a lack of memory ends the search.
             cause = error.__cause__ or error
