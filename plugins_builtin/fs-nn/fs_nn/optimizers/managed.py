@@ -1,4 +1,4 @@
-"""An optimiser whose state belongs to named weights, and everything a step of it does."""
+"""Manage everything that a step of an optimizer does, with its state by the weights' names."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from fs_nn.clipping import AutoClip, Clip
+from fs_nn.dtensor import copy_full
 from fs_nn.ema import WeightAverage
 from fs_nn.schedule import WarmUp
-from fs_nn.sharded import copy_whole
 
 
-class NamedOptimizer:
-    """A torch optimiser that knows its weights by name.
+class ManagedOptimizer:
+    """Run the steps of a torch optimizer whose weights are known by name.
 
     Args:
         optimizer: over exactly ``parameters``.
@@ -26,7 +26,7 @@ class NamedOptimizer:
         schedule: gives every step its learning rate.
         scaler: scales the loss so that half-precision gradients do not vanish; None for none.
         clip: bounds the gradients before a step; None for no bounds.
-        average: follows the weights; None for nobody.
+        average: follows the weights; None for no average.
         accumulation: how many batches' gradients are averaged for one step.
     """
 
@@ -57,21 +57,26 @@ class NamedOptimizer:
 
     @property
     def steps(self) -> int:
-        """Steps done in the life of the model."""
+        """Number of steps done in the life of the model."""
         return self._steps
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The weights by their stable names."""
+        return dict(self._parameters)
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return self.schedule.at(self._steps + 1)
+        return self.schedule.rate_at(self._steps + 1)
 
     @property
     def completes(self) -> bool:
         """Whether the next batch completes a step, so that the weights change."""
         return self._batches + 1 >= self._accumulation
 
-    def waiting(self) -> dict[str, Tensor]:
-        """The gradients that wait for their step, by the weights' names; not copies."""
+    def accumulated_gradients(self) -> dict[str, Tensor]:
+        """Return the gradients that wait for their step, by the weights' names; not copies."""
         if not self._batches:
             return {}
         return {n: p.grad for n, p in self._parameters.items() if p.grad is not None}
@@ -85,10 +90,10 @@ class NamedOptimizer:
         ema_decay: float,
         accumulation: int,
     ) -> None:
-        """Go on with other options, just as a session resumed with them would.
+        """Take over other options, with the effect of a session that is resumed with them.
 
         Args:
-            settings: per parameter group, what to set of those settings that it has.
+            settings: per parameter group, what to set of what the optimizer knows.
             schedule: gives every step its learning rate.
             clip: bounds the gradients; a new `AutoClip` takes over the history of the old one.
             ema_decay: of the average, which begins with the weights as they are; 0 for none.
@@ -98,7 +103,7 @@ class NamedOptimizer:
             group.update({key: value for key, value in values.items() if key in group})
         self.schedule = schedule
         if isinstance(clip, AutoClip) and isinstance(self._clip, AutoClip):
-            clip.restore(self._clip.state())
+            clip.load_state_dict(self._clip.state_dict())
         self._clip = clip
         if not ema_decay:
             self.average = None
@@ -116,11 +121,11 @@ class NamedOptimizer:
         (share if self._scaler is None else self._scaler.scale(share)).backward()
 
     def step(self) -> bool:
-        """Call once per batch: change the weights if it is time, and then drop the gradients.
+        """Change the weights if it is time, and then drop the gradients. Call once per batch.
 
         Returns:
             Whether the weights were changed. False while gradients are accumulated, and where
-            gradients that overflew in half precision had to be left out. A fused optimiser leaves
+            gradients that overflowed in half precision had to be left out. A fused optimizer leaves
             them out on the device, which only waiting for it could tell, so there it is True.
         """
         self._batches += 1
@@ -152,11 +157,11 @@ class NamedOptimizer:
             self._scaler.update()
 
     def _note_step(self, *_: Any) -> None:
-        # The scaler calls the optimiser only if no gradient overflew.
+        # The scaler calls the optimizer only if no gradient overflowed.
         self._stepped = True
 
-    def state(self) -> Tree:
-        """What `restore` needs; the tensors are the optimiser's own, not copies.
+    def state_dict(self) -> Tree:
+        """Return what `load_state_dict` needs; the tensors are the optimizer's own, not copies.
 
         Returns:
             ``weights``: per name ``{"shape": [...], "values": {...}}``, the moments;
@@ -175,18 +180,18 @@ class NamedOptimizer:
             "accumulated": {
                 "batches": self._batches,
                 "of": self._accumulation,
-                "gradients": self.waiting(),
+                "gradients": self.accumulated_gradients(),
             },
             "scaler": self._scaler and self._scaler.state_dict(),
-            "clipping": self._clip.state() if isinstance(self._clip, AutoClip) else None,
-            "average": self.average and self.average.state(),
+            "clipping": self._clip.state_dict() if isinstance(self._clip, AutoClip) else None,
+            "average": self.average and self.average.state_dict(),
         }
 
-    def restore(self, tree: Tree) -> None:
-        """Take over what `state` gave; learning rate, decay and the like stay as they are now.
+    def load_state_dict(self, tree: Tree) -> None:
+        """Take over what `state_dict` returned; learning rate, decay and the like stay as they are.
 
-        Weights the tree does not know start afresh, entries for weights that are gone or frozen
-        are passed over, and so are waiting gradients if accumulation or loss scaling is set
+        Weights the tree does not know start without moments, entries for weights that are gone or
+        frozen are passed over, and so are waiting gradients if accumulation or loss scaling is set
         otherwise now. Gradients of the present are dropped. Nothing is changed if anything does
         not fit.
 
@@ -203,7 +208,7 @@ class NamedOptimizer:
                 }
         if self.average is not None and tree["average"] is not None:
             self.average.check(tree["average"])
-            self.average.restore(tree["average"])
+            self.average.load_state_dict(tree["average"])
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         self._steps = tree["steps"]
@@ -211,7 +216,7 @@ class NamedOptimizer:
         if self._scaler is not None and tree["scaler"]:
             self._scaler.load_state_dict(tree["scaler"])
         if isinstance(self._clip, AutoClip) and tree["clipping"] is not None:
-            self._clip.restore(tree["clipping"])
+            self._clip.load_state_dict(tree["clipping"])
         self._checked = False
 
     def _restore_accumulated(self, tree: Tree) -> None:
@@ -240,7 +245,7 @@ class NamedOptimizer:
 
     def _check_layout(self) -> None:
         # Fused kernels walk parameter, gradient and moments as flat memory: other strides would
-        # pair the wrong elements without a word.
+        # pair the wrong elements silently.
         for name, parameter in self._parameters.items():
             values = self._optimizer.state.get(parameter, {}).values()
             for tensor in (parameter.grad, *values):
@@ -259,11 +264,11 @@ def _laid_out_alike(tensor: torch.Tensor, parameter: Parameter) -> bool:
 
 
 def _as_laid_out(value: Any, parameter: Parameter) -> Any:
-    """A copy of a saved value; what has the weight's shape gets its strides too."""
+    """Return a copy of a saved value; what has the weight's shape gets its strides too."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.shape != parameter.shape:
         return value.clone()
     copy = torch.empty_like(parameter, requires_grad=False)
-    copy_whole(copy, value)
+    copy_full(copy, value)
     return copy

@@ -1,4 +1,4 @@
-"""What a process's share of a batch counts, where processes share one."""
+"""Weigh a process's part of a batch, where processes share one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fs_kernel.types import Batch, BatchLoss, Run
 
 
 def weight_of(run: Run, batch: Batch) -> float:
-    """The factor that makes the mean of all processes' mean losses the mean over the batch.
+    """Return the factor that makes the mean of all processes' means the mean over the batch.
 
     Args:
         run: the run, which knows the processes and the size of the whole batch.
-        batch: this process's share.
+        batch: this process's part.
 
     Returns:
         1 if all have the same number of faces, or if there is one process.
@@ -25,7 +25,7 @@ def weight_of(run: Run, batch: Batch) -> float:
 
 
 def weighted(losses: Sequence[BatchLoss], weight: float) -> Sequence[BatchLoss]:
-    """Losses times a factor, in every part."""
+    """Return losses times a factor, in every part."""
     if weight == 1:
         return losses
     return [

@@ -1,4 +1,4 @@
-"""Lowered networks, for trainers that need one."""
+"""Get the lowered network, for trainers that need one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def require_lowered(run: Run, trainer: str) -> nn.Module:
-    """The module that runs the whole network, see `fs_kernel.types.Forward`.
+    """Return the module that runs the whole network, see `fs_kernel.types.Forward`.
 
-    Whoever replaces a parameter of a Keras model changes nothing, silently: its layers go on with
-    the variables they hold. A trainer that replaces parameters therefore needs a lowered network.
+    To replace a parameter of a Keras model changes nothing, silently: its layers use the variables
+    they hold. A trainer that replaces parameters therefore needs a lowered network.
 
     Args:
         run: the run.
