@@ -8,7 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from fs_faces.pictures import encode, write_atomically
+from fs_faces.pictures import encode
+from fs_kernel.storage import write_atomic
 
 from fs_addon_lr_finder.search import DIVISORS, Sweep
 
@@ -40,7 +41,7 @@ def write_graph(path: Path, sweep: Sweep, strength: str) -> None:
     """
     data = encode(draw_graph(sweep, strength))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    write_atomic(path, data)
 
 
 def draw_graph(sweep: Sweep, strength: str) -> np.ndarray:

@@ -53,7 +53,8 @@ class Sweep:
 
     def next_rate(self) -> float:
         """Return the rate of the next step: a straight line on a log scale."""
-        return LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (self.steps - 1))
+        rate: float = LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (self.steps - 1))
+        return rate
 
     def add(self, rate: float, loss: float) -> None:
         """Take in one step."""

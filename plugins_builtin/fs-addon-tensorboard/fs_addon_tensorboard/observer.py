@@ -74,8 +74,8 @@ def scalars_of(metrics: Metrics) -> dict[str, float]:
 
     ``loss/total``, ``loss/a`` per side; ``loss_a/face_64/ssim`` per part, as it enters the side's
     total, and ``unweighted_a/face_64/ssim`` without its weight; ``learning_rate`` if the trainer
-    reports it; ``speed/images_per_second`` and ``speed/step_seconds``; ``values/NAME`` for each further
-    number that trainer, objectives or add-ons reported.
+    reports it; ``speed/images_per_second`` and ``speed/step_seconds``; ``values/NAME`` for each
+    further number that trainer, objectives or add-ons reported.
     """
     values = {"loss/total": sum(metrics.losses.values())}
     values |= {f"loss/{side}": value for side, value in metrics.losses.items()}
