@@ -9,8 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from fs_faces.pictures import encode, write_atomically
+from fs_faces.pictures import encode
 from fs_faces.png import insert, text_chunk
+from fs_kernel.storage import write_atomic
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step_(\d{8,})\.png")
@@ -43,7 +44,7 @@ class PictureFolder:
         data = encode_png(sheet, description)
         self._path.mkdir(parents=True, exist_ok=True)
         if keep > 0:
-            write_atomically(self._path / f"step_{step:08d}.png", data)
+            write_atomic(self._path / f"step_{step:08d}.png", data)
         self._replace("latest.png", data)
         found = {int(m[1]): p for p in self._path.iterdir() if (m := _NAME.fullmatch(p.name))}
         for old in surplus(sorted(found), keep):
@@ -75,20 +76,20 @@ class PictureFolder:
         folder = self._path / "timelapse"
         folder.mkdir(parents=True, exist_ok=True)
         data = encode(sheet, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        write_atomically(folder / f"{step:08d}.jpg", data)
+        write_atomic(folder / f"{step:08d}.jpg", data)
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
-            write_atomically(self._path / name, data)
+            write_atomic(self._path / name, data)
         except PermissionError as error:
             # A viewer that holds the old picture open on Windows; the next one tries again.
             _log.warning("%s is not updated this time: %s", name, error)
 
 
 def surplus(steps: Sequence[int], keep: int) -> list[int]:
-    """Which steps to drop so that ``keep`` remain, spread over the whole training.
+    """Return which steps to drop so that ``keep`` remain, spread over the whole training.
 
-    The first and the last stay; in between, the one whose neighbours lie closest together goes
+    The first and the last stay; in between, the one whose neighbors lie closest together goes
     first. With ``keep`` 1 only the last stays.
 
     Args:
