@@ -192,6 +192,35 @@ def test_thirty_thousand_more_layers_are_refused_in_a_second():
     assert time.perf_counter() - begin < 1
 
 
+def chain(count):
+    """A graph of layers one after the other."""
+    start = faces = keras.Input((8, 8, 3), name="face_in_a")
+    for number in range(count):
+        faces = keras.layers.Identity(name=f"same_{number}")(faces)
+    net = Network(keras.Model(start, faces), [Output("a", "face", 8)], sides=("a",))
+    return json.loads(json.dumps(networks.to_json(net)))
+
+
+def test_layers_in_the_wrong_order_are_refused_where_keras_would_take_minutes():
+    data = chain(30)
+    data["model"]["config"]["layers"].reverse()
+    assert len(read(data).model.layers) == 31
+    data = chain(inspection.MAX_BACKWARD + 5)
+    networks.inspect(data["model"], {}, "net")
+    data["model"]["config"]["layers"].reverse()
+    with pytest.raises(ModelFolderError, match="has its layers in an order that takes too long"):
+        read(data)
+
+
+def test_layers_that_are_used_in_turns_are_read_back():
+    start = faces = keras.Input((8, 8, 3), name="face_in_a")
+    turns = [keras.layers.Conv2D(3, 1, name=name) for name in "pq"]
+    for number in range(40):
+        faces = turns[number % 2](faces)
+    net = Network(keras.Model(start, faces), [Output("a", "face", 8)], sides=("a",))
+    networks.require_reopenable(net, {}, "model 'm'")
+
+
 def test_calls_of_one_layer_count_too(good):
     data = copy.deepcopy(good)
     mean_of(data)["inbound_nodes"] *= inspection.MAX_LAYERS
