@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import attrs
 
 from fs_kernel.errors import PluginError
-from fs_kernel.hookspecs import HOOKS_OF_KIND
+from fs_kernel.hookspecs import HOOKS_OF_KIND, PROJECT
 from fs_kernel.plugins import discovery
 
 
@@ -55,3 +57,13 @@ def kind_of(name: str) -> Kind:
 def has_hooks(name: str) -> bool:
     """Return whether plugins of a kind implement hooks; imports what declares the kind."""
     return bool(kind_of(name).hooks)
+
+
+#: Kinds whose plugins may be plain callables and classes, without any hook.
+PLAIN_KINDS = ("losses", "optimizers")
+
+
+def marked(plugin: Any) -> bool:
+    """Return whether a module, class or object has anything marked as a hook."""
+    statics = (inspect.getattr_static(plugin, name, None) for name in dir(plugin))
+    return any(hasattr(found, f"{PROJECT}_impl") for found in statics)

@@ -18,7 +18,7 @@ from fs_kernel import backend
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.kinds import has_hooks
+from fs_kernel.plugins.kinds import PLAIN_KINDS, has_hooks, marked
 
 #: A path of a Python file, and what in it.
 _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
@@ -174,9 +174,10 @@ def load(kind: str, reference: Any) -> LoadedPlugin:
         chosen = LoadedPlugin(kind, found.name, None, found)
         _check_api(chosen, found.api)
         chosen.plugin = _guarded(chosen, lambda: _import(found.value)[1])
-    if chosen.source and inspect.ismodule(chosen.plugin) and not has_hooks(kind):
+    with_hooks = has_hooks(kind) and (kind not in PLAIN_KINDS or marked(chosen.plugin))
+    if chosen.source and inspect.ismodule(chosen.plugin) and not with_hooks:
         raise PluginError(f"{reference} is a whole module; say what in it: {reference}:NAME")
-    if inspect.isclass(chosen.plugin) and has_hooks(kind):
+    if inspect.isclass(chosen.plugin) and with_hooks:
         chosen.plugin = _guarded(chosen, chosen.plugin)
     _check_api(chosen, getattr(chosen.plugin, "API_VERSION", None))
     return chosen

@@ -17,7 +17,6 @@ import attrs
 import importlib_metadata
 
 from fs_kernel.errors import ModelFolderError, PluginError
-from fs_kernel.hookspecs import HOOKS_OF_KIND
 from fs_kernel.options.sources import OptionSource
 from fs_kernel.plugins import discovery
 from fs_kernel.plugins.loading import LoadedPlugin, LocalSource, is_local
@@ -34,7 +33,7 @@ _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
 
 def key(item: LoadedPlugin) -> str:
     """Where a plugin's facts stand: its kind, and its name where a run may have several."""
-    single = item.kind in HOOKS_OF_KIND and item.kind != "addons"
+    single = item.kind in ("models", "trainers", "feeds", "executors")
     return item.kind if single else f"{item.kind}.{item.name}"
 
 

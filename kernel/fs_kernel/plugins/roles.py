@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.options.sources import Config
+from fs_kernel.plugins.kinds import marked
 from fs_kernel.plugins.objects import ActiveAddOn, ActiveObjective, ActiveTrainer, OpenFeed
 from fs_kernel.plugins.plugin import Plugin
 from fs_kernel.types import Network, NetworkSpec
@@ -230,7 +231,7 @@ class Loss(Plugin):
     kind = "losses"
 
     def _register(self) -> Any:
-        return super()._register() if has_hooks(self.loaded.plugin) else None
+        return super()._register() if marked(self.loaded.plugin) else None
 
     def config_defaults(self) -> dict[str, type]:
         """Return its option sections; a plain callable has none."""
@@ -263,7 +264,7 @@ class Optimizer(Plugin):
     kind = "optimizers"
 
     def _register(self) -> Any:
-        return super()._register() if has_hooks(self.loaded.plugin) else None
+        return super()._register() if marked(self.loaded.plugin) else None
 
     def config_defaults(self) -> dict[str, type]:
         """Return its option sections; a plain class has none."""
@@ -297,11 +298,3 @@ class Optimizer(Plugin):
             chosen = {key: value for key, value in settings.items() if key in accepted}
             made = self.loaded.plugin(groups, **chosen)
         return made
-
-
-def has_hooks(plugin: Any) -> bool:
-    """Return whether an object, module or class has anything marked as a hook."""
-    for name in dir(plugin):
-        if hasattr(inspect.getattr_static(plugin, name, None), "fs_kernel_impl"):
-            return True
-    return False
