@@ -55,16 +55,17 @@ def describe(folder: Path, current: bool) -> Checkpoint:
     except OSError:
         pass  # A training run may be removing it at this moment.
     facts = manifest.read(folder)
+    loss, monitored = manifest.finite(facts.get("loss")), manifest.finite(facts.get("monitored"))
     return Checkpoint(
         folder.name,
         folder,
         step_of(folder.name),
         size,
         current,
-        manifest.finite(facts.get("loss")),
+        loss,
         int(manifest.finite(facts.get("loss_steps")) or 0),
         facts.get("snapshot") is True,
-        manifest.finite(facts.get("monitored", facts.get("loss"))),
+        loss if monitored is None else monitored,
     )
 
 

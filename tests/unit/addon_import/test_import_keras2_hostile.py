@@ -103,7 +103,7 @@ def test_graphs_larger_or_deeper_than_any_known(tmp_path: Path) -> None:
         ("keras_version", None, "no Keras model"),
         ("keras_version", "1.2.2", "written by Keras 1.2.2"),
         ("keras_version", "3.3.3", "written by Keras 3.3.3"),
-        ("keras_version", 2.0, "no text"),
+        ("keras_version", 2.0, "not a text"),
         ("model_config", None, "no graph"),
         ("model_config", "{", "cannot be read"),
         ("model_config", "[" * 100_000, "cannot be read"),
@@ -215,7 +215,7 @@ def swapped(file: h5py.File, folder: Path) -> None:
         (other_shape, r"has shape \(4, 3\)"),
         (left_out, "needs 2 weights, the file has 1"),
         (gone, "there is no 'one/kernel:0'"),
-        (names_of_numbers, "no list of names"),
+        (names_of_numbers, "not a list of names"),
         (swapped, "stands where"),
     ],
 )
