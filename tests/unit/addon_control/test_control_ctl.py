@@ -255,7 +255,9 @@ def test_hostile_files_are_ignored_with_one_warning(session):
     until(lambda: session.warnings)
     until(lambda: not list(folder.glob("*.command.json")))
     assert session.asked == session.changes == []
-    assert all(line.startswith("ignored a file that is not a command: ") for line in session.warnings)
+    assert all(
+        line.startswith("ignored a file that is not a command: ") for line in session.warnings
+    )
 
 
 def test_a_folder_that_cannot_be_made_costs_only_fs_ctl(tmp_path):
