@@ -69,5 +69,5 @@ def choose_console(stream: TextIO, options: ConsoleOptions) -> LiveConsole | Pla
     """
     terminal = TerminalConsole(file=stream, force_jupyter=False)
     if stream.isatty() and terminal.is_interactive:
-        return LiveConsole(terminal, options.values)
-    return PlainConsole(stream, options.interval, options.values)
+        return LiveConsole(terminal, values=options.values)
+    return PlainConsole(stream, options.interval, values=options.values)

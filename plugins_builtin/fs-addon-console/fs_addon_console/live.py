@@ -43,15 +43,15 @@ class LiveConsole:
 
     Args:
         console: an interactive console.
-        values: names of the numbers to show; see `lines.Values`.
         clock: returns seconds, never going back.
+        values: names of the numbers to show; see `lines.Values`.
     """
 
     def __init__(
         self,
         console: TerminalConsole,
-        values: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        values: Sequence[str] = (),
     ) -> None:
         self._console = console
         self._values = lines.Values(values)

@@ -19,16 +19,16 @@ class PlainConsole:
     Args:
         stream: where to.
         interval: pace of the progress lines.
-        values: names of the numbers to show; see `lines.Values`.
         clock: returns seconds, never going back.
+        values: names of the numbers to show; see `lines.Values`.
     """
 
     def __init__(
         self,
         stream: TextIO,
         interval: Interval,
-        values: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        values: Sequence[str] = (),
     ) -> None:
         self._stream = stream
         self._interval = interval

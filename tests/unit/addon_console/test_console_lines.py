@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 from fs_addon_console import lines
 from fs_addon_console.pace import Pace
@@ -88,6 +89,21 @@ def test_saved_with_and_without_an_average():
 def test_a_snapshot_is_called_one():
     line = lines.saved(Saved(5, "g1", 1000, 0.25, 0.01, None, snapshot=True))
     assert line == "saved snapshot of step 5: 1 kB in 0.2 s"
+
+
+class TestValues:
+    def test_the_newest_of_each_stays_although_it_is_reported_seldom(self, make_metrics):
+        values = lines.Values()
+        values.update(attrs.evolve(make_metrics(1), values={"psnr": 30.0}))
+        values.update(make_metrics(2))
+        assert values.words() == ["psnr 30.0000"]
+        values.update(attrs.evolve(make_metrics(3), values={"psnr": 31.5}))
+        assert values.words() == ["psnr 31.5000"]
+
+    def test_many_are_no_flood(self, make_metrics):
+        values = lines.Values()
+        values.update(attrs.evolve(make_metrics(1), values={f"v{i}": 1.0 for i in range(20)}))
+        assert values.words() == ["v0 1.0000", "v1 1.0000", "v2 1.0000"]
 
 
 class TestPace:

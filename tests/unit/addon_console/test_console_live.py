@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import textwrap
 import threading
 
+import attrs
 import pytest
 from fs_addon_console import ConsoleOptions, choose_console
 from fs_addon_console.live import LiveConsole, Status, TerminalConsole
@@ -129,6 +131,14 @@ def test_no_color_keeps_the_bar_without_colours(terminal, monkeypatch, make_info
     assert "━" in text
     assert "\x1b[3" not in text
     assert "\x1b[9" not in text
+
+
+def test_reported_numbers_stand_behind_the_losses(terminal, make_info, make_metrics):
+    console = choose_console(terminal.stream, ConsoleOptions())
+    console.on_start(make_info())
+    console.on_metrics(attrs.evolve(make_metrics(1), values={"psnr": 31.5}))
+    console.on_finish(Finished("target", 1, 1.0))
+    assert re.search(r"31\.2 img/s\S* +\S*psnr 31\.5000", terminal.text())
 
 
 def test_dumb_terminal_gets_plain_lines(terminal, monkeypatch):

@@ -105,7 +105,7 @@ def test_a_run_that_fails_before_it_starts(console, stream):
 
 def test_the_hook_writes_to_stderr_only(capsys, make_info, make_metrics):
     run = SimpleNamespace(config={"addon.console": ConsoleOptions()})
-    (observer,) = fs_addon_console.make_observers(run)
+    (observer,) = fs_addon_console.create_addon(run).observers()
     observer.on_start(make_info())
     observer.on_metrics(make_metrics(1))
     observer.on_finish(Finished("stopped", 1, 1.0))
@@ -118,7 +118,7 @@ def test_the_hook_writes_to_stderr_only(capsys, make_info, make_metrics):
 def test_no_stderr_no_observer(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     run = SimpleNamespace(config={"addon.console": ConsoleOptions()})
-    assert fs_addon_console.make_observers(run) == []
+    assert fs_addon_console.create_addon(run).observers() == []
 
 
 def test_options_are_read_and_refused():

@@ -11,7 +11,7 @@ from fs_kernel.types import BadStep
 
 @attrs.frozen
 class OwnTrainer:
-    rate: float = option(1e-4, "The rate of a trainer of somebody else's.", live=True)
+    rate: float = option(1e-4, "The rate of another trainer.", live=True)
 
 
 def test_learning_rate_option_names_the_option_that_is_lowered(tmp_path):
@@ -19,8 +19,6 @@ def test_learning_rate_option_names_the_option_that_is_lowered(tmp_path):
         policy="rollback", learning_rate_factor=0.5, learning_rate_option="trainer.own.rate"
     )
     run = FakeSession(tmp_path, SECTION, options, **{"trainer.own": OwnTrainer()})
-    guard = Guard()
-    guard.before_training(run)
-    assert guard.on_bad_step(run, BadStep(510, "no number", 500, 0))
+    assert Guard(run).on_bad_step(BadStep(510, "not finite", 500, 0))
     assert run.config["trainer.own"].rate == 5e-5
     assert run.config["optimizer"] == type(run.config["optimizer"])()

@@ -37,13 +37,14 @@ class Searching(FakeSession):
         self.rates.append(rate)
         loss = self._loss(rate)
         if not math.isfinite(loss):
-            raise BadStepError(self.step + 1, "the loss is no finite number")
+            raise BadStepError(self.step + 1, "the loss is not finite")
         return metrics(1, rate, a=loss / 2, b=loss / 2)
 
 
 def searched(folder, **arguments):
     run = Searching(folder, **arguments)
-    fs_addon_lr_finder.before_training(run)
+    run.addon = fs_addon_lr_finder.create_addon(run)
+    run.addon.before_training()
     return run
 
 
@@ -132,7 +133,7 @@ def test_the_rate_is_set_beyond_the_users_range_and_remembered(tmp_path):
     run = searched(tmp_path, strength="extreme")
     rate = run.get_option(RATE)
     assert 1e-4 < rate < 1e-3
-    assert run.config[SECTION].found == rate
+    assert run.addon.state_dict() == {"found": rate}
     assert run.notes[-1] == f"learning rate: found {rate:.2e}"
     assert run.warnings == run.asked == []
     assert list(tmp_path.iterdir()) == []
@@ -157,13 +158,50 @@ def test_graph_and_exit_draws_remembers_and_stops(tmp_path):
     run = searched(tmp_path, mode="graph_and_exit")
     assert (tmp_path / "previews" / GRAPH).exists()
     assert run.asked == ["stop"]
-    assert run.config[SECTION].found > 0
+    assert run.addon.state_dict()["found"] > 0
+
+
+def resumed(run, rate):
+    """The add-on of a run in whose checkpoint a rate was found."""
+    addon = fs_addon_lr_finder.create_addon(run)
+    addon.load_state_dict({"found": rate})
+    addon.before_training()
+    return addon
 
 
 def test_a_found_rate_is_used_again_without_a_search(tmp_path):
-    run = searched(tmp_path, mode="graph_and_exit", found=2.5e-4)
+    run = Searching(tmp_path, mode="graph_and_exit")
+    addon = resumed(run, 2.5e-4)
     assert run.rates == run.asked == []
     assert run.get_option(RATE) == 2.5e-4
+    assert addon.state_dict() == {"found": 2.5e-4}
+
+
+def test_the_folder_of_an_older_model_holds_it_as_an_option(tmp_path):
+    run = Searching(tmp_path, found=2.5e-4)
+    run.config.origins["addon.lr_finder.found"] = str(tmp_path)
+    addon = fs_addon_lr_finder.create_addon(run)
+    addon.before_training()
+    assert run.rates == []
+    assert run.get_option(RATE) == 2.5e-4
+    assert addon.state_dict() == {"found": 2.5e-4}
+
+
+def test_the_state_wins_over_what_an_older_version_wrote(tmp_path):
+    run = Searching(tmp_path, found=2.5e-4)
+    run.config.origins["addon.lr_finder.found"] = str(tmp_path)
+    resumed(run, 1e-4)
+    assert run.get_option(RATE) == 1e-4
+
+
+@pytest.mark.parametrize("given", [0.0, 3e-4])
+def test_what_the_user_sets_wins_over_the_state(tmp_path, given):
+    run = Searching(tmp_path, found=given)
+    run.config.origins["addon.lr_finder.found"] = "--set"
+    addon = resumed(run, 1e-4)
+    assert bool(run.rates) is (given == 0), "0 searches again"
+    assert addon.state_dict() == {"found": run.get_option(RATE)}
+    assert run.get_option(RATE) != 1e-4
 
 
 def test_a_model_that_was_trained_is_left_alone(tmp_path):
@@ -172,14 +210,14 @@ def test_a_model_that_was_trained_is_left_alone(tmp_path):
 
 
 def test_a_rate_from_elsewhere_on_resume_is_told(tmp_path):
-    run = Searching(tmp_path, step=10, found=2e-5)
+    run = Searching(tmp_path, step=10)
     run.config.origins[RATE] = "my.toml"
-    fs_addon_lr_finder.before_training(run)
+    resumed(run, 2e-5)
     assert run.changes == []
     assert "5.00e-05 comes from my.toml" in run.warnings[0]
     run.config.origins[RATE] = str(tmp_path)
     run.warnings.clear()
-    fs_addon_lr_finder.before_training(run)
+    resumed(run, 2e-5)
     assert run.warnings == []
 
 
@@ -192,7 +230,7 @@ def test_f13_a_failed_search_deletes_nothing_and_says_so(tmp_path, mode, loss):
     run = searched(tmp_path / "model", mode=mode, loss=loss)
     assert precious.read_bytes() == b"months of work"
     assert run.get_option(RATE) == 5e-5
-    assert run.config[SECTION].found == 0
+    assert run.addon.state_dict() == {"found": 0.0}
     assert run.asked == (["stop"] if mode == "graph_and_exit" else [])
     last = "the run stops" if mode == "graph_and_exit" else "the configured one is used"
     assert run.warnings == [f"learning rate: the search found none at which the loss falls; {last}"]

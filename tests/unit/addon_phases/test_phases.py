@@ -30,8 +30,11 @@ def session(tmp_path, phases, step=0, done=(), origins=None):
     return run
 
 
-def asked(run):
-    return [change for change in run.changes if not change[0].startswith("addon.")]
+def resumed(run, done):
+    """The add-on of a run whose checkpoint has seen these phases."""
+    addon = fs_addon_phases.create_addon(run)
+    addon.load_state_dict({"done": done})
+    return addon
 
 
 # --- what is written ---
@@ -67,14 +70,19 @@ def test_everything_wrong_in_a_list_is_reported_at_once():
     lines = error.value.problems
     assert len(lines) == 4
     assert "'0: a.b=1'" in lines[0]
-    assert lines[1] == "'200: a.b=2': it stands behind step 300; put them in order"
+    assert (
+        lines[1]
+        == "'200: a.b=2': it is listed after step 300; put the phases in the order of their steps"
+    )
     assert lines[2] == "'300: a.b=2': step 300 changes a.b twice"
     assert "'never: a.b=1'" in lines[3]
 
 
 def test_the_configuration_refuses_them_and_names_the_option():
     layer = CommandLineSource("--set", {SECTION: {"phases": "5: a.b=1, 4: a.b=2"}})
-    with pytest.raises(ConfigError, match=r"addon\.phases\.phases: '4: a\.b=2': it stands behind"):
+    with pytest.raises(
+        ConfigError, match=r"addon\.phases\.phases: '4: a\.b=2': it is listed after"
+    ):
         resolve(fs_addon_phases.config_defaults(), [layer])
 
 
@@ -83,56 +91,93 @@ def test_the_configuration_refuses_them_and_names_the_option():
 
 def test_a_new_model_asks_for_all_of_them_after_their_steps(tmp_path):
     run = session(tmp_path, [WARP_OFF, RATE])
-    fs_addon_phases.before_training(run)
-    assert asked(run) == [("picture.warp", False, 21), ("optimizer.learning_rate", 1e-5, 41)]
+    fs_addon_phases.create_addon(run).before_training()
+    assert run.changes == [("picture.warp", False, 21), ("optimizer.learning_rate", 1e-5, 41)]
     assert run.notes == [f"to come: {WARP_OFF}", f"to come: {RATE}"]
 
 
-def test_what_was_reached_is_remembered_with_the_step(tmp_path):
+def test_a_checkpoint_holds_the_phases_whose_changes_were_made(tmp_path):
     run = session(tmp_path, [WARP_OFF, RATE])
-    fs_addon_phases.before_training(run)
-    done = [change for change in run.changes if change[0] == "addon.phases.done"]
-    assert done == [
-        ("addon.phases.done", [WARP_OFF], 21),
-        ("addon.phases.done", [WARP_OFF, RATE], 41),
-    ]
+    addon = fs_addon_phases.create_addon(run)
+    addon.before_training()
+    held = {}
+    for run.step in (0, 19, 20, 21, 40, 41):
+        held[run.step] = addon.state_dict()["done"]
+    # A change is made just before the step after the phase's own.
+    assert held == {0: [], 19: [], 20: [], 21: [WARP_OFF], 40: [WARP_OFF], 41: [WARP_OFF, RATE]}
+
+
+def test_a_phase_that_had_passed_is_done_from_the_start(tmp_path):
+    run = session(tmp_path, [WARP_OFF], 20)
+    addon = fs_addon_phases.create_addon(run)
+    addon.before_training()
+    assert addon.state_dict() == {"done": [WARP_OFF]}
+
+
+def test_going_back_takes_what_the_checkpoint_holds(tmp_path):
+    run = session(tmp_path, [WARP_OFF, RATE], 10)
+    addon = fs_addon_phases.create_addon(run)
+    addon.before_training()
+    run.step = 30
+    state = addon.state_dict()
+    run.step = 45
+    addon.load_state_dict(state)
+    run.step = 31
+    assert addon.state_dict() == {"done": [WARP_OFF]}
 
 
 @pytest.mark.parametrize(("step", "calls"), [(19, 1), (20, 1), (21, 1)])
 def test_a_phase_that_has_passed_takes_effect_with_the_first_step(tmp_path, step, calls):
     run = session(tmp_path, [WARP_OFF], step)
-    fs_addon_phases.before_training(run)
-    assert len(asked(run)) == calls
+    fs_addon_phases.create_addon(run).before_training()
+    assert len(run.changes) == calls
     assert run.get_option("picture.warp") is (step < 20)
 
 
 def test_of_several_that_have_passed_the_last_one_counts(tmp_path):
     run = session(tmp_path, ["5: picture.zoom=1", "9: picture.zoom=2"], 12)
-    fs_addon_phases.before_training(run)
-    assert asked(run) == [("picture.zoom", 2, 10)]
+    fs_addon_phases.create_addon(run).before_training()
+    assert run.changes == [("picture.zoom", 2, 10)]
 
 
-def test_what_somebody_changed_later_stands(tmp_path):
+def test_what_a_user_changed_later_stands(tmp_path):
+    origins = {"picture.warp": str(tmp_path / "model")}
+    run = session(tmp_path, [WARP_OFF], 30, origins=origins)
+    resumed(run, [WARP_OFF]).before_training()
+    assert run.changes == []
+
+
+def test_the_folder_of_an_older_model_names_its_phases_in_an_option(tmp_path):
     origins = {"picture.warp": str(tmp_path / "model")}
     run = session(tmp_path, [WARP_OFF], 30, [WARP_OFF], origins)
-    fs_addon_phases.before_training(run)
+    addon = fs_addon_phases.create_addon(run)
+    addon.before_training()
     assert run.changes == []
+    assert addon.state_dict() == {"done": [WARP_OFF]}
+
+
+def test_the_state_wins_over_what_an_older_version_wrote(tmp_path):
+    origins = {"picture.warp": str(tmp_path / "model")}
+    run = session(tmp_path, [WARP_OFF], 30, [WARP_OFF], origins)
+    resumed(run, []).before_training()
+    assert run.get_option("picture.warp") is False
 
 
 @pytest.mark.parametrize("origin", ["run.toml", "--set", None])
 def test_a_value_that_is_not_the_folders_own_does_not(tmp_path, origin):
     origins = {"picture.warp": origin} if origin else {}
-    run = session(tmp_path, [WARP_OFF], 30, [WARP_OFF], origins)
-    fs_addon_phases.before_training(run)
+    run = session(tmp_path, [WARP_OFF], 30, origins=origins)
+    resumed(run, [WARP_OFF]).before_training()
     assert run.get_option("picture.warp") is False
 
 
 def test_a_phase_changed_after_it_was_reached_takes_effect(tmp_path):
     origins = {"picture.zoom": str(tmp_path / "model")}
-    run = session(tmp_path, ["5: picture.zoom=2"], 30, ["5: picture.zoom=1"], origins)
-    fs_addon_phases.before_training(run)
+    run = session(tmp_path, ["5: picture.zoom=2"], 30, origins=origins)
+    addon = resumed(run, ["5: picture.zoom=1"])
+    addon.before_training()
     assert run.get_option("picture.zoom") == 2
-    assert run.config[SECTION].done == ["5: picture.zoom=2"]
+    assert addon.state_dict() == {"done": ["5: picture.zoom=2"]}
 
 
 def test_changes_that_cannot_be_made_are_all_named_before_training(tmp_path):
@@ -151,5 +196,5 @@ def test_changes_that_cannot_be_made_are_all_named_before_training(tmp_path):
 
 def test_no_phases_ask_for_nothing(tmp_path):
     run = session(tmp_path, [])
-    fs_addon_phases.before_training(run)
+    fs_addon_phases.create_addon(run).before_training()
     assert run.changes == run.notes == []

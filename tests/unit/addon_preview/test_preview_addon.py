@@ -45,6 +45,12 @@ class FakeRun:
         self.asked += 1
 
 
+def watching(run):
+    """The observer of a run."""
+    (observer,) = fs_addon_preview.create_addon(run).observers()
+    return observer
+
+
 def set_option(**values):
     layer = CommandLineSource("--set", {"preview": values})
     config, _ = resolve(fs_addon_preview.config_defaults(), [layer])
@@ -57,13 +63,13 @@ def metrics(step):
 
 def test_the_first_step_is_asked_for_before_training(tmp_path):
     run = FakeRun(tmp_path)
-    fs_addon_preview.before_training(run)
+    fs_addon_preview.create_addon(run).before_training()
     assert run.asked == 1
 
 
 def test_the_observer_asks_when_the_schedule_says_so(tmp_path):
     run = FakeRun(tmp_path, interval=Interval(steps=10))
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     for step in range(1, 26):
         observer.on_metrics(metrics(step))
     assert run.asked == 2
@@ -71,7 +77,7 @@ def test_the_observer_asks_when_the_schedule_says_so(tmp_path):
 
 def test_early_saves_ask_for_nothing(tmp_path):
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_metrics(metrics(1))
     observer.on_checkpoint(Saved(1, "g1", 10, 0.1, 0.01, None))
     assert run.asked == 0
@@ -80,14 +86,14 @@ def test_early_saves_ask_for_nothing(tmp_path):
 def test_late_saves_ask(tmp_path, monkeypatch):
     monkeypatch.setattr("fs_addon_preview.schedule.Schedule.MINUTES", 0)
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_checkpoint(Saved(1, "g1", 10, 0.1, 0.01, None))
     assert run.asked == 1
 
 
 def test_a_preview_becomes_files(tmp_path, make_preview):
     run = FakeRun(tmp_path, images=2, mask_color="#00ff00", keep=3)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_preview(make_preview("ab", 4, box=(8, 8, 56, 56), step=77))
     latest = cv2.imread(str(tmp_path / "previews" / "latest.png"))
     history = (tmp_path / "previews" / "step_00000077.png").read_bytes()
@@ -142,7 +148,7 @@ def test_every_option_can_change_while_a_run_goes_on():
 
 def test_the_first_batch_becomes_a_picture_that_says_which_session(tmp_path):
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     pictures = {side: torch.full((2, 8, 8, 3), 0.5) for side in "ab"}
     targets = {side: [tensor] for side, tensor in pictures.items()}
     observer.on_first_batch(Batch(41, pictures, targets, BatchMeta({}, {})))
@@ -156,7 +162,7 @@ def test_a_mask_switched_on_shows_at_the_next_metrics_without_another_preview(
     tmp_path, make_preview
 ):
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     nothing = np.zeros((64, 64), np.uint8)
     observer.on_preview(make_preview("ab", 2, mask=nothing, step=5))
 
@@ -178,7 +184,7 @@ def test_a_mask_switched_on_shows_at_the_next_metrics_without_another_preview(
 
 def test_losses_of_this_session_and_of_earlier_ones_are_on_the_sheet(tmp_path, make_preview):
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_preview(make_preview("ab", 2))
     without = cv2.imread(str(tmp_path / "previews" / "latest.png"))
     history = LossHistory(tmp_path / "logs")
@@ -190,7 +196,7 @@ def test_losses_of_this_session_and_of_earlier_ones_are_on_the_sheet(tmp_path, m
     assert with_plot.shape[1] == without.shape[1]
 
     run.info.start_step = 19
-    (resumed,) = fs_addon_preview.make_observers(run)
+    resumed = watching(run)
     resumed.on_preview(make_preview("ab", 2))
     again = cv2.imread(str(tmp_path / "previews" / "latest.png"))
     np.testing.assert_array_equal(again, with_plot)
@@ -198,7 +204,7 @@ def test_losses_of_this_session_and_of_earlier_ones_are_on_the_sheet(tmp_path, m
 
 def test_the_timelapse_has_a_frame_at_the_start_and_one_per_save(tmp_path, make_preview):
     run = FakeRun(tmp_path, timelapse=True)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_preview(make_preview("ab", 3, step=1))
     observer.on_preview(make_preview("ab", 3, step=4))
     observer.on_checkpoint(saved(10))
@@ -216,7 +222,7 @@ def test_the_timelapse_has_a_frame_at_the_start_and_one_per_save(tmp_path, make_
 
 def test_a_preview_that_is_newer_than_the_save_is_its_frame(tmp_path, make_preview):
     run = FakeRun(tmp_path, timelapse=True)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     for step in (1, 9, 12):
         observer.on_preview(make_preview("ab", 3, step=step))
     observer.on_checkpoint(saved(12))
@@ -226,7 +232,7 @@ def test_a_preview_that_is_newer_than_the_save_is_its_frame(tmp_path, make_previ
 
 def test_without_the_option_there_is_no_timelapse(tmp_path, make_preview):
     run = FakeRun(tmp_path)
-    (observer,) = fs_addon_preview.make_observers(run)
+    observer = watching(run)
     observer.on_checkpoint(saved(1))
     observer.on_preview(make_preview("ab", 3, step=2))
     assert frames(tmp_path) == []
@@ -238,14 +244,14 @@ def test_without_the_option_there_is_no_timelapse(tmp_path, make_preview):
 
 
 def test_f27_a_preview_without_masks_is_drawn_with_the_tint_switched_on(tmp_path, make_preview):
-    (observer,) = fs_addon_preview.make_observers(FakeRun(tmp_path, mask=True, mask_opacity=100))
+    observer = watching(FakeRun(tmp_path, mask=True, mask_opacity=100))
     observer.on_preview(make_preview("ab", 14, mask=None, learnt=None))
     assert cv2.imread(str(tmp_path / "previews" / "latest.png")) is not None
 
 
 @pytest.mark.parametrize("count", [1, {"a": 1, "b": 5}, 14])
 def test_f28_a_timelapse_takes_as_few_faces_as_there_are(tmp_path, make_preview, count):
-    (observer,) = fs_addon_preview.make_observers(FakeRun(tmp_path, timelapse=True))
+    observer = watching(FakeRun(tmp_path, timelapse=True))
     observer.on_preview(make_preview("ab", count, step=2))
     assert frames(tmp_path) == ["00000002.jpg"]
 
@@ -259,7 +265,7 @@ def test_handing_over_does_not_wait_for_the_drawing(tmp_path, make_preview, monk
         return np.zeros((2, 2, 3), np.uint8)
 
     monkeypatch.setattr("fs_addon_preview.observer.compose", slow)
-    (observer,) = fs_addon_preview.make_observers(FakeRun(tmp_path))
+    observer = watching(FakeRun(tmp_path))
     watchers = Observers(pytest.fail)
     watchers.add("preview", observer)
     watchers.tell("on_preview", make_preview("ab", 2))

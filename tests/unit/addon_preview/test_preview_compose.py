@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import cv2
 import numpy as np
 import pytest
@@ -44,6 +45,19 @@ def test_two_sides_fourteen_faces_make_twelve_columns_and_seven_rows(make_previe
                     else face_color(preview, source, i)
                 )
                 assert middle_of(sheet, grid, block, column, row) == color
+
+
+def test_a_direction_that_cannot_be_swapped_has_no_column(make_preview):
+    full = make_preview("ab", 4)
+    own = {pair: found for pair, found in full.swaps.items() if pair[0] == pair[1]}
+    preview = attrs.evolve(full, swaps=own)
+    grid = plan(preview, 4)
+    assert list(grid.columns) == [("a", None), ("a", "a"), ("b", None), ("b", "b")]
+    sheet = compose(preview, "t", NO_TINT)
+    for row in range(grid.rows):
+        assert middle_of(sheet, grid, 0, 1, row) == swap_color(preview, "a", "a", row)
+        assert middle_of(sheet, grid, 0, 3, row) == swap_color(preview, "b", "b", row)
+    assert plan(attrs.evolve(full, swaps={}), 4).columns == (("a", None), ("b", None))
 
 
 @pytest.mark.parametrize(

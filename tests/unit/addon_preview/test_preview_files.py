@@ -100,13 +100,11 @@ def test_a_full_disk_keeps_the_old_sheet_and_leaves_nothing_half_done(tmp_path, 
     folder = PictureFolder(tmp_path)
     folder.write_sheet(sheet(1), 1, "x", keep=5)
     before = (tmp_path / "latest.png").read_bytes()
-    write = Path.write_bytes
 
-    def half(self: Path, data: bytes) -> int:
-        write(self, data[: len(data) // 2])
-        raise OSError(28, "No space left on device", str(self))
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         folder.write_sheet(sheet(2), 2, "x", keep=5)
     assert (tmp_path / "latest.png").read_bytes() == before

@@ -27,8 +27,11 @@ class Heard:
         self.warnings = []
 
     @hookimpl
-    def make_observers(self, run):
+    def create_addon(self, run):
         self.run = run
+        return self
+
+    def observers(self):
         return [self]
 
     def on_metrics(self, metrics):

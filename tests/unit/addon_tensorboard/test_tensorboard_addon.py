@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import attrs
 import cv2
 import fs_addon_tensorboard
 import numpy as np
@@ -41,6 +42,12 @@ def test_a_reading_becomes_scalars_at_its_step(board, make_metrics, scalars, tmp
         "speed/images_per_second": [(1, 31.25), (7, 31.25)],
         "speed/step_seconds": [(1, 0.5), (7, 0.5)],
     }
+
+
+def test_numbers_that_others_report_have_tags_of_their_own(board, make_metrics, scalars, tmp_path):
+    board.on_metrics(attrs.evolve(make_metrics(3), values={"psnr_heldout": 31.5}))
+    board.on_metrics(make_metrics(4))
+    assert scalars(tmp_path, 1)["values/psnr_heldout"] == [(3, 31.5)]
 
 
 def test_a_trainer_that_does_not_say_its_rate_leaves_it_out(board, make_metrics, scalars, tmp_path):
@@ -153,7 +160,7 @@ def test_the_option_is_checked_by_name():
 
 def test_the_hook_hands_the_option_on():
     run = SimpleNamespace(config={"addon.tensorboard": TensorBoardOptions(images=4)})
-    (observer,) = fs_addon_tensorboard.make_observers(run)
+    (observer,) = fs_addon_tensorboard.create_addon(run).observers()
     assert observer._images == 4
 
 
@@ -185,7 +192,10 @@ class Warnings:
         self.lines = []
 
     @hookimpl
-    def make_observers(self, run):
+    def create_addon(self, run):
+        return self
+
+    def observers(self):
         return [self]
 
     def on_warning(self, line):
