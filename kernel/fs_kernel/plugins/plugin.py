@@ -84,7 +84,7 @@ class Plugin:
 
     def required_fields(self) -> frozenset[str]:
         """Return what each batch must hold; nothing for kinds without that hook."""
-        if not hasattr(self._manager.hook, "required_fields"):
+        if self._manager is None or not hasattr(self._manager.hook, "required_fields"):
             return frozenset()
         return frozenset(self._call("required_fields", config=self.config) or ())
 
