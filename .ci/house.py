@@ -90,12 +90,10 @@ def promised(root: Path) -> set[str]:
 
 
 def public_names(kernel: Path) -> set[str]:
-    """Return ``fs_kernel.__all__``."""
-    for node in ast.parse((kernel / "__init__.py").read_text(encoding="utf-8")).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(target, ast.Name) and target.id == "__all__":
-            return set(ast.literal_eval(node.value))  # type: ignore[attr-defined]
-    return set()
+    """Return what ``fs_kernel`` exports, by its stub."""
+    stub = ast.parse((kernel / "__init__.pyi").read_text(encoding="utf-8"))
+    lines = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name for line in lines for alias in line.names}
 
 
 def crossings(root: Path, kernel: Path) -> list[str]:

@@ -32,10 +32,12 @@ def imports(tree: ast.Module, module: str, package: bool) -> Iterator[tuple[str,
 
 
 def arrows(files: Mapping[str, Path]) -> set[tuple[str, str]]:
-    """Return which module imports which, each pair once."""
+    """Return which module imports which, each pair once; what a stub exports counts."""
     found = set()
     for module, path in files.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        stub = path.with_suffix(".pyi")
+        both = [each.read_text(encoding="utf-8") for each in (path, stub) if each.exists()]
+        tree = ast.parse("\n".join(both))
         for base, name in imports(tree, module, path.name == "__init__.py"):
             target = f"{base}.{name}" if name and f"{base}.{name}" in files else base
             if target in files and target != module:

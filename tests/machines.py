@@ -142,7 +142,7 @@ def full_machine(new_machine: Callable[[Iterable[str]], Machine], wheels: dict) 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two synthetic people, 27 small faces each."""
-    from fs_feed_faces.people import draw_people
+    from fs_synthetic import draw_people
 
     folder = tmp_path_factory.mktemp("people")
     draw_people(folder, 27, 128, 5)

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def lazy_exports(package: str, names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package that imports its modules on demand.
+def lazy_exports(package: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package that exports what its ``__init__.pyi`` does.
 
-    Type checkers do not see these names: import them under ``if TYPE_CHECKING`` too, and assign
-    ``__getattr__`` in the ``else`` branch, so that a misspelled name stays an error.
+    The stub has a line ``from package.module import name as name`` for each name. Type checkers
+    read the same lines, so a misspelled name is an error. ``__all__`` is made from them too. A
+    module of the package must not have the name of an export: it would take its place.
 
     Args:
         package: the package's ``__name__``.
-        names: ``{module: names}`` it exports; modules relative to the package.
     """
-    module_of = {name: module for module, exported in names.items() for name in exported}
+    module = sys.modules[package]
+
+    @functools.cache
+    def module_of() -> dict[str, str]:
+        stub = Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
+        lines = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
+        return {alias.name: str(line.module) for line in lines for alias in line.names}
 
     def get(name: str) -> Any:
-        if name not in module_of:
+        if name == "__all__":
+            return sorted(module_of())
+        if name not in module_of():
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        value = getattr(importlib.import_module(module_of()[name]), name)
         # The next access finds it without coming here.
-        setattr(sys.modules[package], name, value)
+        setattr(module, name, value)
         return value
 
     return get

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from fs_feed_faces import open_feed
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions, LoaderOptions
-from fs_feed_faces.people import draw_people
 from fs_kernel.options import Config
 from fs_kernel.types import Feed, FeedSpec, Output, Side
+from fs_synthetic import draw_people
 
 #: Edge of the input and of the output.
 SIZES = ((64, 64), (128, 256))
@@ -60,10 +60,10 @@ def _spec(size: int, target: int) -> FeedSpec:
         input_shapes=dict.fromkeys(sides, (size, size, 3)),
         color_order="bgr",
         outputs=tuple(Output(side, "face", target) for side in sides),
-        masks=frozenset(("face", "eye", "mouth")),
+        fields=frozenset(("face", "eye", "mouth")),
         batch_size=BATCH,
         seed=1,
-        slots=range(BATCH),
+        local_indices=range(BATCH),
     )
 
 
@@ -71,7 +71,7 @@ def _open(folders: Mapping[Side, Path], spec: FeedSpec, disk: CacheOptions, memo
     sections = {
         "face": FaceOptions(),
         "augmentation": AugmentationOptions(),
-        "loader": LoaderOptions(num_processes=0, cache=memory),
+        "loader": LoaderOptions(workers=0, cache=memory),
         "feed.faces": disk,
     }
     return open_feed(folders, spec, Config(sections))

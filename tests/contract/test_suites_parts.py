@@ -10,7 +10,7 @@ from fs_kernel.plugins import discovery
 from fs_kernel.testing import ArrayFeed, PlainTrainer
 from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/feed_faces"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from face_files import fill
 
@@ -38,8 +38,8 @@ class TestPlainTrainer(TrainerSuite):
 class TestFaces(FeedSuite):
     plugin = "faces"
     variants = (
-        {"loader.num_processes": 0},
-        {"loader.num_processes": 3},
+        {"loader.workers": 0},
+        {"loader.workers": 3},
         {"loader.pre_fetch": 5},
         {"feed.faces.cache": False},
         {"feed.faces.cache": False, "loader.cache": 0},

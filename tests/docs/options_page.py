@@ -98,9 +98,11 @@ class Row:
 
 
 def built_in() -> set[str]:
-    """Names of the distributions of this repository."""
+    """Return the names of the distributions in this repository that hold plugins."""
     files = (ROOT / "plugins_builtin").glob("*/pyproject.toml")
-    return {tomllib.loads(f.read_text(encoding="utf-8"))["project"]["name"] for f in files}
+    projects = [tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in files]
+    # A library without entry points is not a plugin.
+    return {project["name"] for project in projects if "entry-points" in project}
 
 
 def sections() -> dict[str, tuple[type, list[discovery.InstalledPlugin]]]:

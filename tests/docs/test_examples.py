@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from fs_feed_faces.people import draw_people
 from fs_kernel.cli import run_cli
+from fs_synthetic import draw_people
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ OPTIONS = {
     "training.seed": 7,
     "training.device": "cpu",
     "training.iterations": 8,
-    "loader.num_processes": 2,
+    "loader.workers": 2,
 }
 
 

@@ -59,7 +59,7 @@ def test_samplers_go_on_to_the_bit_whatever_the_workers_and_the_depth(
     whole = losses(open_small(tmp_path / "whole", people, **options))
     parts = []
     for until, workers, depth in ((6, 0, 1), (11, 3, 6), (steps, 2, 2)):
-        loader = {"loader.num_processes": workers, "loader.pre_fetch": depth}
+        loader = {"loader.workers": workers, "loader.pre_fetch": depth}
         options |= {"training.iterations": until}
         parts += losses(open_small(tmp_path / "parts", people, **options, **loader))
     assert parts == whole

@@ -12,7 +12,7 @@ from small_runs import OPTIONS, SMALL, checksums, losses, open_small, weights
 
 def test_two_runs_with_one_seed_give_the_same_losses_to_the_bit(tmp_path, people):
     first = losses(open_small(tmp_path / "1", people))
-    second = losses(open_small(tmp_path / "2", people, **{"loader.num_processes": 0}))
+    second = losses(open_small(tmp_path / "2", people, **{"loader.workers": 0}))
     other = losses(open_small(tmp_path / "3", people, **{"training.seed": 8}))
     assert len(first) == 8
     assert first == second
@@ -23,7 +23,7 @@ def test_a_stopped_and_resumed_run_goes_on_to_the_bit(tmp_path, people):
     straight = losses(open_small(tmp_path / "1", people))
     model = tmp_path / "2"
     parts = losses(open_small(model, people, **{"training.iterations": 3}))
-    parts += losses(open_small(model, people, **{"loader.num_processes": 4}))
+    parts += losses(open_small(model, people, **{"loader.workers": 4}))
     assert parts == straight
     one, two = weights(tmp_path / "1"), weights(model)
     assert one.keys() == two.keys()

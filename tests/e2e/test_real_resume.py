@@ -27,7 +27,7 @@ def straight(tmp_path_factory, people):
 
 def start(model, people, workers):
     options = OPTIONS | {"training.iterations": TARGET, "training.addons": "[]"}
-    options |= {"save.interval": 2, "loader.num_processes": workers}
+    options |= {"save.interval": 2, "loader.workers": workers}
     words = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return subprocess.Popen(
         [
@@ -58,7 +58,7 @@ def test_a_run_ended_by_a_signal_goes_on_to_the_bit(tmp_path, people, straight, 
     name = json.loads((model / "checkpoint.json").read_text())["generation"]
     at = int(name[:9])
     assert 2 <= at < TARGET, "the signal came too late to prove anything"
-    options = {"training.iterations": TARGET, "loader.num_processes": 4 - workers}
+    options = {"training.iterations": TARGET, "loader.workers": 4 - workers}
     went_on = losses(open_small(model, people, **options))
     assert went_on == straight[0][at:]
     made = weights(model)

@@ -20,6 +20,7 @@ EXAMPLES = sorted(p.parent for p in Path(__file__).parent.glob("examples/*/pypro
 NEEDED = [
     "fs-kernel",
     "fs-nn",
+    "fs-faces",
     "fs-trainer-standard",
     "fs-feed-faces",
     "fs-executor-torch",

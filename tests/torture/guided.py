@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import atheris
 
-with atheris.instrument_imports(include=["fs_kernel", "fs_feed_faces", "tomllib", "ast"]):
-    from fs_feed_faces.png_chunks import PngError
-    from fs_feed_faces.png_header import HeaderError, parse_header, read_header
+INSTRUMENTED = ["fs_kernel", "fs_faces", "fs_feed_faces", "tomllib", "ast"]
+with atheris.instrument_imports(include=INSTRUMENTED):
+    from fs_faces.header import HeaderError, parse_header, read_header
+    from fs_faces.png import PngError
     from fs_kernel import networks
     from fs_kernel.errors import FsError
     from fs_kernel.options import FileSource, read_toml, resolve

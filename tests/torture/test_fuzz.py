@@ -22,18 +22,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/kernel"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/feed_faces"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from face_files import face_png, make_header, mean_landmarks
 from fake_packages import Site, forget
-from fs_feed_faces.png_chunks import PngError
-from fs_feed_faces.png_header import (
+from fs_faces.header import (
     HeaderError,
     format_header,
     parse_header,
     read_header,
     write_header,
 )
+from fs_faces.png import PngError
 from fs_kernel import networks
 from fs_kernel.cli import run_cli
 from fs_kernel.errors import ConfigError, FsError, ModelFolderError, UsageError

@@ -60,7 +60,10 @@ def run(
     from fs_kernel.run import begin
 
     training = begin(request)
-    plain = "console" not in training.addons and training.group.rank == 0
+    plain = (
+        all(addon.name != "console" for addon in training.session.plugins.addons)
+        and training.group.rank == 0
+    )
     if plain:
         for line in training.warnings:
             say(line)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fs_kernel.errors import FsError
 from fs_kernel.networks import allowed
 
 MAX_DEPTH = 100
-#: Layers and calls of layers. The largest network in keras.applications has about 2,100 of both; to
-#: build as many as are allowed takes seconds, and the time grows with the square.
-MAX_LAYERS = 10_000
+#: Layers and calls of layers together. The largest network of keras.applications has about 2,100;
+#: Keras takes about ten milliseconds for each, and longer the more there are.
+MAX_LAYERS = 5_000
+#: Calls on what a later layer of the file gives. Keras writes layers in the order of the graph, so
+#: only layers that are used in turns have such calls; for each, Keras goes through all layers again.
+MAX_BACKWARD = 50
 _STRUCTURE = frozenset(["__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"])
 _MARKERS = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__")
 _CONSTANTS = ("__numpy__", "__tensor__", "__bytes__")
@@ -41,6 +44,7 @@ class Inspection:
     def __init__(self, custom: Mapping[str, type]) -> None:
         self._custom = custom
         self._layers = 0
+        self._backward = 0
 
     def check(self, node: Any, path: tuple[str, ...] = (), key: str = "", depth: int = 0) -> None:
         """Check a node and everything below it.
@@ -94,13 +98,29 @@ class Inspection:
         operation = allowed.is_operation(name, module)
         plain = operation or allowed.is_plain(name, module)
         named = own is not None and allowed.is_named(own, name, module, registered)
+        if operation and own is not None and own.__module__ != module:
+            # Keras would make the plugin's class of it.
+            raise _unknown(node, path, key, own)
         if not (named or (plain and registered in (None, name))):
             raise _unknown(node, path, key, own)
+        self._check_order(node.get("config"))
         if "inbound_nodes" in node:
             self._count(1)
             self._check_calls(node["inbound_nodes"], operation, path)
         elif key == "layers":
             self._count(1)
+
+    def _check_order(self, config: Any) -> None:
+        listed = config.get("layers") if isinstance(config, dict) else None
+        made = [item for item in listed or () if isinstance(item, dict)]
+        if self._layers + len(made) > MAX_LAYERS:
+            self._count(len(made))
+        waiting = {str(item.get("name")) for item in made}
+        for item in made:
+            waiting.discard(str(item.get("name")))
+            self._backward += sum(name in waiting for name in _sources(item.get("inbound_nodes")))
+            if self._backward > MAX_BACKWARD:
+                raise NotAllowedError("has its layers in an order that takes too long to connect")
 
     def _check_calls(self, calls: Any, operation: bool, path: tuple[str, ...]) -> None:
         if not isinstance(calls, list):
@@ -134,6 +154,22 @@ def _is_code(node: dict[str, Any]) -> bool:
     return (
         len(node) == 1 and isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
     )
+
+
+def _sources(calls: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the names of the layers that calls take their tensors from, in Keras's two formats."""
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(calls, dict):
+        history = calls.get("keras_history")
+        if isinstance(history, list) and history:
+            yield str(history[0])
+        calls = [value for key, value in calls.items() if key != "keras_history"]
+    elif isinstance(calls, list) and len(calls) > 2 and isinstance(calls[0], str):
+        yield calls[0]
+    if isinstance(calls, list):
+        for item in calls:
+            yield from _sources(item, depth + 1)
 
 
 def _has_tensor(call: Any, depth: int = 0) -> bool:
@@ -175,7 +211,7 @@ def _unknown(
             "is given a constant array, which cannot be read back from a checkpoint; give a "
             "number, or write a Layer class that has it as a weight"
         )
-    elif str(module).startswith(allowed.OPS):
+    elif own is None and str(module).startswith(allowed.OPS):
         mend = (
             f"is the operation {name}, which takes a function and cannot be read back from a "
             "checkpoint; write a Layer class that calls it and name that in custom_objects"

@@ -59,7 +59,7 @@ def require_reopenable(network: Network, custom: Mapping[str, type], who: str) -
         subject = f"layer '{error.layer}' {error.mend}" if error.mend else f"its graph {error}"
         raise PluginError(f"{who}: {subject}") from None
     with _undisturbed(_device_of(network)):
-        again = _rebuilt(network, data, custom, who)
+        again = _rebuilt(network, text, custom, who)
     _compare(network, again, who)
 
 
@@ -106,14 +106,13 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
         randomness.restore(before, device)
 
 
-def _rebuilt(
-    network: Network, data: dict[str, Any], custom: Mapping[str, type], who: str
-) -> Network:
+def _rebuilt(network: Network, text: bytes, custom: Mapping[str, type], who: str) -> Network:
     keras = backend.keras()
 
     def on(device: str) -> Network:
         with keras.device(device):
-            return make(data, custom, who)
+            # Keras takes a configuration apart while it reads it, so each attempt has its own.
+            return make(json.loads(text), custom, who)
 
     # Keras keeps the names it gave, its scopes and its settings per thread: a new thread has none
     # of them, as the process that will open the checkpoint, and leaves this one's alone.

@@ -6,13 +6,11 @@ This knows no process and no plugin: requests come from any thread, and the loop
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import attrs
 
-from fs_kernel.options.defaults import SaveOptions, TrainingOptions
 from fs_kernel.options.fields import Interval
+from fs_kernel.options.store import OptionStore
 from fs_kernel.training.live_options import OptionChange
 from fs_kernel.training.messages import Message
 from fs_kernel.types import StopReason
@@ -71,24 +69,15 @@ class _Periodic:
         return interval.due(step - self.step, now - self.time)
 
 
-@attrs.define
-class Settings:
-    """What the agenda reads of the run's options, as they are now."""
-
-    training: Callable[[], TrainingOptions]
-    save: Callable[[], SaveOptions]
-
-
 class Agenda:
     """Collect requests and follow schedules.
 
     Args:
-        settings: the options of now.
+        options: of the run, with ``[training]`` and ``[save]``.
         step: steps done.
         now: seconds on a clock that never jumps.
         keeps_time: whether schedules and the deadline count here. Several processes have several
             clocks; that of process 0 counts.
-        evaluations: interval per name of what is evaluated.
 
     Attributes:
         deadline: when the session must end, on the same clock; None for no limit.
@@ -96,17 +85,16 @@ class Agenda:
 
     def __init__(
         self,
-        settings: Settings,
+        options: OptionStore,
         step: int,
         now: float,
         keeps_time: bool = True,
-        evaluations: Mapping[str, Interval] | None = None,
     ) -> None:
         self.deadline: float | None = None
         self._faces, self._previewed = 0, step
-        self._settings, self._keeps_time = settings, keeps_time
+        self._options, self._keeps_time = options, keeps_time
         self._requests: dict[Action, int] = {}
-        self._evaluations = dict(evaluations or {})
+        self._evaluations: dict[str, Interval] = {}
         self._evaluated: dict[str, _Periodic] = {}
         self._snapshot_step = step
         self.restart(step, now)
@@ -141,7 +129,7 @@ class Agenda:
         return Decision(
             stop=self.stop_reason(step, now),
             read_metrics=self._keeps_time
-            and self._read.due(self._settings.training().metrics_interval, step + 1, now),
+            and self._read.due(self._options.config["training"].metrics_interval, step + 1, now),
             save=self._save(step, now) if began else None,
             save_blocked=save_in_progress,
             # What was asked for before the first step is made after it.
@@ -151,7 +139,7 @@ class Agenda:
 
     def stop_reason(self, step: int, now: float = 0.0) -> StopReason | None:
         """Return why the session ends at this step, or None."""
-        if step >= self._settings.training().iterations:
+        if step >= self._options.config["training"].iterations:
             return StopReason.TARGET_REACHED
         if Action.STOP in self._requests:
             return StopReason.STOPPED
@@ -163,12 +151,12 @@ class Agenda:
             return SaveReason.SNAPSHOT
         if Action.SAVE in self._requests:
             return SaveReason.REQUESTED
-        due = self._keeps_time and self._saved.due(self._settings.save().interval, step, now)
+        due = self._keeps_time and self._saved.due(self._options.config["save"].interval, step, now)
         return SaveReason.SCHEDULED if due else None
 
     def snapshot_due(self, step: int) -> bool:
         """Return whether a snapshot must hold exactly this step."""
-        every = self._settings.save().snapshot_interval
+        every = self._options.config["save"].snapshot_interval
         return every > 0 and step % every == 0 and step != self._snapshot_step
 
     def evaluations_due(self, step: int, now: float) -> list[str]:
@@ -185,7 +173,7 @@ class Agenda:
         """Count from here to the next reading."""
         self._read = _Periodic(step, now)
 
-    def save_started(self, reason: SaveReason, step: int, now: float) -> int:
+    def save_started(self, snapshot: bool, step: int, now: float) -> int:
         """Count from here to the next save, and drop the requests it answers.
 
         Returns:
@@ -194,7 +182,7 @@ class Agenda:
         steps = step - self._saved.step
         self._saved = _Periodic(step, now)
         self._requests.pop(Action.SAVE, None)
-        if reason is SaveReason.SNAPSHOT:
+        if snapshot:
             self._requests.pop(Action.SNAPSHOT, None)
             self._snapshot_step = step
         return steps
@@ -212,8 +200,3 @@ class Agenda:
     def evaluated(self, name: str, step: int, now: float) -> None:
         """Count from here to the next evaluation."""
         self._evaluated[name] = _Periodic(step, now)
-
-
-def settings_of(store: Any) -> Settings:
-    """Return the agenda's settings, read from an `fs_kernel.options.OptionStore` at each use."""
-    return Settings(lambda: store.config["training"], lambda: store.config["save"])

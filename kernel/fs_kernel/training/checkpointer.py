@@ -15,20 +15,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from fs_kernel import backend
 from fs_kernel.errors import BadStepError, ModelFolderError
+from fs_kernel.options.defaults import SaveOptions
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData, Checkpoints
-from fs_kernel.training.agenda import SaveReason
 from fs_kernel.training.staging import Staging
 from fs_kernel.types import Saved
-
-if TYPE_CHECKING:
-    from fs_kernel.options.defaults import SaveOptions
 
 #: ``capture(with_trainer, copy)`` returns what a checkpoint holds.
 Capture = Callable[[bool, Callable[[Any], Any]], CheckpointData]
@@ -62,8 +59,7 @@ class Checkpointer:
         checkpoints: of the model folder.
         capture: returns what a checkpoint holds, made with a function that copies tensors.
         options: returns ``[save]`` as it is now.
-        staging: returns the buffer to copy into, made at the first save; None for a process that
-            writes nothing.
+        staging: the buffer to copy into; None for a process that writes nothing.
         step: steps done in the checkpoint that the session starts from.
         exists: whether there is such a checkpoint.
 
@@ -76,14 +72,13 @@ class Checkpointer:
         checkpoints: Checkpoints,
         capture: Capture,
         options: Callable[[], SaveOptions],
-        staging: Callable[[], Staging] | None,
+        staging: Staging | None,
         step: int,
         exists: bool,
     ) -> None:
         self.last_step = step
         self._checkpoints, self._capture, self._options = checkpoints, capture, options
-        self._make_staging = staging
-        self._staging: Staging | None = None
+        self._staging = staging
         self._thread: threading.Thread | None = None
         self._write: _Write | None = None
         self._exists, self._last_was_final = exists, True
@@ -94,52 +89,28 @@ class Checkpointer:
         """Whether a save is being written, or its result has not been collected yet."""
         return self._thread is not None
 
-    def prepare(self) -> None:
-        """Allocate the buffer, so that the first save pauses no longer than the others."""
-        if self._staging is None and self._make_staging is not None:
-            self._staging = self._make_staging()
-
     def unsaved(self, step: int) -> bool:
         """Return whether the newest checkpoint lacks steps, or was not saved as the last one."""
         return step > self.last_step or not self._last_was_final or not self._exists
 
     # --- saving ---
 
-    def start(
-        self,
-        reason: SaveReason,
-        loss: float | None = None,
-        loss_steps: int = 0,
-        monitored: float | None = None,
-        final: bool = False,
-    ) -> None:
+    def start(self, final: bool = False, **facts: Any) -> None:
         """Copy the state of now and start to write it.
 
         Args:
-            reason: why; a snapshot is kept permanently.
-            loss: mean summed loss of the steps since the save before.
-            loss_steps: how many steps these are.
-            monitored: what ``save.keep_best`` ranks by; smaller is better.
             final: it is the last save of the session, for ``save.optimizer = "exit"``.
+            facts: further fields of `CheckpointData`: loss, loss_steps, monitored, snapshot.
         """
         options = self._options()
         with_trainer = options.optimizer == "always" or (options.optimizer == "exit" and final)
-        if self._make_staging is None:
+        if self._staging is None:
             self._capture(with_trainer, lambda tensor: tensor)
             return
-        self.prepare()
-        assert self._staging is not None
         started = time.perf_counter()
         self._staging.reset()
-        data = attrs.evolve(
-            self._capture(with_trainer, self._staging.copy),
-            loss=loss,
-            loss_steps=loss_steps,
-            monitored=monitored,
-            snapshot=reason is SaveReason.SNAPSHOT,
-        )
-        write = _Write(data, final, started, time.perf_counter() - started)
-        self._write = write
+        data = attrs.evolve(self._capture(with_trainer, self._staging.copy), **facts)
+        write = self._write = _Write(data, final, started, time.perf_counter() - started)
         self._thread = threading.Thread(
             target=self._run, args=(write, options), name="fs-checkpointer"
         )
@@ -174,29 +145,17 @@ class Checkpointer:
         write, self._thread, self._write = self._write, None, None
         assert write is not None
         if isinstance(write.error, OSError):
-            return self._failure(write)
-        if write.error is not None or write.made is None:
+            where = f"could not save step {write.data.step} in {self._checkpoints.model_dir}"
+            intact = f"; the checkpoint of step {self.last_step} is intact" * bool(self.last_step)
+            return SaveFailure(write.data.step, f"{where}: {write.error.strerror}{intact}")
+        if write.made is None:
             assert write.error is not None
             raise write.error
         made = write.made
         self.last_step, self._last_was_final = made.step, write.final
         self._exists, self._returned_to = True, None
-        return Saved(
-            made.step,
-            made.name,
-            made.bytes,
-            write.seconds,
-            write.pause,
-            made.loss,
-            made.snapshot,
-        )
-
-    def _failure(self, write: _Write) -> SaveFailure:
-        assert isinstance(write.error, OSError)
-        folder, reason = self._checkpoints.model_dir, write.error.strerror
-        intact = f"; the checkpoint of step {self.last_step} is intact" if self.last_step else ""
-        step = write.data.step
-        return SaveFailure(step, f"could not save step {step} in {folder}: {reason}{intact}")
+        times = (write.seconds, write.pause)
+        return Saved(made.step, made.name, made.bytes, *times, made.loss, made.snapshot)
 
     # --- going back ---
 
@@ -220,8 +179,7 @@ class Checkpointer:
 
     def returned(self, name: str, step: int) -> None:
         """Note that the session is at a checkpoint again."""
-        self._returned_to = name
-        self.last_step, self._last_was_final = step, True
+        self._returned_to, self.last_step, self._last_was_final = name, step, True
 
 
 def saved_or_raise(result: Saved | SaveFailure | None) -> Saved:

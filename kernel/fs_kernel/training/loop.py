@@ -35,27 +35,28 @@ all processes of a run come to one `Decision`; with one process that is simply w
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import attrs
 
-from fs_kernel import networks
-from fs_kernel.errors import BadStepError, FsError, ModelFolderError
+from fs_kernel.errors import BadStepError, FsError
 from fs_kernel.networks import SwapperCache
-from fs_kernel.training import events, space
+from fs_kernel.training import space
 from fs_kernel.training.addons import AddOns
-from fs_kernel.training.agenda import Agenda, Decision, SaveReason, settings_of
-from fs_kernel.training.checkpointer import Checkpointer, SaveFailure, saved_or_raise
+from fs_kernel.training.agenda import Agenda, Decision, SaveReason
 from fs_kernel.training.handle import Collaborators, RunHandle
 from fs_kernel.training.preview import make_preview
 from fs_kernel.training.records import log_error
+from fs_kernel.training.recovery import Recovery
 from fs_kernel.training.resolve import ResolvedRun
-from fs_kernel.training.session import Session, open_session
-from fs_kernel.training.staging import Staging
+from fs_kernel.training.saves import Saves
+from fs_kernel.training.session import open_session
 from fs_kernel.training.step import TrainStep
-from fs_kernel.types import BadStep, Finished, Metrics, Saved, StopReason
+from fs_kernel.types import Finished, Metrics, Saved, StopReason
 
 
 class TrainingRun(RunHandle):
@@ -68,70 +69,55 @@ class TrainingRun(RunHandle):
         session: what was opened: plugins, options, network, feed, folder.
         state: what the model remembers.
         warnings: lines worth reading from the start.
+        steps: runs single steps, for trials.
     """
 
     def __init__(self, resolved: ResolvedRun) -> None:
-        self.session = session = open_session(resolved)
-        self._events, self._coordinator = session.events, session.coordinator
-        self._began, self._rollbacks = time.monotonic(), 0
+        self._began = time.monotonic()
         self._outcome: Finished | None = None
-        step, precision = session.state.iterations, session.info.precision
-        agenda = Agenda(
-            settings_of(session.options), step, self._began, session.coordinator.is_main
+        self.session = session = open_session(resolved)
+        self._coordinator = session.coordinator
+        agenda = Agenda(session.options, session.state.iterations, self._began, self._is_main)
+        swappers = SwapperCache(
+            session.plugins, session.network, session.device, session.info.precision
         )
-        swappers = SwapperCache(session.plugins, session.network, session.device, precision)
         super().__init__(Collaborators(session, agenda, session.events, swappers))
         self.state, self.warnings = session.state, session.warnings
         try:
-            self._create_trainer()
-            self._addons = AddOns(session, self._parts)
             self._start()
         except BaseException as error:
-            self._end(StopReason.FAILED, str(error))
-            raise self._as_group_error(error) from error
-
-    def _create_trainer(self) -> None:
-        session, parts = self.session, self._parts
-        session.on_close(lambda: parts.step.close(session.failed) if self._has_trainer else None)
-        parts.step = TrainStep(
-            session,
-            lambda plugin: RunHandle(parts, plugin),
-            lambda batch: self._events.emit(events.FirstBatch(batch)),
-        )
-        self.warnings += parts.step.warnings
-        self._checkpointer = Checkpointer(
-            session.resolved.checkpoints,
-            parts.step.capture,
-            lambda: session.options.config["save"],
-            _staging(session) if self._coordinator.is_main else None,
-            self.step,
-            session.resolved.checkpoint is not None,
-        )
-        self._checkpointer.prepare()
+            raise self._failed(error) from error
 
     @property
-    def _has_trainer(self) -> bool:
-        return hasattr(self._parts, "step")
+    def _is_main(self) -> bool:
+        return self._coordinator.is_main
 
     def _start(self) -> None:
-        """Open the records, create the add-ons, and let the feed prepare the first batches."""
-        session, bus = self.session, self._events
+        """Create trainer and add-ons, open the records, and let the feed begin."""
+        session, parts, events = self.session, self._parts, self.session.events
+        emit_first = partial(events.emit, "first_batch")
+        self.steps = parts.step = TrainStep(session, partial(RunHandle, parts), emit_first)
+        self.warnings += self.steps.warnings
+        self._saves, self._addons = Saves(parts), AddOns(session, parts)
+        self._recovery = Recovery(parts, self._addons, self._saves)
         facts = space.run_facts(session)
-        self._coordinator.everywhere(
-            lambda: bus.open(self.info.model_dir / "logs", self.info, facts)
-        )
+        logs = self.info.model_dir / "logs"
+        self._coordinator.everywhere(partial(events.open, logs, self.info.session, facts))
         self._coordinator.everywhere(self._addons.create)
-        bus.emit(events.Started(self.info))
+        events.emit("started", self.info, target=self.info.target_steps, session=self.info.session)
         for line in self.warnings:
-            bus.warn(line)
+            events.warn(line)
         for line in session.notes:
-            bus.note(line)
+            events.note(line)
         self._addons.before_training()
-        self._parts.step.live.accept(
-            self._coordinator.broadcast(self._parts.step.live.take_requests())
-        )
+        self._begin_steps()
+
+    def _begin_steps(self) -> None:
+        """Take over options that were asked for, and let the feed prepare batches."""
+        live = self.steps.live
+        live.accept(self._coordinator.broadcast(live.take_requests()))
         self._change_options(begun=False)
-        self._parts.step.start_feed()
+        self.steps.start_feed()
 
     # --- training ---
 
@@ -142,7 +128,7 @@ class TrainingRun(RunHandle):
             FsError: training could not continue; the last good checkpoint is intact.
         """
         self._parts.agenda.deadline = None if max_seconds is None else self._began + max_seconds
-        with self._ending_on_failure():
+        try:
             while True:
                 try:
                     decision = self._decide()
@@ -153,6 +139,8 @@ class TrainingRun(RunHandle):
                         self._read_metrics()
                 except BadStepError as bad:
                     self._recover(bad)
+        except BaseException as error:
+            raise self._failed(error) from error
 
     def __iter__(self) -> Iterator[Metrics]:
         """Train step by step until the target or a stop request, yielding each step's metrics."""
@@ -163,8 +151,8 @@ class TrainingRun(RunHandle):
                 metrics = self.advance()
             except BadStepError as bad:
                 self._recover(bad)
-                continue
-            yield metrics
+            else:
+                yield metrics
 
     def advance(self) -> Metrics:
         """Run one step and read it back at once.
@@ -179,40 +167,41 @@ class TrainingRun(RunHandle):
 
     def _decide(self) -> Decision:
         """Do what is due between two steps; all processes come to the same decision, or error."""
-        parts, step = self._parts, self.step
+        agenda, live, events = self._parts.agenda, self.steps.live, self.session.events
         failure, wish = None, Decision()
         try:
             # A snapshot holds exactly its step, so it waits for the save in flight.
-            self._collect(wait=parts.agenda.snapshot_due(step))
-            wish = parts.agenda.wish(step, time.monotonic(), self._checkpointer.busy)
+            self._saves.collect(wait=agenda.snapshot_due(self.step))
+            busy = self._saves.checkpointer.busy
+            wish = agenda.wish(self.step, time.monotonic(), busy)
             if wish.stop is None:
-                parts.step.prefetch()
+                self.steps.prefetch()
         except FsError as error:
             failure = error
-        live = parts.step.live
-        decision = self._coordinator.decide(
-            attrs.evolve(wish, options=live.take_requests(), messages=self._events.take_relayed()),
-            failure,
-        )
+        options, messages = live.take_requests(), events.take_relayed()
+        wish = attrs.evolve(wish, options=options, messages=messages)
+        decision = self._coordinator.decide(wish, failure)
         live.accept(decision.options)
         for message in decision.messages:
-            self._events.say(message)
+            events.say(message)
         if decision.evaluate:
-            self._addons.evaluate(step)
+            self._addons.evaluate(self.step)
         if decision.save:
-            self._start_save(decision.save)
+            self._read_metrics()  # Nothing unread is ever saved: it may be bad.
+            self._saves.start(decision.save)
         if decision.preview_faces:
             self._preview(decision.preview_faces)
         return decision
 
     def _run_step(self) -> None:
         self._change_options()
-        self._addons.after_step(self._parts.step.run())
+        self._addons.after_step(self.steps.run())
 
     def _change_options(self, begun: bool = True) -> None:
-        made, refused = self._parts.step.change_options(begun)
-        for name, value in made:
-            self._events.emit(events.OptionChanged(name, value, self.step + 1))
+        made, refused = self.steps.change_options(begun)
+        for name, text in made:
+            line = f"from step {self.step + 1} on: {name} = {json.dumps(text)}"
+            self.session.events.emit("option", line, name=name, value=text)
         if refused is not None:
             self.warn(refused)
         self.state.target_iterations = self.session.options.config["training"].iterations
@@ -227,10 +216,12 @@ class TrainingRun(RunHandle):
         if metrics is not None:
             self._parts.agenda.metrics_read(self.step, time.monotonic())
             self._addons.check_metrics(metrics)
-            self._events.emit(events.MetricsRead(metrics))
+            self.session.events.emit_record("metrics", metrics)
         return metrics
 
-    # --- saving, previewing, going back ---
+    def _recover(self, bad: BadStepError) -> None:
+        self._recovery.recover(bad)
+        self._begin_steps()
 
     def save(self, final: bool = False) -> Saved:
         """Write a checkpoint now and wait for it.
@@ -242,117 +233,38 @@ class TrainingRun(RunHandle):
             ModelFolderError: it could not be written; earlier checkpoints are intact.
             TrainingError: losses or weights are not finite; nothing is written.
         """
-        self._coordinator.everywhere(lambda: self._collect(wait=True))
-        self._start_save(SaveReason.REQUESTED, final)
-        return self._coordinator.on_main(
-            lambda: saved_or_raise(self._collect(wait=True, required=True))
-        )
-
-    def _start_save(self, reason: SaveReason, final: bool = False) -> None:
-        self._read_metrics()  # Nothing unread is ever saved: it may be bad.
-        step = self.step
-        if self._parts.agenda.snapshot_due(step):
-            reason = SaveReason.SNAPSHOT
-        steps = self._parts.agenda.save_started(reason, step, time.monotonic())
-        average = self._parts.metrics.take_average()
-        if average is not None:
-            self.state.average_loss = average
-        monitored = self._parts.metrics.monitored(self.session.options.config["save"], average)
-        try:
-            self._checkpointer.start(reason, average, steps, monitored, final)
-        except ModelFolderError as error:
-            if final:
-                raise
-            self._report(SaveFailure(step, str(error)))
-        self._parts.metrics.resume_clock()
-
-    def _collect(self, wait: bool = False, required: bool = False) -> Saved | SaveFailure | None:
-        """Report how a save ended, if one has."""
-        result = self._checkpointer.collect(wait)
-        if isinstance(result, Saved):
-            self._events.emit(events.CheckpointSaved(result))
-        elif result is not None and not required:
-            self._report(result)
-        return result
-
-    def _report(self, failure: SaveFailure) -> None:
-        self._events.emit(events.SaveFailed(failure.step, failure.message))
-        self.warn(f"{failure.message}; training continues, and the save will be retried")
+        self._coordinator.everywhere(partial(self._saves.collect, wait=True))
+        self._read_metrics()
+        self._saves.start(SaveReason.REQUESTED, final)
+        return self._saves.finish()
 
     def _preview(self, faces: int) -> None:
         self._read_metrics()
-        parts = self._parts
-        parts.agenda.preview_made(faces, self.step)
-        with parts.step.full_weights():
-            if self._coordinator.is_main:
-                preview = make_preview(self, parts.step.preview(faces), self.step)
-                self._events.emit(events.PreviewMade(preview))
-        parts.metrics.resume_clock()
-
-    def _recover(self, bad: BadStepError) -> None:
-        """Go back to the last good checkpoint if an add-on says so; else raise."""
-        with contextlib.suppress(BadStepError):
-            self._coordinator.everywhere(lambda: self._collect(wait=True))
-        report = self._coordinator.broadcast(self._bad_step(bad))
-        votes = report.checkpoint_step is not None and self._addons.on_bad_step(report)
-        if not self._coordinator.broadcast(votes):
-            raise BadStepError(bad.step, self._advice(report)) from bad
-        name = self._coordinator.on_main(lambda: self._checkpointer.roll_back(self.warn))
-        for line in self._parts.step.return_to(name):
-            self.warn(line)
-        self._checkpointer.returned(name, self.step)
-        self._parts.agenda.restart(self.step, time.monotonic())
-        self._rollbacks += 1
-        self._events.emit(events.RolledBack(report.reason, bad.step, name))
-        self.warn(f"{report.reason}; went back to step {self.step}")
-        live = self._parts.step.live
-        live.accept(self._coordinator.broadcast(live.take_requests()))
-        self._change_options(begun=False)
-        self._parts.step.start_feed()
-
-    def _bad_step(self, bad: BadStepError) -> BadStep:
-        with self._parts.step.full_weights():
-            weights = networks.weights(self.network).items()
-            names = [name for name, tensor in weights if not bool(tensor.isfinite().all())]
-        line = "; ".join([str(bad), *(f"the first bad weight is {name}" for name in names[:1])])
-        kept = self._checkpointer.last_step if self._checkpointer.exists() else None
-        return BadStep(bad.step, line, kept, self._rollbacks)
-
-    def _advice(self, report: BadStep) -> str:
-        advice = "Start again with a lower learning rate"
-        if report.checkpoint_step is not None:
-            advice = (
-                f"Resume from step {report.checkpoint_step} with a lower learning rate, or go "
-                f"further back first: fs model restore {self.session.resolved.request.model_dir}"
-            )
-        return f"{report.reason}; nothing was saved since. {advice}"
+        self._parts.agenda.preview_made(faces, self.step)
+        with self.steps.full_weights():
+            if self._is_main:
+                preview = make_preview(self, self.session.feed.preview(faces), self.step)
+                self.session.events.emit("preview", preview)
+        self._parts.metrics.resume_clock()
 
     # --- the end ---
 
     def _finish(self, reason: StopReason) -> Finished:
-        self._coordinator.everywhere(lambda: self._collect(wait=True))
+        self._coordinator.everywhere(partial(self._saves.collect, wait=True))
         self.state.stop_reason = reason
-        if self._coordinator.broadcast(self._checkpointer.unsaved(self.step)):
+        if self._coordinator.broadcast(self._saves.checkpointer.unsaved(self.step)):
             self.save(final=True)
         faces = self._parts.agenda.preview_at_end(self.step)
         if faces and reason is not StopReason.STOPPED:
             self._preview(faces)
         return self._end(reason)
 
-    @contextlib.contextmanager
-    def _ending_on_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self._fail(error)
-            raise self._as_group_error(error) from error
-
-    def _fail(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> BaseException:
+        """End because of an error; return what it means for all processes."""
         line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-        log_error(self.session.logs, error)
+        if self._outcome is None:
+            log_error(self.session.logs, error)
         self._end(StopReason.FAILED, line)
-
-    def _as_group_error(self, error: BaseException) -> BaseException:
         return self._coordinator.as_group_error(error) if isinstance(error, Exception) else error
 
     def _end(self, reason: StopReason, error: str | None = None) -> Finished:
@@ -362,8 +274,9 @@ class TrainingRun(RunHandle):
             self._outcome = Finished(reason, self.step, seconds, error)
             # Whatever ends the run matters more than a save that failed meanwhile.
             with contextlib.suppress(Exception):
-                self._collect(wait=True)
-            self._events.emit(events.SessionFinished(self._outcome))
+                self._saves.collect(wait=True)
+            facts = {"reason": reason, "seconds": seconds, "error": error}
+            self.session.events.emit("finished", self._outcome, **facts)
             self.session.close(failed=error is not None)
         return self._outcome
 
@@ -375,7 +288,7 @@ class TrainingRun(RunHandle):
         if self._outcome is not None:
             return
         reason = self._parts.agenda.stop_reason(self.step) or StopReason.STOPPED
-        if save and self._coordinator.broadcast(self._checkpointer.unsaved(self.step)):
+        if save and self._coordinator.broadcast(self._saves.checkpointer.unsaved(self.step)):
             self._finish(reason)
         else:
             self._end(reason)
@@ -387,12 +300,5 @@ class TrainingRun(RunHandle):
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
         if isinstance(error, Exception) and self._outcome is None:
-            self._fail(error)
+            self._failed(error)
         self.close()
-
-
-def _staging(session: Session) -> Any:
-    """Return what makes the buffer, large enough for weights and two moments of each."""
-    copies = 1 if session.options.config["save"].optimizer == "never" else 3
-    size = session.info.parameters * 4 * copies + 2**20
-    return lambda: Staging(size, pinned=session.device.type == "cuda")

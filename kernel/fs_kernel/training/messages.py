@@ -39,6 +39,11 @@ class Message:
     source: str = ""
     rank: int = 0
 
+    def origin(self) -> dict[str, Any]:
+        """Return who said it, as far as it is not the kernel in process 0."""
+        known = {"source": self.source, "rank": self.rank}
+        return {name: value for name, value in known.items() if value}
+
     def __str__(self) -> str:
         line = f"{self.source}: {self.text}" if self.source else self.text
         return f"process {self.rank}: {line}" if self.rank else line

@@ -141,11 +141,12 @@ def open_session(resolved: ResolvedRun) -> Session:
         opening = _Opening(resolved, stack)
         events = EventBus(lambda: 0 if resolved.state is None else resolved.state.iterations)
         stack.enter_context(captured_messages(events.say))
+        stack.callback(events.close)
         group = opening.plugins.trainer.connect(opening.training.device)
         coordinator = coordinator_of(group)
         closed: dict[str, Session | None] = {"by": None}
         stack.callback(lambda: coordinator.group.close(_failed(closed)))
-        events.configure(relays=not coordinator.is_main, context=coordinator.context)
+        events.relays, events.context = not coordinator.is_main, coordinator.context
         _require_one_run(resolved, coordinator)
         if not coordinator.is_main:
             # It writes nothing, and what plugins write goes away with it.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fs_kernel import backend, memory, networks, randomness
 from fs_kernel.errors import ConfigError, FsError, TrainingError
-from fs_kernel.plugins.objects import ActiveTrainer
+from fs_kernel.options.fields import to_toml_value
+from fs_kernel.plugins.objects import ActiveAddOn, ActiveTrainer
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import CheckpointData
 from fs_kernel.training import batches, capture
@@ -18,7 +19,7 @@ from fs_kernel.training.capture import Actors
 from fs_kernel.training.live_options import LiveOptions
 from fs_kernel.training.metrics import MetricsReader
 from fs_kernel.training.sampler_feedback import DELAY, SamplerFeedback
-from fs_kernel.types import Batch, Metrics, PreviewFaces, Run, StepResult
+from fs_kernel.types import Batch, Metrics, Run, StepResult
 
 if TYPE_CHECKING:
     from fs_kernel.plugins.plugin import Plugin
@@ -51,19 +52,18 @@ class TrainStep:
         self._sample: Batch | None = None
         self._ahead: Batch | None = None
         self._waited = 0.0
-        self.actors: Actors
         self.live = LiveOptions(session.options, session.coordinator.is_main)
         images = session.info.batch_size * len(session.network.sides)
         self.metrics = MetricsReader(images, session.coordinator.mean)
         with self._memory():
-            self._create()
+            self.actors = self._create({})
+        session.on_close(lambda: self.close(session.failed))
         self.warnings = self._restore()
 
-    def _create(self) -> None:
+    def _create(self, addons: dict[str, ActiveAddOn]) -> Actors:
         """Create trainer, objectives and sampler as at the start of a session."""
         session, feed = self._session, self._session.feed
         plugins, done = session.plugins, session.state.iterations
-        addons = self.actors.addons if hasattr(self, "actors") else {}
         randomness.seed_everything(session.seed)
         # The trainer's handle looks objectives up here while the trainer is created.
         session.objectives = {
@@ -83,11 +83,11 @@ class TrainStep:
             feed.prefetch + DELAY,
             feed.face_attributes,
         )
-        self.actors = Actors(trainer, sampler, session.objectives, addons)
         self._feedback = SamplerFeedback(sampler, session.coordinator.collect)
         self.metrics.forget()
         seeds = [state.data for state in networks.seed_states(session.network).values()]
         randomness.seed_apart(session.seed, done, session.coordinator.rank, seeds)
+        return Actors(trainer, sampler, session.objectives, addons)
 
     def _restore(self) -> list[str]:
         resolved = self._session.resolved
@@ -168,8 +168,8 @@ class TrainStep:
             begun: whether the feed is at work and must start again.
 
         Returns:
-            Name and new value of what changed; and, if a plugin cannot do with them so that
-            nothing changed, the line that says why.
+            Name and new value (as TOML has it) of what changed; and the line that says why nothing
+            did, if a plugin cannot do with it.
         """
         before = self._session.options.config
         made = self.live.apply(self._session.state.iterations + 1)
@@ -180,7 +180,7 @@ class TrainStep:
             self._session.options.replace(before)
             self._pass_on(sections, begun)
             return [], f"{', '.join(name for name, _ in made)} cannot change: {error}"
-        return made, None
+        return [(name, to_toml_value(value)) for name, value in made], None
 
     def _pass_on(self, sections: set[str], begun: bool) -> None:
         """Hand changed sections to the trainer, the objectives and the feed that declared them."""
@@ -246,7 +246,7 @@ class TrainStep:
         lines = networks.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
-            self._create()
+            self.actors = self._create(self.actors.addons)
         return [*lines, *capture.restore(session, self.actors, training, source)]
 
     # --- what others need of it ---
@@ -260,10 +260,6 @@ class TrainStep:
         self._feedback.tell()
         with self._memory(), self.full_weights():
             return capture.capture(self._session, self.actors, with_trainer, copy)
-
-    def preview(self, count: int) -> PreviewFaces:
-        """Return a fixed choice of faces to look at."""
-        return self._session.feed.preview(count)
 
     def close(self, failed: bool) -> None:
         """Close the trainer and the objectives, if they are not closed yet."""

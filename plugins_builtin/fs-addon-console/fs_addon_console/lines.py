@@ -1,16 +1,16 @@
-"""The words: facts of a run as short lines of text."""
+"""Put facts of a run into short lines of text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fs_kernel.storage import format_bytes
 from fs_kernel.types import Finished, Metrics, RunInfo, Saved
 
 
 def duration(seconds: float) -> str:
-    """``"45s"``, ``"3m20s"``, ``"1h02m"``, ``"2d03h"``, or ``"?"`` if it is unknown."""
+    """Return ``"45s"``, ``"3m20s"``, ``"1h02m"``, ``"2d03h"``, or ``"?"`` if it is unknown."""
     if not math.isfinite(seconds):
         return "?"
     whole = round(seconds)
@@ -24,24 +24,24 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """A loss with four decimals; very small and very large ones with three digits."""
+    """Return a number with four decimals; very small and very large ones with three digits."""
     if value == 0 or 0.001 <= abs(value) < 1000:
         return f"{value:.4f}"
     return f"{value:.3g}"
 
 
 def losses(values: Mapping[str, float]) -> str:
-    """``"loss a 0.1234 b 0.1567"``, sides in their order."""
+    """Return ``"loss a 0.1234 b 0.1567"``, sides in their order."""
     return "loss " + " ".join(f"{side} {number(value)}" for side, value in values.items())
 
 
 def rate(metrics: Metrics) -> str:
-    """``"31.2 img/s"``, all sides together."""
+    """Return ``"31.2 img/s"``, all sides together."""
     return f"{metrics.images_per_second:.1f} img/s"
 
 
 def start(info: RunInfo) -> list[str]:
-    """What is about to be trained, on what, from where to where, and the disk it will take."""
+    """Return lines that say what is trained, on what, for which steps, and the disk it takes."""
     faces = ", ".join(f"{side} {info.face_counts[side]}" for side in info.sides)
     steps = f"steps {info.start_step} to {info.target_steps}"
     if info.start_step > 0:
@@ -57,14 +57,37 @@ def start(info: RunInfo) -> list[str]:
     ]
 
 
-def progress(metrics: Metrics, target: int, remaining: float) -> str:
-    """One line of a log: step, losses, speed, time to go."""
-    parts = [f"step {metrics.step}/{target}", losses(metrics.losses), rate(metrics)]
+class Values:
+    """The numbers besides losses that are shown: the newest of each, few of them.
+
+    Args:
+        names: which; empty for the first `MOST` that are reported.
+    """
+
+    MOST = 3
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._names = tuple(names)
+        self._newest: dict[str, float] = {}
+
+    def update(self, metrics: Metrics) -> None:
+        """Take in a reading, which holds only what was reported since the one before."""
+        self._newest |= metrics.values
+
+    def words(self) -> list[str]:
+        """Return ``["psnr_heldout 31.2041", ...]``."""
+        names = self._names or tuple(self._newest)[: self.MOST]
+        return [f"{name} {number(self._newest[name])}" for name in names if name in self._newest]
+
+
+def progress(metrics: Metrics, target: int, remaining: float, values: Sequence[str] = ()) -> str:
+    """Return one line of a log: step, losses, other values, speed, time to go."""
+    parts = [f"step {metrics.step}/{target}", losses(metrics.losses), *values, rate(metrics)]
     return "  ".join([*parts, f"eta {duration(remaining)}"])
 
 
 def saved(save: Saved) -> str:
-    """One line about a finished save."""
+    """Return one line about a finished save."""
     what = "saved snapshot of" if save.snapshot else "saved"
     line = f"{what} step {save.step}: {format_bytes(save.bytes)} in {save.seconds:.1f} s"
     if save.average_loss is not None:
@@ -81,10 +104,9 @@ _ENDINGS = {
 
 
 def finish(outcome: Finished, target: int) -> str:
-    """Why the session ended, at which step, after how long.
+    """Return one line: why the session ended, at which step, after how long.
 
-    The error's own line is left to whoever started the run: the command line prints it as its
-    last word.
+    The error itself is left to the program that started the run: ``fs`` prints it last.
     """
     ending = _ENDINGS.get(outcome.reason, outcome.reason)
     return f"{ending} at step {outcome.step} of {target} after {duration(outcome.seconds)}"

@@ -1,11 +1,11 @@
-"""A live display on a terminal: a bar that stays at the bottom, messages above it."""
+"""Draw a live display on a terminal: a bar that stays at the bottom, messages above it."""
 
 from __future__ import annotations
 
 import atexit
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fs_kernel.types import Finished, Metrics, RunInfo, Saved
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -43,13 +43,18 @@ class LiveConsole:
 
     Args:
         console: an interactive console.
-        clock: seconds, never going back.
+        values: names of the numbers to show; see `lines.Values`.
+        clock: returns seconds, never going back.
     """
 
     def __init__(
-        self, console: TerminalConsole, clock: Callable[[], float] = time.monotonic
+        self,
+        console: TerminalConsole,
+        values: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
+        self._values = lines.Values(values)
         self._clock = clock
         self._pace = Pace()
         self._info: RunInfo | None = None
@@ -63,7 +68,7 @@ class LiveConsole:
         )
 
     def on_start(self, info: RunInfo) -> None:
-        """Say what is about to be trained and draw the bar."""
+        """Print what is about to be trained and draw the bar."""
         for line in lines.start(info):
             self._say(line)
         self._info = info
@@ -73,23 +78,24 @@ class LiveConsole:
     def on_metrics(self, metrics: Metrics) -> None:
         """Take in new numbers; the display's own thread draws them."""
         self._pace.update(metrics, self._clock())
+        self._values.update(metrics)
         self._metrics = metrics
 
     def on_checkpoint(self, saved: Saved) -> None:
-        """Say that everything up to this step is safe."""
+        """Print what was saved."""
         self._saved = f"saved {time.strftime('%H:%M')}"
         self._say(lines.saved(saved), style="green")
 
     def on_warning(self, message: str) -> None:
-        """Pass a warning on."""
+        """Print a warning, which may begin with the name of its source."""
         self._say(f"warning: {message}", style="yellow")
 
     def on_note(self, message: str) -> None:
-        """Pass on what happened."""
+        """Print what happened."""
         self._say(message)
 
     def on_finish(self, outcome: Finished) -> None:
-        """Leave the last state of the bar standing and say how it ended."""
+        """Leave the last state of the bar and print how the session ended."""
         self._live.stop()
         atexit.unregister(self._live.stop)
         target = outcome.step if self._info is None else self._info.target_steps
@@ -100,7 +106,7 @@ class LiveConsole:
         self._console.print(Text(line, style=style), soft_wrap=True)
 
     def __rich__(self) -> Status | Text:
-        """What stands at the bottom of the terminal now."""
+        """Return what stands at the bottom of the terminal now."""
         info, metrics = self._info, self._metrics
         if info is None:
             return Text("")
@@ -108,6 +114,7 @@ class LiveConsole:
             return Status(info.start_step, info.target_steps, "", ["starting"])
         remaining = self._pace.remaining(info.target_steps, self._clock())
         facts = [lines.losses(metrics.losses), lines.rate(metrics), self._saved]
+        facts += self._values.words()
         return Status(metrics.step, info.target_steps, f"eta {lines.duration(remaining)}", facts)
 
 
@@ -145,7 +152,7 @@ class Status:
 
 
 def _fitting(words: list[str], width: int) -> list[str]:
-    """As many of the first words as fit, with gaps between them."""
+    """Return as many of the first words as fit, with gaps between them."""
     count = len(words)
     while count and sum(map(len, words[:count])) + _GAP * (count - 1) > width:
         count -= 1

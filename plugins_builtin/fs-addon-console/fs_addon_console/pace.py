@@ -1,4 +1,4 @@
-"""How fast a run goes, smoothed."""
+"""Estimate how fast a run is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pace:
         self._last = (metrics.step, now)
 
     def remaining(self, target: int, now: float) -> float:
-        """Seconds until step ``target``, counting down between reports; at least 0."""
+        """Return the seconds until step ``target``, counting down between reports; at least 0."""
         if self._last is None:
             return math.inf
         step, then = self._last

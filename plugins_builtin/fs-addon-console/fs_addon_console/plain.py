@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from fs_kernel import Interval
@@ -14,19 +14,25 @@ from fs_addon_console.pace import Pace
 
 
 class PlainConsole:
-    """Writes a line at the first step, then at the given pace, at saves and at the end.
+    """Write a line at the first step, then at the given pace, at saves and at the end.
 
     Args:
         stream: where to.
         interval: pace of the progress lines.
-        clock: seconds, never going back.
+        values: names of the numbers to show; see `lines.Values`.
+        clock: returns seconds, never going back.
     """
 
     def __init__(
-        self, stream: TextIO, interval: Interval, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        interval: Interval,
+        values: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._interval = interval
+        self._values = lines.Values(values)
         self._clock = clock
         self._pace = Pace()
         self._target = 0
@@ -34,7 +40,7 @@ class PlainConsole:
         self._written: tuple[int, float] | None = None
 
     def on_start(self, info: RunInfo) -> None:
-        """Say what is about to be trained."""
+        """Write what is about to be trained."""
         self._target = info.target_steps
         for line in lines.start(info):
             self._write(line)
@@ -43,6 +49,7 @@ class PlainConsole:
         """Write a progress line if one is due."""
         now = self._clock()
         self._pace.update(metrics, now)
+        self._values.update(metrics)
         self._metrics = metrics
         if self._written is None or self._interval.due(
             metrics.step - self._written[0], now - self._written[1]
@@ -50,15 +57,15 @@ class PlainConsole:
             self._write_progress(metrics, now)
 
     def on_checkpoint(self, saved: Saved) -> None:
-        """Say that everything up to this step is safe."""
+        """Write what was saved."""
         self._write(lines.saved(saved))
 
     def on_warning(self, message: str) -> None:
-        """Pass a warning on."""
+        """Write a warning, which may begin with the name of its source."""
         self._write(f"warning: {message}")
 
     def on_note(self, message: str) -> None:
-        """Pass on what happened."""
+        """Write what happened."""
         self._write(message)
 
     def on_finish(self, outcome: Finished) -> None:
@@ -69,7 +76,8 @@ class PlainConsole:
         self._write(lines.finish(outcome, self._target))
 
     def _write_progress(self, metrics: Metrics, now: float) -> None:
-        self._write(lines.progress(metrics, self._target, self._pace.remaining(self._target, now)))
+        remaining = self._pace.remaining(self._target, now)
+        self._write(lines.progress(metrics, self._target, remaining, self._values.words()))
         self._written = (metrics.step, now)
 
     def _write(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Speak to a running session: ``fs ctl`` from anywhere, and keys on the session's own terminal."""
+"""Control a running session: ``fs ctl`` from anywhere, and keys on the session's own terminal."""
 
 from __future__ import annotations
 
@@ -24,20 +24,35 @@ class ControlOptions:
     commands: bool = option(True, "Listen to 'fs ctl'.")
 
 
+class ControlAddOn:
+    """The control of one run; see `fs_kernel.types.AddOn`.
+
+    Args:
+        run: the run to control.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def observers(self) -> list[Control]:
+        """Return the observer that listens while the run lasts."""
+        return [Control(self._run)]
+
+
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """The section ``[addon.control]``."""
+    """Return the section ``[addon.control]``."""
     return {SECTION: ControlOptions}
 
 
 @hookimpl
-def make_observers(run: Run) -> list[Control]:
-    """The observer that listens while the run lasts."""
-    return [Control(run)]
+def create_addon(run: Run) -> ControlAddOn:
+    """Create the add-on of a run."""
+    return ControlAddOn(run)
 
 
 class Control(Desk):
-    """Listens to ``fs ctl`` and to keys from the start of a run to its end.
+    """Listen to ``fs ctl`` and to keys from the start of a run to its end.
 
     Args:
         run: the run to control.
@@ -53,7 +68,7 @@ class Control(Desk):
         self._thread: threading.Thread | None = None
 
     def on_start(self, info: RunInfo) -> None:
-        """Listen from now on."""
+        """Start to listen."""
         if self._keyboard is not None:
             self._keyboard.start()
         if self._inbox is not None and self._thread is None:
@@ -67,7 +82,7 @@ class Control(Desk):
             self._thread.start()
 
     def on_finish(self, outcome: Finished) -> None:
-        """Answer what is open and listen no more."""
+        """Answer what is open and stop listening."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -84,7 +99,7 @@ class Control(Desk):
             commands, refused = self._inbox.take()
             if refused:
                 more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-                self._run.warn(f"a file that is no command was ignored: {refused[0]}{more}")
+                self._run.warn(f"ignored a file that is not a command: {refused[0]}{more}")
             for command in commands:
                 self._obey(command)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import click
 from fs_kernel.errors import FsError, ModelFolderError, TrainingError, UsageError
-from fs_kernel.storage.lock import holder
+from fs_kernel.storage import holder
 
 from fs_addon_control.mailbox import ACCEPTED, ACTIONS, DONE, Answer, Command, Outbox
 
@@ -38,7 +38,7 @@ def ctl(
 
     \b
     save       write a checkpoint
-    snapshot   write one that is kept for good
+    snapshot   write one that is kept permanently
     preview    draw a preview sheet
     mask       show or hide the mask in previews (on, off, or the other way)
     set        change options that may change while training: section.option=value
@@ -68,7 +68,7 @@ def _check(action: str, values: tuple[str, ...]) -> None:
 
 
 def _ask(model_dir: Path, action: str, value: str | None, timeout: float) -> Answer:
-    """Send one command and wait for its end.
+    """Send one command, wait for its end and return its answer.
 
     Raises:
         ModelFolderError: there is no session, or it does not answer in time.
@@ -86,7 +86,7 @@ def _ask(model_dir: Path, action: str, value: str | None, timeout: float) -> Ans
 
 
 def _find_session(model_dir: Path, outbox: Outbox) -> str:
-    """What commands to the session must be addressed to."""
+    """Return the token that commands to the session must be addressed to."""
     if not model_dir.is_dir():
         raise ModelFolderError(f"there is no model folder {model_dir}")
     end = time.monotonic() + HEARD_SECONDS

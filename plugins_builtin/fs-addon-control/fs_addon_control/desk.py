@@ -1,4 +1,4 @@
-"""What a session does when it is asked for something, whoever asks."""
+"""Do what a session is asked for, by a command or a key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Waiting:
 
 
 class Desk:
-    """Passes requests on to the run, and tells whoever asked how they ended. Any thread.
+    """Pass requests on to the run, and tell those who asked how they ended. Safe from any thread.
 
     Args:
         run: the run.
@@ -118,7 +118,7 @@ class Desk:
         line = f"saved step {saved.step}"
         self._settle("save", saved.step, Answer(DONE, line))
         if saved.snapshot:
-            self._settle("snapshot", saved.step, Answer(DONE, f"{line}, as a snapshot for good"))
+            self._settle("snapshot", saved.step, Answer(DONE, f"{line}, as a snapshot"))
 
     def on_preview(self, preview: Preview) -> None:
         """Answer those who wait for a preview."""
@@ -126,7 +126,7 @@ class Desk:
         self._settle("preview", preview.step, Answer(DONE, line))
 
     def on_finish(self, outcome: Finished) -> None:
-        """Answer everybody who still waits."""
+        """Answer all who still wait."""
         if outcome.error is None:
             stopped = Answer(DONE, f"stopped at step {outcome.step}, everything is saved")
             self._settle("stop", outcome.step, stopped)

@@ -1,4 +1,4 @@
-"""Keys on the terminal of a run, read without ever holding the run up."""
+"""Read keys on the terminal of a run, without ever delaying the run."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class Terminal(Protocol):
     """Where keys come from."""
 
     def read(self, seconds: float) -> str:
-        """The keys typed by now, waiting for the first at most so long; "" if there is none.
+        """Return the keys typed by now, waiting for the first at most so long; "" if there is none.
 
         Raises:
             EOFError: there will be no more.
         """
 
     def restore(self) -> None:
-        """Leave the terminal as it was found. Twice is fine, from any thread."""
+        """Leave the terminal as it was found. Safe to call more than once, from any thread."""
 
 
 def find_terminal() -> Terminal | None:
-    """The terminal of an ``fs`` command that is typed on one, else None.
+    """Return the terminal of an ``fs`` command that is typed on one, else None.
 
     A script that uses the Python API keeps its standard input to itself.
     """
     context = click.get_current_context(silent=True)
     if context is None or context.find_root().info_name != "fs":
         return None
-    # Under nohup the run shall not care what becomes of the terminal.
+    # Under nohup the run outlives its terminal.
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up is not None and signal.getsignal(hang_up) == signal.SIG_IGN:
         return None
@@ -87,7 +87,7 @@ class Keyboard:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start to listen."""
         if self._thread is not None:
             return
         atexit.register(self._terminal.restore)
@@ -96,7 +96,7 @@ class Keyboard:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more; the terminal is as it was."""
+        """Stop listening, and leave the terminal as it was."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(4 * _SECONDS)
@@ -109,7 +109,7 @@ class Keyboard:
                 for key in self._terminal.read(_SECONDS):
                     self._press(key)
         except (EOFError, OSError):
-            # The terminal is gone; the run goes on without it.
+            # The terminal is gone; the run continues without it.
             return
         finally:
             self._terminal.restore()

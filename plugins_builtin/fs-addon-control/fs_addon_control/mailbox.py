@@ -1,8 +1,8 @@
-"""Commands and answers as small files in ``MODEL_DIR/control``.
+"""Exchange commands and answers as small files in ``MODEL_DIR/control``.
 
 ``session.json`` says which session takes commands, under a token that only it has. A command is
 ``<time>-<random>.command.json``, addressed to that token; its answer has the same name with
-``reply``. Every file is put into place whole. What is no command of ours is never acted on.
+``reply``. Every file is put into place whole. A file that is not a command is never acted on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from fs_kernel.storage import files
+from fs_kernel.storage import to_json_bytes, write_atomic
 
 FOLDER = "control"
 SESSION = "session.json"
@@ -34,7 +34,7 @@ _AT_ONCE = 32
 
 @attrs.frozen
 class Command:
-    """What somebody asks of a session.
+    """A request to a session.
 
     Attributes:
         id: its name without an ending; later commands have larger ones.
@@ -49,7 +49,7 @@ class Command:
 
 @attrs.frozen
 class Answer:
-    """What became of a command.
+    """The result of a command.
 
     Attributes:
         state: `ACCEPTED`, `DONE` or `FAILED`.
@@ -65,7 +65,7 @@ class Answer:
 
 
 class Inbox:
-    """The session's side.
+    """Take commands and answer them, in the session.
 
     Args:
         model_dir: its model folder.
@@ -77,7 +77,7 @@ class Inbox:
         self._ignored: set[str] = set()
 
     def open(self) -> None:
-        """Take commands from now on; those to earlier sessions are thrown away.
+        """Start to take commands; those to earlier sessions are removed.
 
         Raises:
             OSError: the folder cannot be written.
@@ -90,15 +90,15 @@ class Inbox:
                 with contextlib.suppress(OSError):
                     left.unlink()
         facts = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
-        files.write_atomic(self._folder / SESSION, files.to_json_bytes(facts))
+        write_atomic(self._folder / SESSION, to_json_bytes(facts))
 
     def close(self) -> None:
-        """Take no more commands."""
+        """Stop taking commands."""
         with contextlib.suppress(OSError):
             (self._folder / SESSION).unlink()
 
     def take(self) -> tuple[list[Command], list[str]]:
-        """The commands that came since the last call, in order, each once.
+        """Return the commands that came since the last call, in order, each once.
 
         Returns:
             The commands, and a line for each file that only looks like one.
@@ -135,14 +135,14 @@ class Inbox:
         return Command(path.name.partition(".")[0], action, value)
 
     def answer(self, command: Command, answer: Answer) -> None:
-        """Say what became of a command; nobody may be waiting, and a full disk does not matter."""
-        data = files.to_json_bytes({"v": VERSION, **attrs.asdict(answer)})
+        """Answer a command; that it cannot be written, on a full disk say, is ignored."""
+        data = to_json_bytes({"v": VERSION, **attrs.asdict(answer)})
         with contextlib.suppress(OSError, ValueError):
-            files.write_atomic(self._folder / f"{command.id}.reply.json", data)
+            write_atomic(self._folder / f"{command.id}.reply.json", data)
 
 
 class Outbox:
-    """The side of whoever commands.
+    """Send commands and read their answers, outside the session.
 
     Args:
         model_dir: the model folder of the session.
@@ -152,25 +152,25 @@ class Outbox:
         self._folder = model_dir / FOLDER
 
     def session(self) -> dict[str, Any] | None:
-        """The session that takes commands: "token", "host", "pid"; None if none does."""
+        """Return the session that takes commands: "token", "host", "pid"; None if none does."""
         try:
             return _read_object(self._folder / SESSION)
         except (OSError, ValueError, RecursionError):
             return None
 
     def send(self, token: str, action: str, value: str | None = None) -> Command:
-        """Put a command into the folder.
+        """Put a command into the folder and return it.
 
         Raises:
             OSError: it cannot be written.
         """
         command = Command(f"{time.time_ns():020d}-{secrets.token_hex(4)}", action, value)
         data = {"v": VERSION, "to": token, "action": action, "value": value}
-        files.write_atomic(self._path(command, "command"), files.to_json_bytes(data))
+        write_atomic(self._path(command, "command"), to_json_bytes(data))
         return command
 
     def answer(self, command: Command) -> Answer | None:
-        """The newest answer, or None as long as there is none."""
+        """Return the newest answer, or None as long as there is none."""
         try:
             data = _read_object(self._path(command, "reply"))
             answer = Answer(
@@ -181,7 +181,7 @@ class Outbox:
         return answer
 
     def clear(self, command: Command) -> None:
-        """Remove the command, if nobody took it, and its answer."""
+        """Remove the command, if it was not taken, and its answer."""
         for kind in ("command", "reply"):
             with contextlib.suppress(OSError):
                 self._path(command, kind).unlink()
@@ -191,17 +191,17 @@ class Outbox:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A small JSON object out of a plain file; never blocks, follows no link."""
+    """Return a small JSON object out of a plain file; never block, follow no link."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ValueError("it is no plain file")
+            raise ValueError("it is not a plain file")
         data = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
         raise ValueError(f"it is larger than {_LIMIT} bytes")
     read = json.loads(data)
     if not isinstance(read, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return read
 
 
@@ -209,5 +209,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
-        return "it is no JSON"
+        return "it is not JSON"
     return str(error)

@@ -1,4 +1,4 @@
-"""Single keys from a POSIX terminal, as long as the run is in its foreground.
+"""Read single keys from a POSIX terminal, as long as the run is in its foreground.
 
 A process in the background that touches its terminal is stopped by SIGTTIN or SIGTTOU. Both are
 blocked in the thread that reads, and the terminal is only touched in the foreground: a run under
@@ -52,7 +52,7 @@ class PosixTerminal:
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, self._before)
 
     def _prepare(self) -> bool:
-        """Keys one by one and unseen; Ctrl-C and Ctrl-Z stay signals. False in the background."""
+        """Switch echo and line mode off, but not signals; return False in the background."""
         with self._lock:
             if self._over:
                 raise EOFError
@@ -77,7 +77,7 @@ class PosixTerminal:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """In this thread no touch of the terminal stops the process."""
+    """Keep the process from being stopped when this thread touches the terminal."""
     signals = {signal.SIGTTIN, signal.SIGTTOU}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

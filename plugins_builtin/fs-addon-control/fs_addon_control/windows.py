@@ -1,4 +1,4 @@
-"""Single keys from a Windows console."""
+"""Read single keys from a Windows console."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stop, or go back with a lower learning rate, when training goes wrong.
 
-The kernel itself finds losses that are no numbers, and saves nothing of such a step; the guard adds
+The kernel itself finds losses that are not finite, and saves nothing of such a step. The guard adds
 losses that explode, and decides what happens next.
 """
 
@@ -11,7 +11,7 @@ from fs_kernel import Config, hookimpl, option
 from fs_kernel.options import check_option
 from fs_kernel.types import BadStep, Metrics, Run
 
-from fs_addon_guard.explosion import Explosion
+from fs_addon_guard.explosion import WINDOW, Explosion
 
 SECTION = "addon.guard"
 
@@ -22,7 +22,7 @@ class GuardOptions:
 
     policy: str = option(
         "stop",
-        "When a loss is no number or explodes: stop the run, or rollback to the last good "
+        "When a loss is not-a-number or explodes: stop the run, or rollback to the last good "
         "checkpoint and train on with a lower learning rate.",
         choices=("stop", "rollback"),
     )
@@ -45,6 +45,11 @@ class GuardOptions:
     learning_rate_option: str = option(
         "optimizer.learning_rate", "The option that holds the learning rate."
     )
+    watch: list[str] = option(
+        [],
+        "Names of further numbers, reported by trainer, objectives or add-ons, that must not "
+        "explode either; lower is better.",
+    )
 
     def __attrs_post_init__(self) -> None:
         if 0 < self.explosion <= 1:
@@ -55,54 +60,60 @@ class GuardOptions:
 
 
 class Guard:
-    """The add-on; the kernel makes one per run."""
+    """The guard of one run; see `fs_kernel.types.AddOn`.
 
-    def __init__(self) -> None:
-        self._explosion: Explosion | None = None
+    Args:
+        run: the run to guard.
+    """
 
-    @hookimpl
-    def config_defaults(self) -> dict[str, type]:
-        """The section ``[addon.guard]``."""
-        return {SECTION: GuardOptions}
-
-    @hookimpl
-    def check_options(self, config: Config, everything: Config) -> None:
-        """Refuse to roll back with a rate that could not be lowered.
-
-        Raises:
-            ConfigError: the learning rate cannot be changed while training.
-        """
-        options: GuardOptions = config[SECTION]
-        if options.policy == "rollback":
-            check_option(everything, options.learning_rate_option, 1e-5, bounded=False)
-
-    @hookimpl
-    def before_training(self, run: Run) -> None:
-        """Get ready."""
+    def __init__(self, run: Run) -> None:
         options: GuardOptions = run.config[SECTION]
+        self._run, self._options = run, options
+        self._readings = 0
+        #: One for the losses of all sides, then one for each number that is watched.
+        self._losses: Explosion | None = None
+        self._watched: dict[str, Explosion] = {}
         if options.explosion:
-            self._explosion = Explosion(options.explosion, options.patience)
+            self._losses = Explosion(options.explosion, options.patience)
+            self._watched = {
+                name: Explosion(options.explosion, options.patience) for name in options.watch
+            }
+        self._unseen = set(self._watched)
 
-    @hookimpl
-    def judge_metrics(self, run: Run, metrics: Metrics) -> str | None:
-        """Whether a loss has exploded."""
-        if self._explosion is None:
+    def check_metrics(self, metrics: Metrics) -> str | None:
+        """Return a line that names the number that has exploded, or None."""
+        if self._losses is None:
             return None
-        changed = dict(run.config.origins)
+        changed = dict(self._run.config.origins)
         # A rate that is too high is what makes losses explode: it must not pass for the new usual.
-        changed.pop(run.config[SECTION].learning_rate_option, None)
-        return self._explosion.judge(metrics, changed)
+        changed.pop(self._options.learning_rate_option, None)
+        losses = {f"the loss of side {side.upper()}": loss for side, loss in metrics.losses.items()}
+        line = self._losses.judge(losses, changed)
+        for name, explosion in self._watched.items():
+            if name in metrics.values:
+                self._unseen.discard(name)
+                line = explosion.judge({name: metrics.values[name]}, changed) or line
+        self._say_what_is_unseen()
+        return line
 
-    @hookimpl
-    def on_bad_step(self, run: Run, report: BadStep) -> bool:
+    def _say_what_is_unseen(self) -> None:
+        self._readings += 1
+        if self._readings == WINDOW and self._unseen:
+            names = ", ".join(sorted(self._unseen))
+            self._run.warn(
+                f"{SECTION}.watch: nothing has reported {names} in {WINDOW} readings; "
+                "check the spelling"
+            )
+
+    def on_bad_step(self, report: BadStep) -> bool:
         """Stop, or lower the learning rate and go back, by policy."""
-        options: GuardOptions = run.config[SECTION]
+        run, options = self._run, self._options
         if options.policy == "stop":
             return False
         if report.rollbacks >= options.max_rollbacks:
             run.warn(
-                f"{report.rollbacks} roll-backs did not help, which is all that "
-                f"addon.guard.max_rollbacks allows; the run stops"
+                f"{report.rollbacks} roll-backs did not help, and {SECTION}.max_rollbacks allows "
+                "no more; the run stops"
             )
             return False
         name = options.learning_rate_option
@@ -113,3 +124,27 @@ class Guard:
             f"{options.max_rollbacks} to step {report.checkpoint_step}, with {name} = {rate:.4g}"
         )
         return True
+
+
+@hookimpl
+def config_defaults() -> dict[str, type]:
+    """Return the section ``[addon.guard]``."""
+    return {SECTION: GuardOptions}
+
+
+@hookimpl
+def check_options(config: Config, everything: Config) -> None:
+    """Refuse to roll back with a rate that cannot be lowered.
+
+    Raises:
+        ConfigError: the learning rate cannot be changed while training.
+    """
+    options: GuardOptions = config[SECTION]
+    if options.policy == "rollback":
+        check_option(everything, options.learning_rate_option, 1e-5, bounded=False)
+
+
+@hookimpl
+def create_addon(run: Run) -> Guard:
+    """Create the guard of a run."""
+    return Guard(run)

@@ -1,21 +1,21 @@
-"""When a loss has exploded: it stands far above what it was a while ago, and stays there."""
+"""Find numbers that explode: they are far above what was usual a while ago, and stay there."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
-
-from fs_kernel.types import Metrics, Side
+from collections.abc import Mapping
 
 #: How many good readings the median is taken of, and how many it takes to judge at all.
 WINDOW, LEAST = 100, 20
 
 
 class Explosion:
-    """Compares each reading with the median of the good ones before it, side by side.
+    """Compare each reading with the median of the good ones before it, number by number.
 
-    Only good readings count into the median, so a bad stretch cannot become what is usual. When
-    options change, the scale of the losses may change with them, and the medians begin anew.
+    Only good readings enter the median, so a bad stretch cannot become what is usual. When options
+    change, the scale of the numbers may change with them, and the medians start again.
 
     Args:
         factor: so many times the median is bad.
@@ -25,39 +25,41 @@ class Explosion:
     def __init__(self, factor: float, patience: int) -> None:
         self._factor = factor
         self._patience = patience
-        self._good: dict[Side, deque[float]] = {}
+        self._good: dict[str, deque[float]] = {}
         self._options: object = None
         self._bad = 0
 
-    def judge(self, metrics: Metrics, options: object) -> str | None:
+    def judge(self, numbers: Mapping[str, float], options: object) -> str | None:
         """Take in one reading.
 
         Args:
-            metrics: the reading.
-            options: anything that is another once options have changed.
+            numbers: by the words that name them in the line that is returned.
+            options: any object that compares unequal once options have changed.
 
         Returns:
-            What is bad, once it has been bad for long enough; else None.
+            One line that says what is bad, once it has been bad for long enough; else None.
         """
         if options != self._options:
             self._good.clear()
             self._options, self._bad = options, 0
-        for side, loss in metrics.losses.items():
-            good = self._good.setdefault(side, deque(maxlen=WINDOW))
-            usual = statistics.median(good) if len(good) >= LEAST else loss
-            if loss > self._factor * usual > 0:
-                return self._count_bad(side, loss, usual)
+        for name, number in numbers.items():
+            good = self._good.setdefault(name, deque(maxlen=WINDOW))
+            usual = statistics.median(good) if len(good) >= LEAST else number
+            if number > self._factor * usual > 0 or not math.isfinite(number):
+                return self._count_bad(name, number, usual)
         self._bad = 0
-        for side, loss in metrics.losses.items():
-            self._good[side].append(loss)
+        for name, number in numbers.items():
+            self._good[name].append(number)
         return None
 
-    def _count_bad(self, side: Side, loss: float, usual: float) -> str | None:
+    def _count_bad(self, name: str, number: float, usual: float) -> str | None:
         self._bad += 1
         if self._bad < self._patience:
             return None
         self._bad = 0
+        if not math.isfinite(number):
+            return f"{name} is {number}, which is not finite"
         return (
-            f"the loss of side {side.upper()} exploded: {loss:.4g}, "
-            f"{loss / usual:.1f} times the {usual:.4g} that was usual"
+            f"{name} exploded: {number:.4g}, "
+            f"{number / usual:.1f} times the {usual:.4g} that was usual"
         )

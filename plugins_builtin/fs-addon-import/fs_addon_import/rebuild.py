@@ -15,15 +15,10 @@ _KINDS = {3: "face", 1: "mask"}
 
 
 def custom_objects() -> dict[str, type]:
-    """Every class beyond plain Keras that a rewritten graph may hold."""
-    from fs_nn.layers import custom_objects
+    """Return every class beyond plain Keras that a rewritten graph may hold, by name."""
+    from fs_nn.layers import application_objects, custom_objects
 
-    # Layers of ConvNeXt and InceptionResNetV2 that Keras does not export.
-    from keras.src.applications.convnext import LayerScale
-    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-
-    library = {cls.__name__: cls for cls in (LayerScale, CustomScaleLayer)}
-    return {**custom_objects(), **library}
+    return {**custom_objects(), **application_objects()}
 
 
 def rebuild(config: Mapping[str, Any], source: str, color_order: str = "bgr") -> Network:

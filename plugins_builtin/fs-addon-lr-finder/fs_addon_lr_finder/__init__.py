@@ -19,7 +19,7 @@ from fs_addon_lr_finder.search import DIVISORS, LOWEST, Sweep
 
 SECTION = "addon.lr_finder"
 GRAPH = "learning_rate_finder.png"
-#: How often the search tells how far it is.
+#: How many notes a search makes about its progress.
 REPORTS = 10
 
 
@@ -43,24 +43,86 @@ class FinderOptions:
     learning_rate_option: str = option(
         "optimizer.learning_rate", "The option that holds the learning rate."
     )
+    #: Older model folders hold what was found here; since then it is part of the add-on's state.
     found: float = option(
         0.0,
-        "The rate that was found, kept by the add-on; 0 searches anew.",
+        "Set to a rate, that one is used instead of a search; set to 0, a new model is searched "
+        "again although a rate was found for it.",
         minimum=0.0,
         maximum=1.0,
-        live=True,
     )
+
+
+class LearningRateFinder:
+    """The search before a run's first step; see `fs_kernel.types.AddOn`.
+
+    Args:
+        run: the run whose learning rate is searched.
+    """
+
+    def __init__(self, run: Run) -> None:
+        options: FinderOptions = run.config[SECTION]
+        self._run, self._options = run, options
+        self._found = options.found
+        origin = run.config.origins.get(f"{SECTION}.found")
+        self._given = origin not in (None, str(run.info.model_dir))
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the rate that was found, as ``found``; 0 for none."""
+        return {"found": self._found}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take over the rate that was found, unless the user gave one for this session."""
+        if not self._given:
+            self._found = float(state["found"])
+
+    def before_training(self) -> None:
+        """Search, if the model has not been trained yet and no rate was found for it."""
+        run, options = self._run, self._options
+        if run.step > 0:
+            self._say_if_unused()
+            return
+        if self._found:
+            run.set_option(options.learning_rate_option, self._found, bounded=False)
+            how = "as it was set" if self._given else "as it was found before"
+            run.note(f"learning rate: {self._found:.2e}, {how}")
+            return
+        sweep = _search(run, options)
+        rate = sweep.result(options.strength)
+        if options.mode != "set" and sweep.means:
+            path = run.info.model_dir / "previews" / GRAPH
+            write_graph(path, sweep, options.strength)
+            run.note(f"learning rate: the search is drawn in {path}")
+        stops = options.mode == "graph_and_exit"
+        if rate is None:
+            rest = "the run stops" if stops else "the configured one is used"
+            run.warn(f"learning rate: the search found none at which the loss falls; {rest}")
+        else:
+            self._found = rate = float(f"{rate:.2e}")
+            run.note(f"learning rate: found {rate:.2e}")
+            run.set_option(options.learning_rate_option, rate, bounded=False)
+        if stops:
+            run.request_stop()
+
+    def _say_if_unused(self) -> None:
+        run, name = self._run, self._options.learning_rate_option
+        origin = run.config.origins.get(name)
+        if self._found and origin not in (None, str(run.info.model_dir)):
+            run.warn(
+                f"learning rate: {run.get_option(name):.2e} comes from {origin}; the model's own, "
+                f"which began with the {self._found:.2e} that was found, is not used"
+            )
 
 
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """The section ``[addon.lr_finder]``."""
+    """Return the section ``[addon.lr_finder]``."""
     return {SECTION: FinderOptions}
 
 
 @hookimpl
 def check_options(config: Config, everything: Config) -> None:
-    """Refuse to search for an option that is no rate.
+    """Refuse to search for an option that cannot be changed.
 
     Raises:
         ConfigError: the learning rate cannot be changed while training.
@@ -69,45 +131,13 @@ def check_options(config: Config, everything: Config) -> None:
 
 
 @hookimpl
-def before_training(run: Run) -> None:
-    """Search, if the model has not been trained yet and no rate was found for it."""
-    options: FinderOptions = run.config[SECTION]
-    if run.step > 0:
-        _say_if_unused(run, options)
-        return
-    if options.found:
-        run.set_option(options.learning_rate_option, options.found, bounded=False)
-        run.note(f"learning rate: {options.found:.2e}, as it was found before")
-        return
-    sweep = _search(run, options)
-    rate = sweep.result(options.strength)
-    if options.mode != "set" and sweep.means:
-        path = run.info.model_dir / "previews" / GRAPH
-        write_graph(path, sweep, options.strength)
-        run.note(f"learning rate: the search is drawn in {path}")
-    if rate is None:
-        rest = "the run stops" if options.mode == "graph_and_exit" else "the configured one is used"
-        run.warn(f"learning rate: the search found none at which the loss falls; {rest}")
-    else:
-        rate = float(f"{rate:.2e}")
-        run.note(f"learning rate: found {rate:.2e}")
-        run.set_option(f"{SECTION}.found", rate, bounded=False)
-        run.set_option(options.learning_rate_option, rate, bounded=False)
-    if options.mode == "graph_and_exit":
-        run.request_stop()
-
-
-def _say_if_unused(run: Run, options: FinderOptions) -> None:
-    origin = run.config.origins.get(options.learning_rate_option)
-    if options.found and origin not in (None, str(run.info.model_dir)):
-        rate = run.get_option(options.learning_rate_option)
-        run.warn(
-            f"learning rate: {rate:.2e} comes from {origin}; the model's own, which began with the "
-            f"{options.found:.2e} that was found, is not used"
-        )
+def create_addon(run: Run) -> LearningRateFinder:
+    """Create the add-on of a run."""
+    return LearningRateFinder(run)
 
 
 def _search(run: Run, options: FinderOptions) -> Sweep:
+    """Train with ever higher rates inside a trial, and return what that gave."""
     sweep = Sweep(options.iterations)
     run.note(f"learning rate: searching, at most {sweep.steps} steps")
     with run.trial() as trial:

@@ -1,4 +1,4 @@
-"""The search as a picture: loss over learning rate, and the three rates one can choose."""
+"""Draw a search: loss over learning rate, and the three rates to choose from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from fs_faces.pictures import encode
+from fs_kernel.storage import write_atomic
 
 from fs_addon_lr_finder.search import DIVISORS, Sweep
 
@@ -37,19 +39,13 @@ def write_graph(path: Path, sweep: Sweep, strength: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    data = cv2.imencode(".png", draw_graph(sweep, strength))[1].tobytes()
+    data = encode(draw_graph(sweep, strength))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_atomic(path, data)
 
 
 def draw_graph(sweep: Sweep, strength: str) -> np.ndarray:
-    """The picture, ``(HEIGHT, WIDTH, 3)`` uint8 BGR."""
+    """Return a search as a picture, ``(HEIGHT, WIDTH, 3)`` uint8 BGR."""
     skipped = sweep.settling if len(sweep.rates) > 2 * sweep.settling else 0
     exponents = [math.log10(rate) for rate in sweep.rates[skipped:]]
     means, losses = sweep.means[skipped:], sweep.losses[skipped:]
@@ -73,7 +69,7 @@ def draw_graph(sweep: Sweep, strength: str) -> np.ndarray:
 
 
 def _range(values: Sequence[float], margin: float) -> tuple[float, float]:
-    """Their least and greatest, and some room."""
+    """Return the least and the greatest value, with a margin around them."""
     low, high = min(values), max(values)
     more = margin * (high - low) or abs(high) * margin or 1.0
     return low - more, high + more
@@ -100,7 +96,7 @@ def _draw_axes(
 def _draw_choice(
     picture: np.ndarray, place: Place, sweep: Sweep, name: str, row: int, chosen: bool
 ) -> None:
-    """A dot on the curve, and what it stands for above the frame."""
+    """Draw a dot on the curve, and its name and rate above the frame."""
     rate = sweep.result(name)
     words = f"{name}: none" if rate is None else f"{name}: {rate:.2e}"
     x, y = FRAME[0] + 270 + 195 * row, 38

@@ -1,10 +1,10 @@
-"""The search: a learning rate that grows exponentially, until the loss runs away.
+"""Search a learning rate: it grows exponentially until the loss diverges.
 
 After L. Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3, with the
 constants that users of this field know: from 1e-10 to 0.1, a running mean of the loss with a memory
-of 0.98, and an end at four times the best mean. The first means are of a few pictures only and
-count for nothing: a lucky first batch would otherwise pass for the best rate. Rates that small
-could not be the result anyway.
+of 0.98, and an end at four times the best mean. The first means are of a few pictures only and do
+not count: a lucky first batch would otherwise pass for the best rate. Rates that small could not be
+the result anyway.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEMORY = 0.98
 DIVERGED = 4.0
 #: What the rate with the lowest mean loss is divided by.
 DIVISORS = {"default": 10.0, "aggressive": 5.0, "extreme": 2.5}
-#: A result below this is none.
+#: A result below this is too small to train with.
 LEAST = 1e-9
 
 
@@ -31,7 +31,7 @@ class Sweep:
         rates: of the steps done.
         losses: what each of them gave.
         means: the running mean of the losses, corrected for its start at zero.
-        diverged: whether the loss ran away.
+        diverged: whether the loss diverged.
     """
 
     steps: int
@@ -43,17 +43,18 @@ class Sweep:
 
     @property
     def settling(self) -> int:
-        """How many steps it takes until the mean counts."""
+        """Return how many steps it takes until the mean counts."""
         return max(10, min(50, self.steps // 10))
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing more to try."""
+        """Return whether the search has ended."""
         return self.diverged or len(self.rates) >= self.steps
 
     def next_rate(self) -> float:
-        """The rate of the next step: a straight line from lowest to highest on a log scale."""
-        return LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (self.steps - 1))
+        """Return the rate of the next step: a straight line on a log scale."""
+        rate: float = LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (self.steps - 1))
+        return rate
 
     def add(self, rate: float, loss: float) -> None:
         """Take in one step."""
@@ -70,13 +71,13 @@ class Sweep:
             self.means.append(mean)
 
     def result(self, strength: str) -> float | None:
-        """The rate to train with.
+        """Return the rate to train with.
 
         Args:
             strength: a key of `DIVISORS`.
 
         Returns:
-            The rate with the lowest mean loss, divided; None if that is none to train with.
+            The rate with the lowest mean loss, divided; None if that is too small to train with.
         """
         settled = self.means[self.settling :]
         if not settled:

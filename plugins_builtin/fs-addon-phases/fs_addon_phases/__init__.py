@@ -9,7 +9,7 @@ from fs_kernel import Config, ConfigError, hookimpl, option
 from fs_kernel.options import check_option
 from fs_kernel.types import Run
 
-from fs_addon_phases.plan import Phase, outstanding, parse_plan
+from fs_addon_phases.plan import outstanding, parse_plan
 
 SECTION = "addon.phases"
 
@@ -23,8 +23,9 @@ class PhasesOptions:
         "What changes when, in order: '200000: augmentation.warp=false' changes that option once "
         "the model has so many steps.",
     )
+    #: Model folders of before hold it; since then the checkpoint holds the add-on's own state.
     done: list[str] = option(
-        [], "The phases the model has reached; kept up to date by the add-on.", live=True
+        [], "The phases that an older model has reached; read from its folder, not written."
     )
 
     @phases.validator
@@ -35,9 +36,46 @@ class PhasesOptions:
             raise ConfigError([f"{SECTION}.phases: {line}" for line in error.problems]) from None
 
 
+class Phases:
+    """The phases of one run; see `fs_kernel.types.AddOn`.
+
+    Args:
+        run: the run whose options change.
+    """
+
+    def __init__(self, run: Run) -> None:
+        options: PhasesOptions = run.config[SECTION]
+        self._run = run
+        self._plan = parse_plan(options.phases)
+        self._done = list(options.done)
+
+    def before_training(self) -> None:
+        """Ask for every change that is still to be made."""
+        run, step = self._run, self._run.step
+        model = str(run.info.model_dir)
+        for phase in outstanding(self._plan, step, self._done, run.config.origins, model):
+            run.set_option(phase.option, phase.value, at_step=phase.step + 1)
+        # The changes due by now are made before anything can be saved.
+        self._done = [phase.text for phase in self._plan if phase.step <= step]
+        for phase in self._plan:
+            if phase.step > step:
+                run.note(f"to come: {phase.text}")
+
+    def state_dict(self) -> dict[str, list[str]]:
+        """Return the texts of the phases that took effect, as ``done``."""
+        # A phase changes its option just before the step after its own: at its own step, the
+        # options that are saved are still those of before.
+        done = [p.text for p in self._plan if p.step < self._run.step or p.text in self._done]
+        return {"done": done}
+
+    def load_state_dict(self, state: dict[str, list[str]]) -> None:
+        """Take over which phases took effect."""
+        self._done = list(state["done"])
+
+
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """The section ``[addon.phases]``."""
+    """Return the section ``[addon.phases]``."""
     return {SECTION: PhasesOptions}
 
 
@@ -59,25 +97,6 @@ def check_options(config: Config, everything: Config) -> None:
 
 
 @hookimpl
-def before_training(run: Run) -> None:
-    """Ask for every change that is still to be made."""
-    options: PhasesOptions = run.config[SECTION]
-    plan = parse_plan(options.phases)
-    model = str(run.info.model_dir)
-    for phase in outstanding(plan, run.step, options.done, run.config.origins, model):
-        run.set_option(phase.option, phase.value, at_step=phase.step + 1)
-    _keep_count(run, plan, options.done)
-    for phase in plan:
-        if phase.step > run.step:
-            run.note(f"to come: {phase.text}")
-
-
-def _keep_count(run: Run, plan: list[Phase], done: list[str]) -> None:
-    """Let ``done`` follow the steps, so that a checkpoint knows which phases it has reached."""
-    reached = [phase.text for phase in plan if phase.step <= run.step]
-    if reached != done:
-        run.set_option(f"{SECTION}.done", reached)
-    for phase in plan:
-        if phase.step > run.step:
-            reached = [*reached, phase.text]
-            run.set_option(f"{SECTION}.done", reached, at_step=phase.step + 1)
+def create_addon(run: Run) -> Phases:
+    """Create the add-on of a run."""
+    return Phases(run)

@@ -1,4 +1,4 @@
-"""What a user writes as phases: after how many steps, and what an option is from then on."""
+"""Read phases: after how many steps which option changes, and its value from then on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TIMES = {"": 1, "k": 1000, "M": 1_000_000}
 
 @attrs.frozen
 class Phase:
-    """One option changes after one step.
+    """One option that changes after one step.
 
     Attributes:
-        text: as it was written.
+        text: as the user wrote it.
         step: the last step done with the value before.
         option: "section.option".
-        value: as TOML has it.
+        value: as TOML gives it.
     """
 
     text: str
@@ -46,7 +46,10 @@ class Phase:
         except ConfigError:
             raise ConfigError(f"'{text}': after the step write section.option=value") from None
         if step < 1:
-            raise ConfigError(f"'{text}': what holds from the start is no phase; set it by itself")
+            raise ConfigError(
+                f"'{text}': a phase begins after step 1 at the earliest; "
+                "set the option itself for a value that holds from the start"
+            )
         return cls(text, step, f"{section}.{key}", value)
 
 
@@ -54,8 +57,8 @@ def parse_plan(texts: Iterable[str]) -> list[Phase]:
     """Read phases in the order of their steps.
 
     Raises:
-        ConfigError: with a line for each that cannot be read, comes too early or says what another
-            one has said.
+        ConfigError: with a line for each that cannot be read, comes too early or repeats
+            another one.
     """
     problems: list[str] = []
     plan: list[Phase] = []
@@ -66,7 +69,10 @@ def parse_plan(texts: Iterable[str]) -> list[Phase]:
             problems += error.problems
             continue
         if plan and phase.step < plan[-1].step:
-            problems.append(f"'{text}': it stands behind step {plan[-1].step}; put them in order")
+            problems.append(
+                f"'{text}': it is listed after step {plan[-1].step}; "
+                "put the phases in the order of their steps"
+            )
         elif any((p.step, p.option) == (phase.step, phase.option) for p in plan):
             problems.append(f"'{text}': step {phase.step} changes {phase.option} twice")
         plan.append(phase)
@@ -78,16 +84,16 @@ def parse_plan(texts: Iterable[str]) -> list[Phase]:
 def outstanding(
     plan: Sequence[Phase], step: int, done: Sequence[str], origins: Mapping[str, str], model: str
 ) -> list[Phase]:
-    """The phases that this session must see to.
+    """Return the phases whose changes this session must ask for.
 
     Those to come, and of each option the last one whose step has passed. The latter is left out if
-    an earlier session saw to it and nothing but the model folder set the option in this one: what
-    the folder holds is then that value, or what somebody changed it to later on purpose.
+    an earlier session made its change and nothing but the model folder set the option in this one:
+    the folder then holds that value, or one that a user chose later.
 
     Args:
         plan: all phases in order.
         step: steps done.
-        done: the texts of the phases that earlier sessions saw to.
+        done: the texts of the phases that took effect in earlier sessions.
         origins: where the run's options came from, by name.
         model: what ``origins`` calls the model folder.
     """

@@ -1,4 +1,4 @@
-"""The first batch as a picture: what the network is given, what it should give, which masks count.
+"""Draw the first batch: what the network is given, what it should give, which masks count.
 
 A wrong mask, centering or side is seen here before a night is spent on it.
 """
@@ -6,6 +6,7 @@ A wrong mask, centering or side is seen here before a night is spent on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import cv2
@@ -51,7 +52,7 @@ def draw_batch(batch: Batch, network: Network, title: str) -> np.ndarray:
 
     Args:
         batch: on the CPU; with or without masks.
-        network: says what the targets are, and the order of the colours.
+        network: says what the targets are, and the order of the colors.
         title: words at the top.
 
     Returns:
@@ -111,7 +112,7 @@ def _draw_column(
 
 
 def side_columns(batch: Batch, network: Network, side: Side) -> list[Column]:
-    """What there is to show of a side, from what goes in to what counts.
+    """Return the columns of a side, from the input to the masks.
 
     Args:
         batch: on the CPU.
@@ -139,20 +140,20 @@ def side_columns(batch: Batch, network: Network, side: Side) -> list[Column]:
 
 
 def side_masks(batch: Batch, network: Network, side: Side) -> dict[str, np.ndarray]:
-    """The masks of a side by name at the largest size, ``(n, h, w)`` uint8 each.
+    """Return the masks of a side by name at the largest size, ``(n, h, w)`` uint8 each.
 
-    Where only a learnt mask asks for the face mask, it is that output's target.
+    Where only a learned mask asks for the face mask, it is that output's target.
     """
     given = batch.meta.masks.get(side, {})
     largest = {name: of_size[max(of_size)] for name, of_size in given.items() if of_size}
-    learnt = _targets(batch, network, side, "mask")
-    if "face" not in largest and learnt:
-        largest = {"face": learnt[max(learnt)], **largest}
+    learned = _targets(batch, network, side, "mask")
+    if "face" not in largest and learned:
+        largest = {"face": learned[max(learned)], **largest}
     return {name: to_uint8(mask)[..., 0] for name, mask in largest.items()}
 
 
 def side_title(batch: Batch, network: Network, side: Side) -> str:
-    """``"A: 16 faces, input 64 px, targets 64, 128 px"``."""
+    """Return ``"A: 16 faces, input 64 px, targets 64, 128 px"``."""
     height, width = batch.inputs[side].shape[1:3]
     sizes = sorted(_targets(batch, network, side, "face"))
     given = f"{width}" if width == height else f"{width} x {height}"
@@ -163,7 +164,7 @@ def side_title(batch: Batch, network: Network, side: Side) -> str:
 
 
 def overlay(picture: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A target with its masks over it.
+    """Return a target with its masks over it.
 
     Args:
         picture: ``(h, w, 3)`` uint8 BGR.
@@ -178,7 +179,7 @@ def overlay(picture: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def fitted(picture: np.ndarray, size: int) -> np.ndarray:
-    """A picture or mask in a square of ``size`` on white, its proportions kept; BGR."""
+    """Return a picture or mask in a square of ``size`` on white, its proportions kept; BGR."""
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -190,12 +191,12 @@ def fitted(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def to_uint8(values: object) -> np.ndarray:
-    """A float tensor of 0..1 as 0..255."""
+    """Return a float tensor of 0..1 as 0..255."""
     return np.rint(np.asarray(values, np.float32) * 255).clip(0, 255).astype(np.uint8)
 
 
 def _frame_mask(cell: np.ndarray, mask: np.ndarray) -> None:
-    """A mask that holds nothing, or everything, is seldom meant: that is said aloud."""
+    """Frame a mask; mark one that holds nothing or everything, which is seldom meant."""
     edge = cell.shape[0]
     words = "EMPTY" if mask.max() < 128 else "EVERYTHING" if mask.min() >= 128 else ""
     cv2.rectangle(cell, (0, 0), (edge - 1, edge - 1), ALARM if words else GREY, 1)
@@ -203,7 +204,7 @@ def _frame_mask(cell: np.ndarray, mask: np.ndarray) -> None:
         draw_text(cell, words, (0, edge // 2 - 24, edge, edge // 2 + 24), ALARM, "center")
 
 
-def _targets(batch: Batch, network: Network, side: Side, kind: str) -> dict[int, object]:
+def _targets(batch: Batch, network: Network, side: Side, kind: str) -> dict[int, Any]:
     pairs = zip(network.outputs_of(side), batch.targets[side], strict=True)
     return {o.size: t for (_, o), t in pairs if o.kind == kind and t is not None}
 

@@ -1,4 +1,4 @@
-"""One face of a sheet: the picture, the network's result in it, the tint, the corner marks."""
+"""Draw one face of a sheet: picture, the network's result in it, tint and corner marks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Cell:
         box: left, top, right, bottom of the network's view in ``face``, in its pixels.
         mask: ``(H, W)`` uint8, 255 = face, or None.
         swap: ``(h, w, 3)`` uint8 BGR, what the network made of the box, or None.
-        learnt: ``(h, w)`` uint8, the mask the network made of the box, or None.
+        learned: ``(h, w)`` uint8, the mask the network made of the box, or None.
     """
 
     face: np.ndarray
     box: tuple[int, int, int, int]
     mask: np.ndarray | None = None
     swap: np.ndarray | None = None
-    learnt: np.ndarray | None = None
+    learned: np.ndarray | None = None
 
 
 def draw_cell(
@@ -33,7 +33,7 @@ def draw_cell(
 
     Args:
         cell: what to draw.
-        size: width and height of the result; the face keeps its proportions and is centred.
+        size: width and height of the result; the face keeps its proportions and is centered.
         color: blue, green, red of tint and marks.
         opacity: 0..1 of the tint outside the mask.
 
@@ -51,9 +51,9 @@ def draw_cell(
     if cell.swap is not None:
         picture[place] = resized(cell.swap, patch)
     mask = None if cell.mask is None else resized(cell.mask, inner)
-    if cell.learnt is not None:
+    if cell.learned is not None:
         mask = np.zeros(picture.shape[:2], np.uint8)
-        mask[place] = resized(cell.learnt, patch)
+        mask[place] = resized(cell.learned, patch)
     if mask is not None and opacity > 0:
         picture = tinted(picture, mask, color, opacity)
     if patch != inner:
@@ -66,7 +66,7 @@ def draw_cell(
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A copy of ``size`` (width, height): averaged when smaller, sharp when larger."""
+    """Return a copy of ``size`` (width, height): averaged when smaller, sharp when larger."""
     height, width = picture.shape[:2]
     shrinks = size[0] < width or size[1] < height
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
@@ -85,7 +85,7 @@ def tinted(
 def draw_marks(
     picture: np.ndarray, box: tuple[int, int, int, int], color: tuple[int, int, int]
 ) -> None:
-    """Four L-shaped corners of ``box`` (left, top, right, bottom), each a quarter of it long."""
+    """Draw four L-shaped corners of ``box`` (left, top, right, bottom), a quarter of it long."""
     left, top, right, bottom = box[0], box[1], box[2] - 1, box[3] - 1
     across, down = (box[2] - box[0]) // 4, (box[3] - box[1]) // 4
     thickness = max(1, picture.shape[1] // 100)

@@ -1,4 +1,4 @@
-"""A preview drawn as one picture.
+"""Draw a preview as one picture.
 
 For every side its face and what each decoder makes of it, a row per face; a sheet taller than wide
 is cut into blocks side by side.
@@ -59,11 +59,11 @@ class Grid:
 
     @property
     def header(self) -> int:
-        """Height of the strip with the columns' names."""
+        """Return the height of the strip with the columns' names."""
         return round(self.cell[0] / 4.5)
 
     def left(self, block: int, column: int) -> int:
-        """Left edge of a column; sides and blocks stand a little apart."""
+        """Return the left edge of a column; sides and blocks stand a little apart."""
         sides = sum(target is None for _, target in self.columns[: column + 1]) - 1
         of_all = sum(target is None for _, target in self.columns)
         cells = block * len(self.columns) + column
@@ -71,12 +71,12 @@ class Grid:
         return MARGIN + cells * self.cell[0] + gaps
 
     def top(self, row: int) -> int:
-        """Upper edge of a row below the title and the header."""
+        """Return the upper edge of a row below the title and the header."""
         return 2 * self.header + row * (self.cell[1] + GAP)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the whole sheet; even, as films want them."""
+        """Return width and height of the whole sheet; even, as video codecs need them."""
         width = self.left(self.blocks - 1, len(self.columns) - 1) + self.cell[0] + MARGIN
         height = self.top(self.rows) - GAP + self.header
         return width + width % 2, height + height % 2
@@ -122,12 +122,16 @@ def compose(
 
 
 def plan(preview: Preview, images: int) -> Grid:
-    """The grid of a sheet with at most ``images`` faces per side."""
+    """Return the grid of a sheet with at most ``images`` faces per side.
+
+    A direction that the network cannot swap, between sides of different sizes say, has no column.
+    """
     faces = preview.faces.faces
     columns = tuple(
         (side, target)
         for side in faces
         for target in (None, side, *(other for other in faces if other != side))
+        if target is None or (side, target) in preview.swaps
     )
     count = max(1, min(images, max(len(pictures) for pictures in faces.values())))
     blocks = 1
@@ -138,7 +142,7 @@ def plan(preview: Preview, images: int) -> Grid:
 
 
 def cell_size(shape: tuple[int, int], columns: int) -> tuple[int, int]:
-    """Width and height of a cell for faces of ``(height, width)`` in so many columns.
+    """Return width and height of a cell for faces of ``(height, width)`` in so many columns.
 
     Small faces are enlarged by a whole factor, large ones shrunk until the columns fit.
     """
@@ -150,7 +154,7 @@ def cell_size(shape: tuple[int, int], columns: int) -> tuple[int, int]:
 
 
 def column_name(source: Side, target: Side | None) -> str:
-    """``"A"`` or ``"A > B"``."""
+    """Return ``"A"`` or ``"A > B"``."""
     return source.upper() if target is None else f"{source.upper()} > {target.upper()}"
 
 
@@ -159,7 +163,7 @@ def _cells(preview: Preview, pair: tuple[Side, Side | None], wanted: range) -> I
     faces = preview.faces
     mask = faces.masks[source]
     swaps = None if target is None else preview.swaps[source, target]
-    learnt = None if target is None else preview.masks.get((source, target))
+    learned = None if target is None else preview.masks.get((source, target))
     for i in range(wanted.start, min(wanted.stop, len(faces.faces[source]))):
         left, top, right, bottom = (int(edge) for edge in faces.boxes[source][i])
         yield Cell(
@@ -167,5 +171,5 @@ def _cells(preview: Preview, pair: tuple[Side, Side | None], wanted: range) -> I
             box=(left, top, right, bottom),
             mask=None if mask is None else mask[i],
             swap=None if swaps is None else swaps[i],
-            learnt=None if learnt is None else learnt[i],
+            learned=None if learned is None else learned[i],
         )

@@ -1,23 +1,20 @@
-"""Pictures as files: written whole or not at all."""
+"""Write pictures as files, completely or not at all."""
 
 from __future__ import annotations
 
 import logging
 import re
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from fs_faces.pictures import encode
+from fs_faces.png import insert, text_chunk
+from fs_kernel.storage import write_atomic
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step_(\d{8,})\.png")
-#: Signature (8) and the IHDR chunk (4 length, 4 name, 13 data, 4 checksum): tEXt may follow.
-_AFTER_HEADER = 8 + 25
-
-
 #: Of the frames of a timelapse; OpenCV's own default is 95.
 _JPEG_QUALITY = 92
 
@@ -47,7 +44,7 @@ class PictureFolder:
         data = encode_png(sheet, description)
         self._path.mkdir(parents=True, exist_ok=True)
         if keep > 0:
-            _write_whole(self._path / f"step_{step:08d}.png", data)
+            write_atomic(self._path / f"step_{step:08d}.png", data)
         self._replace("latest.png", data)
         found = {int(m[1]): p for p in self._path.iterdir() if (m := _NAME.fullmatch(p.name))}
         for old in surplus(sorted(found), keep):
@@ -78,21 +75,21 @@ class PictureFolder:
         """
         folder = self._path / "timelapse"
         folder.mkdir(parents=True, exist_ok=True)
-        data = _encoded(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        _write_whole(folder / f"{step:08d}.jpg", data)
+        data = encode(sheet, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        write_atomic(folder / f"{step:08d}.jpg", data)
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
-            _write_whole(self._path / name, data)
+            write_atomic(self._path / name, data)
         except PermissionError as error:
             # A viewer that holds the old picture open on Windows; the next one tries again.
             _log.warning("%s is not updated this time: %s", name, error)
 
 
 def surplus(steps: Sequence[int], keep: int) -> list[int]:
-    """Which steps to drop so that ``keep`` remain, spread over the whole training.
+    """Return which steps to drop so that ``keep`` remain, spread over the whole training.
 
-    The first and the last stay; in between, the one whose neighbours lie closest together goes
+    The first and the last stay; in between, the one whose neighbors lie closest together goes
     first. With ``keep`` 1 only the last stays.
 
     Args:
@@ -109,31 +106,10 @@ def surplus(steps: Sequence[int], keep: int) -> list[int]:
 
 
 def encode_png(picture: np.ndarray, description: str) -> bytes:
-    """A PNG with a ``tEXt`` chunk (PNG specification, 11.3.3.2) named "Description".
+    """Return a picture as a PNG with a ``tEXt`` chunk named "Description".
 
     Args:
         picture: ``(h, w, 3)`` uint8 BGR.
         description: one line; what Latin-1 lacks becomes "?".
     """
-    data = _encoded(".png", picture)
-    body = b"tEXt" + b"Description\0" + description.encode("latin-1", "replace")
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:_AFTER_HEADER] + chunk + data[_AFTER_HEADER:]
-
-
-def _encoded(ending: str, picture: np.ndarray, settings: Sequence[int] = ()) -> bytes:
-    done, encoded = cv2.imencode(ending, picture, settings)
-    if not done:
-        raise ValueError(f"cannot make a {ending} of a picture of shape {picture.shape}")
-    return encoded.tobytes()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the file, then put it in its place."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    return insert(encode(picture), text_chunk("Description", description))

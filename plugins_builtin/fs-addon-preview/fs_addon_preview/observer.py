@@ -5,12 +5,12 @@ Everything here runs in the observer's own thread; training only hands over what
 
 from __future__ import annotations
 
-from fs_kernel.types import Batch, Metrics, Preview, Run, RunInfo, Saved
+from fs_kernel.storage import read_history
+from fs_kernel.types import Batch, Metrics, Preview, Run, Saved
 
 from fs_addon_preview.batch import draw_batch
 from fs_addon_preview.compose import Style, compose
 from fs_addon_preview.files import PictureFolder
-from fs_addon_preview.history import LossHistory, read_losses
 from fs_addon_preview.options import SECTION, PreviewOptions
 from fs_addon_preview.plot import draw_losses
 from fs_addon_preview.schedule import Schedule
@@ -27,7 +27,6 @@ class PreviewSheets:
         self._run = run
         self._schedule = Schedule(run.info.start_step)
         self._folder = PictureFolder(run.info.model_dir / "previews")
-        self._history = LossHistory(run.info.sides)
         self._drawn: tuple[Preview, Style] | None = None
         self._frame_due = True
 
@@ -35,11 +34,6 @@ class PreviewSheets:
     def _options(self) -> PreviewOptions:
         options: PreviewOptions = self._run.config[SECTION]
         return options
-
-    def on_start(self, info: RunInfo) -> None:
-        """Remember the losses of earlier sessions, for the plot."""
-        for step, losses in read_losses(info.model_dir / "logs", info.start_step):
-            self._history.add(step, losses)
 
     def on_first_batch(self, batch: Batch) -> None:
         """Draw what the network is about to be given, and write it as ``batch_0.png``."""
@@ -50,7 +44,6 @@ class PreviewSheets:
 
     def on_metrics(self, metrics: Metrics) -> None:
         """Ask for a preview if one is due; redraw the last one if its look was changed."""
-        self._history.add(metrics.step, metrics.losses)
         options = self._options
         if self._schedule.due(metrics.step, options.interval):
             self._run.request_preview(options.images)
@@ -80,7 +73,11 @@ class PreviewSheets:
     def _write_sheet(self, preview: Preview) -> None:
         options = self._options
         style = options.style()
-        curves = self._history.curves()
+        curves = {
+            side: (steps, losses)
+            for side, (steps, losses) in read_history(self._run.info.model_dir).items()
+            if len(steps) > 1
+        }
         plot = (lambda width: draw_losses(curves, width)) if curves else None
         sheet = compose(preview, self._title(preview), style, plot)
         words = f"Synthetic: made by the network {self._run.info.model} at step {preview.step}"

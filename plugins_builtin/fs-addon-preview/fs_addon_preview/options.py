@@ -15,7 +15,7 @@ SECTION = "preview"
 
 @attrs.frozen
 class PreviewOptions:
-    """Options of the section ``[preview]``; all of them may change while a run goes on."""
+    """Options of the section ``[preview]``; all of them may change during a run."""
 
     images: int = option(14, "Faces per side on a sheet.", choices=range(2, 17, 2), live=True)
     mask: bool = option(False, "Tint everything outside the mask, where faces have one.", live=True)
@@ -23,7 +23,7 @@ class PreviewOptions:
         30, "Strength of the tint in per cent.", minimum=0, maximum=100, live=True
     )
     mask_color: str = option(
-        "#ff0000", "Colour of the tint and of the corner marks, as #rrggbb.", live=True
+        "#ff0000", "Color of the tint and of the corner marks, as #rrggbb.", live=True
     )
     keep: int = option(
         30,
@@ -48,12 +48,12 @@ class PreviewOptions:
     def _check_color(self, attribute: Any, value: str) -> None:
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
             raise ConfigError(
-                f"{SECTION}.mask_color: '{value}' is no colour; write # and six hex digits, "
+                f"{SECTION}.mask_color: '{value}' is not a color; write # and six hex digits, "
                 "for example #ff0000"
             )
 
     def style(self) -> Style:
-        """The options as the drawing wants them."""
+        """Return the options as the drawing functions take them."""
         red, green, blue = bytes.fromhex(self.mask_color[1:])
         return Style(
             images=self.images,

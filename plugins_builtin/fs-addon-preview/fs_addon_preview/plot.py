@@ -1,4 +1,4 @@
-"""The losses of a training as a picture."""
+"""Draw the losses of a training."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Axis:
     logarithmic: bool
 
     def place(self, values: np.ndarray) -> np.ndarray:
-        """Where values lie, 0 at ``low``, 1 at ``high``; clipped to the axis."""
+        """Return where values lie, 0 at ``low``, 1 at ``high``; clipped to the axis."""
         values = np.clip(values, self.low, self.high)
         if self.logarithmic:
             return np.log(values / self.low) / math.log(self.high / self.low)
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[float]:
-        """At most ``most`` round values, ascending."""
+        """Return at most ``most`` round values, ascending."""
         for step in _steps(self.high - self.low):
             first = math.ceil(self.low / step)
             found = [i * step for i in range(first, math.floor(self.high / step) + 1)]
@@ -58,7 +58,7 @@ class Axis:
 
 
 def loss_axis(losses: np.ndarray) -> Axis:
-    """The axis for losses: logarithmic if all are positive, and without rare extremes.
+    """Return the axis for losses: logarithmic if all are positive, and without rare extremes.
 
     Args:
         losses: of all sides.
@@ -117,7 +117,7 @@ def draw_losses(curves: Curves, width: int) -> np.ndarray:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """A running mean around each value; at the ends of what there is on one side.
+    """Return a running mean around each value; at the ends, of what there is on one side.
 
     Args:
         values: ``(n,)``.
@@ -126,7 +126,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))
     first, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    return (sums[end] - sums[first]) / (end - first)
+    means: np.ndarray = (sums[end] - sums[first]) / (end - first)
+    return means
 
 
 def _legend(picture: np.ndarray, curves: Curves, box: tuple[int, int, int, int]) -> None:
@@ -156,6 +157,6 @@ def _line(
 
 
 def _steps(span: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, ascending, of which ``span`` holds ever fewer."""
+    """Return 1, 2 and 5 times powers of ten, ascending, of which ``span`` holds ever fewer."""
     lowest = math.floor(math.log10(span)) - 2 if span > 0 else 0
     return [digit * 10.0**e for e in range(lowest, lowest + 5) for digit in (1, 2, 5)]

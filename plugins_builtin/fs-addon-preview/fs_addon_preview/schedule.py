@@ -1,4 +1,4 @@
-"""When a preview is due."""
+"""Decide when a preview is due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fs_kernel import Interval
 
 
 class Schedule:
-    """When to ask for a preview, after the one of the first step.
+    """Decide when to ask for a preview, after the one of the first step.
 
     With an interval: every so many steps or seconds. Without: at every full minute of the first
     ten (a missed minute is not made up for), then at every save. The interval may be another one
@@ -17,7 +17,7 @@ class Schedule:
 
     Args:
         step: steps done before the session.
-        clock: seconds, never going back.
+        clock: returns seconds, never going back.
     """
 
     MINUTES = 10
@@ -29,11 +29,11 @@ class Schedule:
         self._last = (step, self._started)
 
     def due(self, step: int, interval: Interval) -> bool:
-        """Whether to ask now that ``step`` is done; the answer counts as having asked.
+        """Return whether to ask now that ``step`` is done; True counts as having asked.
 
         Args:
             step: steps done.
-            interval: the pace the user chose, or neither steps nor seconds for the usual one.
+            interval: the pace the user chose; `Interval()` for the usual one.
         """
         now = self._clock()
         if interval == Interval():
@@ -49,5 +49,5 @@ class Schedule:
         return due
 
     def due_at_save(self, interval: Interval) -> bool:
-        """Whether to ask now that a save is done."""
+        """Return whether to ask now that a save is done."""
         return interval == Interval() and self._clock() - self._started >= 60 * self.MINUTES

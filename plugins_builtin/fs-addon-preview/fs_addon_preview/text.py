@@ -1,4 +1,4 @@
-"""Words on a sheet, as large as their place allows."""
+"""Write words on a sheet, as large as their place allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_text(
     color: tuple[int, int, int],
     align: Literal["left", "center", "right"],
 ) -> None:
-    """Draw one line, centred vertically and never wider than its box.
+    """Draw one line, centered vertically and never wider than its box.
 
     Args:
         picture: ``(h, w, 3)`` uint8 BGR, drawn on in place.

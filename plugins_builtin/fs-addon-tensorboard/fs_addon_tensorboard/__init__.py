@@ -1,4 +1,4 @@
-"""A run for TensorBoard: losses and their parts, learning rate, speed, and pictures if wanted."""
+"""Write a run for TensorBoard: losses, learning rate, speed, other values, and pictures."""
 
 from __future__ import annotations
 
@@ -26,15 +26,30 @@ class TensorBoardOptions:
     )
 
 
+class TensorBoardAddOn:
+    """The event files of one run; see `fs_kernel.types.AddOn`.
+
+    Args:
+        run: the run to record.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._options: TensorBoardOptions = run.config[SECTION]
+
+    def observers(self) -> list[TensorBoard]:
+        """Return the observer that writes the event files."""
+        from fs_addon_tensorboard.observer import TensorBoard
+
+        return [TensorBoard(self._options.images)]
+
+
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """The section ``[addon.tensorboard]``."""
+    """Return the section ``[addon.tensorboard]``."""
     return {SECTION: TensorBoardOptions}
 
 
 @hookimpl
-def make_observers(run: Run) -> list[TensorBoard]:
-    """The observer that writes the event files."""
-    from fs_addon_tensorboard.observer import TensorBoard
-
-    return [TensorBoard(run.config[SECTION].images)]
+def create_addon(run: Run) -> TensorBoardAddOn:
+    """Create the add-on of a run."""
+    return TensorBoardAddOn(run)

@@ -1,4 +1,4 @@
-"""The observer: every reading of a run as events.
+"""Observe a run and write every reading as events.
 
 An observer has a thread of its own, so everything is written at once and nothing is queued: a
 training step never waits for it, and nothing is left to write when the process ends.
@@ -15,7 +15,7 @@ from fs_addon_tensorboard.writer import EventFile
 
 
 class TensorBoard:
-    """Writes ``logs/tensorboard/session_<n>``.
+    """Write ``logs/tensorboard/session_<n>``.
 
     Args:
         images: faces per side that a preview stores; 0 for none.
@@ -27,7 +27,7 @@ class TensorBoard:
         self._step = 0
 
     def on_start(self, info: RunInfo) -> None:
-        """Open the session's file. What it held beyond the step resumed at counts no more."""
+        """Open the session's file, and drop what it held beyond the step that is resumed."""
         folder = info.model_dir / "logs" / "tensorboard" / f"session_{info.session}"
         self._file = EventFile(folder)
         self._file.forget_from(info.start_step + 1)
@@ -70,11 +70,12 @@ class TensorBoard:
 
 
 def scalars_of(metrics: Metrics) -> dict[str, float]:
-    """A reading as scalars by tag.
+    """Return a reading as scalars by tag.
 
     ``loss/total``, ``loss/a`` per side; ``loss_a/face_64/ssim`` per part, as it enters the side's
     total, and ``unweighted_a/face_64/ssim`` without its weight; ``learning_rate`` if the trainer
-    says it; ``speed/images_per_second`` and ``speed/step_seconds``.
+    reports it; ``speed/images_per_second`` and ``speed/step_seconds``; ``values/NAME`` for each
+    further number that trainer, objectives or add-ons reported.
     """
     values = {"loss/total": sum(metrics.losses.values())}
     values |= {f"loss/{side}": value for side, value in metrics.losses.items()}
@@ -86,11 +87,12 @@ def scalars_of(metrics: Metrics) -> dict[str, float]:
         values["learning_rate"] = metrics.learning_rate
     values["speed/images_per_second"] = metrics.images_per_second
     values["speed/step_seconds"] = metrics.step_seconds
+    values |= {f"values/{name}": value for name, value in metrics.values.items()}
     return values
 
 
 def describe(info: RunInfo) -> str:
-    """The facts of a session as a Markdown table."""
+    """Return the facts of a session as a Markdown table."""
     facts: Mapping[str, object] = {
         "model": info.model,
         "parameters": f"{info.parameters:,}",

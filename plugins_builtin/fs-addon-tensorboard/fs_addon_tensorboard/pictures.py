@@ -1,4 +1,4 @@
-"""What a preview shows, as pictures for TensorBoard."""
+"""Turn a preview into pictures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fs_kernel.types import Preview
 
 
 def swap_sheets(preview: Preview, most: int) -> dict[str, np.ndarray]:
-    """One picture per side: a row per face, first what the network saw, then each swap of it.
+    """Return one picture per side: a row per face, what the network saw and each swap of it.
 
     Args:
         preview: with any number of sides and faces.

@@ -1,8 +1,8 @@
-"""An event file, written as it is called.
+"""Write an event file, record by record.
 
 tensorboardX supplies the records and the protocol buffers. Its ``SummaryWriter`` is passed over: it
-queues to a thread of its own, and at the end of a process waits for that thread for ever if the
-disk could not take an event.
+queues to a thread of its own, and at the end of a process waits forever for that thread if the disk
+could not take an event.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class EventFile:
         self._writer = EventsWriter(str(folder / "events"), _free_ending(folder))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """One point for each tag."""
+        """Write one point for each tag."""
         parts = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         self._write(Event(summary=Summary(value=parts), step=step))
 
     def text(self, tag: str, markdown: str, step: int) -> None:
-        """A text in Markdown."""
+        """Write a text in Markdown."""
         self._write(Event(summary=summary.text(tag, markdown), step=step))
 
     def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
-        """A picture, ``(h, w, 3)`` uint8 BGR."""
+        """Write a picture, ``(h, w, 3)`` uint8 BGR."""
         done, png = cv2.imencode(".png", picture)
         if not done:
             raise ValueError(f"cannot make a PNG of a picture of shape {picture.shape}")
@@ -71,5 +71,5 @@ class EventFile:
 
 
 def _free_ending(folder: Path) -> str:
-    """Files are named after the second they were made in; a second one there needs another name."""
+    """Return what makes a file's name unique: without it, it is the second of its creation."""
     return f".{sum(1 for _ in folder.glob('events.out.tfevents.*'))}"

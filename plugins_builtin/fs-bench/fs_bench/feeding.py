@@ -33,7 +33,7 @@ def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
         title = f"feed, {size} px in, {target} out" + (", one worker" if alone else "")
         plan.tell(title)
         try:
-            feed = _open(people, size, target, {"num_processes": 1} if alone else {})
+            feed = _open(people, size, target, {"workers": 1} if alone else {})
         except FsError as error:
             plan.skip(f"feed: {error}")
             return

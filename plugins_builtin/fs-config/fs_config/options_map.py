@@ -42,7 +42,7 @@ HERE: dict[str, dict[str, str]] = {
         **_kept("augmentation", "color_lightness color_ab color_clahe_chance"),
         **_kept("augmentation", "color_clahe_max_size"),
     },
-    "trainer.loader": _kept("loader", "num_processes pre_fetch"),
+    "trainer.loader": {"num_processes": "loader.workers", "pre_fetch": "loader.pre_fetch"},
 }
 
 #: Why an option has no equal here.

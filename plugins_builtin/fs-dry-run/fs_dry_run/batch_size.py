@@ -41,7 +41,7 @@ def find_batch_size(request: Request) -> tuple[int, str] | None:
                 "-b auto tries one device: find out with --dry-run -b auto in one process, then "
                 "give -b that size times the number of processes"
             )
-        size, speed = search(run, run._parts.step.time_step)
+        size, speed = search(run, run.steps.time_step)
     return size, f"batch size {size} per side, {speed:.3g} images a second when it was tried"
 
 

@@ -65,7 +65,7 @@ def dry_run(request: Request) -> DryRunReport:
     with trial_run(request) as run:
         config = run.config
         start = time.perf_counter()
-        metrics = run._parts.step.trial_step()
+        metrics = run.steps.trial_step()
         seconds = time.perf_counter() - start
         info, device = run.info, run.device
         free = require_room(run.session.resolved, info.disk_bytes)

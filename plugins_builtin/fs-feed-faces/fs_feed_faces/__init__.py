@@ -1,9 +1,9 @@
-"""Folders of aligned faces as batches, and swapped faces as files: the ``faces`` feed.
+"""Turn folders of aligned faces into batches, and swapped faces into files: the ``faces`` feed.
 
-The hooks below import what they need when they are called, so that naming the plugin costs
-nothing. Data's way: `source` (what is in the folders) -> `crops` (one face as the network sees it)
--> `crop_store` (all of them, kept in the `cache`) -> `host` or `device` (varied and scaled, a batch
-at a time) -> `loader` (batches, ahead of time).
+The hooks import what they need when they are called, so that importing the plugin is cheap. Data
+flows through `source` (scan the folders), `crops` (cut out one face), `crop_store` (all faces, kept
+in the `cache`), `cpu_batches` or `gpu_batches` (augment and scale a batch) and `feed` (batches,
+prepared ahead of time).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def config_defaults() -> dict[str, type]:
-    """Sections ``[face]``, ``[augmentation]``, ``[loader]`` and ``[feed.faces]``."""
+    """Return the sections ``[face]``, ``[augmentation]``, ``[loader]`` and ``[feed.faces]``."""
     from fs_feed_faces.options import (
         AugmentationOptions,
         CacheOptions,
@@ -40,17 +40,17 @@ def config_defaults() -> dict[str, type]:
 
 @hookimpl
 def open_feed(folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> Feed:
-    """Look through the folders and get ready; see `fs_kernel.hookspecs.FeedHooks.open_feed`."""
-    from fs_feed_faces import opening
+    """Scan the folders and return the feed; see `fs_kernel.hookspecs.FeedHooks.open_feed`."""
+    from fs_feed_faces import feed_factory
 
-    return opening.open_feed(folders, spec, config)
+    return feed_factory.open_feed(folders, spec, config)
 
 
 @hookimpl
 def read_faces(
     source: Path, shape: tuple[int, int, int], color_order: str, config: Config
 ) -> FaceIterator:
-    """The faces of a folder; see `fs_feed_faces.swapping.read_faces`."""
+    """Return the faces of a folder; see `fs_feed_faces.swapping.read_faces`."""
     from fs_feed_faces import swapping
 
     return swapping.read_faces(
@@ -67,7 +67,7 @@ def write_face(
     target: Path,
     config: Config,
 ) -> Path:
-    """Put one result back; see `fs_feed_faces.swapping.write_face`."""
+    """Write one swapped face; see `fs_feed_faces.swapping.write_face`."""
     from fs_feed_faces import swapping
 
     return swapping.write_face(face, swapped, mask, color_order, Path(target), config["face"])

@@ -1,4 +1,4 @@
-"""Arrays that are used again once nobody holds them."""
+"""Reuse arrays once nothing refers to them any longer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def _references(arrays: list[np.ndarray], position: int) -> int:
     return sys.getrefcount(arrays[position])
 
 
-#: Of an array that nobody else holds.
+#: Reference count of an array that only the list holds.
 _ALONE = _references([np.empty(0)], 0)
 
 
 class Buffers:
-    """Gives float32 arrays for batches. Memory that is new takes longer to fill than to make.
+    """Lends float32 arrays to batches: touching new memory takes longer than filling old memory.
 
     Args:
         most: arrays of each shape that are kept.
@@ -27,7 +27,7 @@ class Buffers:
         self._arrays: dict[tuple[int, ...], list[np.ndarray]] = {}
 
     def take(self, *shape: int) -> np.ndarray:
-        """An array of unknown content that nobody else holds, nor a view or tensor of it."""
+        """Return an array of unknown content to which no view, tensor or variable refers."""
         kept = self._arrays.setdefault(shape, [])
         for position in range(len(kept)):
             if _references(kept, position) == _ALONE:

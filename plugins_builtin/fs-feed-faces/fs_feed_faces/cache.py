@@ -1,8 +1,8 @@
-"""A folder of things that are slow to make and can be made again at any time, shared by runs.
+"""Cache results that are slow to compute in a folder shared by all runs.
 
 An entry is a folder ``<name>`` with the files that its maker wrote and ``facts.json``, or a single
-file. It is made under another name and renamed once it is whole and on the disk, so whatever bears
-its name can be used. A lock of the operating system keeps two processes from making the same.
+file. It is written under another name and renamed once it is complete and flushed, so an entry that
+exists is complete. A lock of the operating system keeps two processes from making the same entry.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from typing import Any
 import attrs
 from fs_kernel.storage import format_bytes, user_folder
 
-from fs_feed_faces import disk
+from fs_feed_faces import filesystem
 
-#: In names of what is not, or no longer, an entry.
+#: Mark the names of incomplete and of deleted entries.
 _PART, _TRASH = ".part-", ".trash-"
 _FACTS = "facts.json"
 #: Share of the disk that is left free.
 _RESERVE = 0.02
-#: Seconds after which nobody is at work any more, where no lock tells.
+#: Age in seconds from which incomplete entries count as abandoned, where locks do not work.
 _ABANDONED = 3600
 
 
 class CacheError(Exception):
-    """Nothing can be kept; the text says why, as a clause."""
+    """Raised if an entry cannot be cached; the text says why, as a clause."""
 
 
 @attrs.frozen
 class Entry:
-    """Something that is kept.
+    """One entry of the cache.
 
     Attributes:
         name: of the entry, unique in the cache.
         path: of its folder or file.
         bytes: on disk.
-        used: when it was used last, in Unix seconds.
-        facts: what its maker said of it.
+        used: time of the last use, in Unix seconds.
+        facts: metadata from its maker.
     """
 
     name: str
@@ -56,16 +56,16 @@ class Entry:
 
 
 def default_folder() -> Path | None:
-    """Return where a user's caches are, or None if the user has no home folder."""
+    """Return the folder of the user's cache, or None if the user has no home folder."""
     home = user_folder("cache")
     return home and home / "faces"
 
 
 class Cache:
-    """The cache in a folder, which is made when something is kept.
+    """A cache in a folder, which is created when the first entry is made.
 
     Args:
-        folder: where it is.
+        folder: of the cache.
         most: bytes that all entries together may take; 0 for no bound.
     """
 
@@ -75,7 +75,7 @@ class Cache:
         self._mine: set[str] = set()
 
     def find(self, name: str) -> Entry | None:
-        """An entry, which counts as used now; None if there is none."""
+        """Return an entry and mark it as used, or None if it does not exist."""
         entry = _entry(self.folder / name)
         if entry is not None:
             self._mine.add(name)
@@ -90,20 +90,20 @@ class Cache:
         write: Callable[[Path], dict[str, Any]],
         waiting: Callable[[], None],
     ) -> Entry:
-        """An entry, made now unless somebody else does so first.
+        """Return an entry, made now unless another process makes it first.
 
         Args:
             name: of the entry.
-            size: about how many bytes it will take.
+            size: approximate bytes it will take.
             write: fills an empty folder and returns the facts.
-            waiting: called once if another process is making the same.
+            waiting: called once if another process is making the same entry.
 
         Raises:
-            CacheError: it cannot be kept.
+            CacheError: the entry cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with disk.locked(self.folder / f"{name}.lock", waiting):
+            with filesystem.locked(self.folder / f"{name}.lock", waiting):
                 found = self.find(name)
                 if found is not None:
                     return found
@@ -114,16 +114,16 @@ class Cache:
             raise CacheError(f"{self.folder}: {error.strerror or error}") from None
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep a file, in place of an older one.
+        """Store a file, replacing an older one.
 
         Raises:
-            CacheError: it cannot be kept.
+            CacheError: it cannot be written.
         """
         part = self.folder / f"{name}{_PART}{uuid.uuid4().hex}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
-                disk.write_synced(part, content)
+                filesystem.write_synced(part, content)
                 part.replace(self.folder / name)
             finally:
                 part.unlink(missing_ok=True)
@@ -131,32 +131,32 @@ class Cache:
             raise CacheError(f"{self.folder}: {error.strerror or error}") from None
 
     def entries(self) -> list[Entry]:
-        """What is kept, the least recently used first."""
+        """Return all entries, the least recently used first."""
         found = [_entry(path) for path in self._paths() if not _is_leftover(path)]
         return sorted((e for e in found if e is not None), key=lambda entry: entry.used)
 
     def collect(self, most: int | None = None) -> tuple[int, int]:
-        """Remove what interrupted processes left, and the least recently used beyond the bound.
+        """Remove leftovers of interrupted processes, and the least recently used beyond the bound.
 
         Args:
             most: bytes to keep instead of the cache's own bound.
 
         Returns:
-            How many things were removed, and their bytes.
+            The number of removed files and folders, and their bytes.
         """
         gone = [path for path in self._paths() if _is_leftover(path) and not _in_the_making(path)]
-        sizes = [size for path, size in [(p, disk.size_of(p)) for p in gone] if _remove(path)]
+        sizes = [size for path, size in [(p, filesystem.size_of(p)) for p in gone] if _remove(path)]
         if most is None:
             most = self.most or sys.maxsize
         sizes += [entry.bytes for entry in self._evict(most)]
         for lock in self.folder.glob("*.lock"):
-            if not lock.with_suffix("").exists() and disk.is_held(lock) is False:
+            if not lock.with_suffix("").exists() and filesystem.is_held(lock) is False:
                 with contextlib.suppress(OSError):
                     lock.unlink()
         return len(sizes), sum(sizes)
 
     def _evict(self, most: int) -> list[Entry]:
-        """Remove the least recently used beyond a bound, but nothing that this process uses."""
+        """Remove the least recently used beyond a bound, except what this process uses."""
         entries, removed = self.entries(), []
         total = sum(entry.bytes for entry in entries)
         for entry in entries:
@@ -171,16 +171,16 @@ class Cache:
         return []
 
     def _clear(self, name: str) -> None:
-        """Remove what is in the way of an entry; its lock is held."""
+        """Remove leftovers of an entry, whose lock is held."""
         for path in self._paths():
             if path.name == name or path.name.startswith((name + _PART, name + _TRASH)):
                 _remove(path)
 
     def _make_room(self, size: int) -> None:
-        """Drop the least recently used for an entry of this size.
+        """Remove the least recently used to make room for an entry of this size.
 
         Raises:
-            CacheError: there is no room for all that this process uses, or not on the disk.
+            CacheError: this process alone would exceed the bound, or the disk is full.
         """
         mine = size + sum(entry.bytes for entry in self.entries() if entry.name in self._mine)
         if 0 < self.most < mine:
@@ -203,7 +203,7 @@ class Cache:
         try:
             facts = write(part)
             facts["files"] = {path.name: path.stat().st_size for path in part.iterdir()}
-            disk.write_synced(part / _FACTS, json.dumps(facts).encode())
+            filesystem.write_synced(part / _FACTS, json.dumps(facts).encode())
             if self.find(name) is None:
                 part.replace(self.folder / name)
         finally:
@@ -233,9 +233,9 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _in_the_making(path: Path) -> bool:
-    """Whether somebody may still be at work on this leftover."""
+    """Return whether a process may still be writing this leftover."""
     name = path.name.partition(_PART)[0].partition(_TRASH)[0]
-    held = disk.is_held(path.with_name(f"{name}.lock"))
+    held = filesystem.is_held(path.with_name(f"{name}.lock"))
     if held is not None:
         return held
     try:
@@ -245,7 +245,7 @@ def _in_the_making(path: Path) -> bool:
 
 
 def _remove(path: Path) -> bool:
-    """Take away at once, then delete; False where the system says it is in use."""
+    """Rename out of the way, then delete; return False if the system reports it as in use."""
     gone = path if _TRASH in path.name else path.with_name(path.name + _TRASH + uuid.uuid4().hex)
     try:
         if gone != path:

@@ -1,4 +1,4 @@
-"""``fs faces``: look at folders of faces and at their cache, make synthetic ones, score swaps."""
+"""Provide ``fs faces``: check folders, manage the cache, draw synthetic faces, score swaps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from fs_kernel.errors import FacesError, UsageError
+from fs_kernel.errors import FacesError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from fs_feed_faces.cache import Cache
+    from fs_feed_faces.folder_report import FolderReport
     from fs_feed_faces.options import FaceOptions
-    from fs_feed_faces.report import FolderReport
 
 _FOLDER = click.Path(path_type=Path)
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -22,7 +22,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.group(context_settings=_HELP)
 def faces() -> None:
-    """Check folders of faces, look after their cache, make synthetic people, score swaps."""
+    """Check folders of faces, manage their cache, draw synthetic people, score swaps."""
 
 
 @faces.command(context_settings=_HELP)
@@ -30,8 +30,8 @@ def faces() -> None:
 @click.option("--mask-type", default="extended", show_default=True, help="Mask to look for.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def check(directory: Path, mask_type: str, as_json: bool) -> None:
-    """Say file by file what is wrong with DIRECTORY, and whether it is fit to train on."""
-    from fs_feed_faces.report import check_folder
+    """Report problems of DIRECTORY file by file, and whether it is fit to train on."""
+    from fs_feed_faces.folder_report import check_folder
     from fs_feed_faces.source import FEWEST
 
     report = check_folder(directory, _face_options(mask_type).mask_type)
@@ -53,8 +53,15 @@ def demo(directory: Path, count: int, size: int, seed: int) -> None:
     DIRECTORY/B_true holds, for every face of A, the true picture of B in the same pose,
     DIRECTORY/A_true the same for every face of B.
     """
-    from fs_feed_faces.people import draw_people
-
+    try:
+        from fs_synthetic import draw_people
+    except ModuleNotFoundError as error:
+        if error.name != "fs_synthetic":
+            raise
+        raise PluginError(
+            "synthetic people need the package fs-synthetic; install it with: "
+            "pip install fs-synthetic"
+        ) from None
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with click.progressbar(length=4 * count, label="Drawing faces", file=sys.stderr) as bar:
@@ -99,7 +106,7 @@ def compare(swapped: Path, truth: Path, mask_type: str, as_json: bool) -> None:
 
 @faces.group(context_settings=_HELP)
 def cache() -> None:
-    """The cut-out faces that are kept on disk for the next run."""
+    """Manage the cut-out faces that are cached on disk for the next run."""
 
 
 _CACHE = click.option(
@@ -111,22 +118,22 @@ _CACHE = click.option(
 @_CACHE
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def list_cache(directory: Path | None, as_json: bool) -> None:
-    """Say what is kept, the least recently used first."""
-    from fs_feed_faces.keeping import describe, facts_of
+    """List what is cached, the least recently used first."""
+    from fs_feed_faces.cache_report import to_dict, to_text
 
-    facts = facts_of(_cache(directory))
-    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    report = to_dict(_cache(directory))
+    click.echo(json.dumps(report, indent=2) if as_json else to_text(report))
 
 
 @cache.command("gc", context_settings=_HELP)
 @_CACHE
-@click.option("--max-size", help="Drop the least recently used beyond this: '5GB'.")
-@click.option("--all", "everything", is_flag=True, help="Drop all of it.")
+@click.option("--max-size", help="Remove the least recently used beyond this: '5GB'.")
+@click.option("--all", "everything", is_flag=True, help="Remove all of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def collect_cache(
     directory: Path | None, max_size: str | None, everything: bool, as_json: bool
 ) -> None:
-    """Remove what interrupted runs left behind, and what is beyond the cache's size."""
+    """Remove leftovers of interrupted runs, and what is beyond the cache's size."""
     from fs_kernel.options import Size
 
     try:

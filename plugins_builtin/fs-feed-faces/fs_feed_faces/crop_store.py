@@ -1,4 +1,4 @@
-"""The faces of one side cut out: from the cache on disk, or cut as they are needed."""
+"""Provide the cut-out faces of one side: from the cache on disk, or cut when needed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import Any, Protocol
 import attrs
 import cv2
 import numpy as np
+from fs_faces.pictures import UnreadableError
 from fs_kernel.storage import format_bytes
 
 from fs_feed_faces.cache import Cache, CacheError, Entry
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.faces import FaceFile
-from fs_feed_faces.pictures import UnreadableError
-from fs_feed_faces.progress import said, told
+from fs_feed_faces.face_file import FaceFile
+from fs_feed_faces.progress_bar import announce, track
 from fs_feed_faces.source import FaceSet
 
-#: Raised when crops of equal options would come out differently.
+#: Increased when equal options would give other crops than before.
 _FORMAT = 1
 _CROPS = "crops.u8"
-#: Faces of each worker that are cut before they are written.
+#: Faces per worker that are cut before they are written.
 _AHEAD = 4
 
 
@@ -45,7 +45,7 @@ class Crop:
 
     @classmethod
     def of(cls, record: np.ndarray, size: int) -> Crop:
-        """The crop whose bytes are a record ``(size * size * (3 + k),)``: picture, then masks."""
+        """Return the crop of a record ``(size * size * (3 + k),)``: picture, then masks."""
         area = size * size
         return cls(
             record[: 3 * area].reshape(size, size, 3), record[3 * area :].reshape(-1, size, size)
@@ -53,12 +53,12 @@ class Crop:
 
 
 class Crops(Protocol):
-    """Faces by index. Safe to use from several threads."""
+    """Cut-out faces by index. Safe to use from several threads."""
 
     cropper: Cropper
 
     def read(self, index: int) -> Crop:
-        """One face; its arrays must not be changed.
+        """Return one face; its arrays must not be changed.
 
         Raises:
             UnreadableError: the face cannot be used.
@@ -66,10 +66,10 @@ class Crops(Protocol):
 
 
 def record(cropper: Cropper, face: FaceFile) -> np.ndarray:
-    """A face as `Crop.of` reads it.
+    """Return a face as `Crop.of` reads it.
 
     Raises:
-        UnreadableError: the file is gone, damaged, or another than at the start.
+        UnreadableError: the file is missing, damaged, or not the one that was scanned.
     """
     stack = cropper.read(face)
     masks = stack[..., 3:].transpose(2, 0, 1)
@@ -77,7 +77,7 @@ def record(cropper: Cropper, face: FaceFile) -> np.ndarray:
 
 
 class CutCrops:
-    """Faces that are cut when they are first needed, and kept in memory.
+    """Cuts faces when they are first needed, and keeps them in memory.
 
     Args:
         files: the faces.
@@ -94,7 +94,7 @@ class CutCrops:
         self._lock = Lock()
 
     def read(self, index: int) -> Crop:
-        """See `Crops.read`."""
+        """Return one face; see `Crops.read`."""
         kept = self._kept.get(index)
         if kept is None:
             if index in self._broken:
@@ -111,49 +111,49 @@ class CutCrops:
 
 
 class CachedCrops:
-    """Faces that were cut before, mapped into memory.
+    """Reads faces that were cut before from a memory-mapped file.
 
     Args:
-        entry: of the cache, from `keep`.
+        entry: of the cache.
         cropper: how they were cut.
 
     Attributes:
-        records: ``(n, bytes)`` uint8; writing there changes no file.
+        records: ``(n, bytes)`` uint8; writing to it does not change the file.
     """
 
     def __init__(self, entry: Entry, cropper: Cropper) -> None:
         self.cropper = cropper
         self._broken = {int(index): reason for index, reason in entry.facts["broken"].items()}
         shape = (int(entry.facts["faces"]), cropper.record_bytes)
-        # Copy on write, for torch takes no read-only arrays.
+        # Copy on write, because torch does not accept read-only arrays.
         self.records = np.asarray(np.memmap(entry.path / _CROPS, np.uint8, "c", shape=shape))
 
     def check(self, index: int) -> None:
-        """Raise what `read` would."""
+        """Raise the error of `read`, if there is one."""
         if index in self._broken:
             raise UnreadableError(self._broken[index])
 
     def read(self, index: int) -> Crop:
-        """See `Crops.read`."""
+        """Return one face; see `Crops.read`."""
         self.check(index)
         return Crop.of(self.records[index], self.cropper.size)
 
 
 def open_crops(faces: FaceSet, cropper: Cropper, cache: Cache) -> CachedCrops:
-    """The faces of a side from the cache, where they are kept now unless they are there.
+    """Return the faces of a side from the cache, cutting them first if they are not in it.
 
     Raises:
-        CacheError: they cannot be kept.
+        CacheError: they cannot be cached.
     """
     name = f"crops-{_key(faces.files, cropper)}"
     size = len(faces.files) * cropper.record_bytes
     entry = cache.find(name)
     if entry is None:
-        said(
+        announce(
             f"{faces.folder}: cutting out {len(faces.files)} faces once, "
             f"{format_bytes(size)} in {cache.folder}"
         )
-        waiting = partial(said, f"{faces.folder}: another run is cutting out the same faces")
+        waiting = partial(announce, f"{faces.folder}: another run is cutting out the same faces")
         entry = cache.make(name, size, partial(_write, faces, cropper), waiting)
     try:
         return CachedCrops(entry, cropper)
@@ -162,7 +162,7 @@ def open_crops(faces: FaceSet, cropper: Cropper, cache: Cache) -> CachedCrops:
 
 
 def _key(files: Sequence[FaceFile], cropper: Cropper) -> str:
-    """What faces and all options that shape their crops come down to."""
+    """Return a hash of the faces and of all options that shape their crops."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([_FORMAT, cropper.shape()]).encode())
     for file in files:
@@ -171,11 +171,11 @@ def _key(files: Sequence[FaceFile], cropper: Cropper) -> str:
 
 
 def _write(faces: FaceSet, cropper: Cropper, folder: Path) -> dict[str, Any]:
-    """Cut all faces into a folder of the cache, in parallel; returns the entry's facts."""
+    """Cut all faces into a folder of the cache, in parallel, and return the entry's facts."""
     broken = {}
     line = f"{faces.folder}: cut out {{}} of {{}} faces"
     with (folder / _CROPS).open("wb") as stream:
-        made = told(_cut(faces.files, cropper), len(faces.files), line)
+        made = track(_cut(faces.files, cropper), len(faces.files), line)
         for index, result in enumerate(made):
             if isinstance(result, str):
                 broken[str(index)] = result
@@ -193,7 +193,7 @@ def _write(faces: FaceSet, cropper: Cropper, folder: Path) -> dict[str, Any]:
 
 
 def _cut(files: Sequence[FaceFile], cropper: Cropper) -> Iterator[np.ndarray | str]:
-    """Each face as `record` gives it, or what is wrong with it, in order."""
+    """Yield each face's `record`, or what is wrong with it, in order."""
 
     def cut(file: FaceFile) -> np.ndarray | str:
         try:
@@ -203,7 +203,7 @@ def _cut(files: Sequence[FaceFile], cropper: Cropper) -> Iterator[np.ndarray | s
 
     workers = os.cpu_count() or 1
     threads = cv2.getNumThreads()
-    # Parallel inside of parallel only slows down.
+    # OpenCV's own threads inside these threads would only slow both down.
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(workers, "fs-face-cutter") as pool:

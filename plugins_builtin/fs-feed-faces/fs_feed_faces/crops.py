@@ -1,18 +1,19 @@
-"""A face as the network sees it: cut from its picture, with its masks."""
+"""Cut faces and their masks out of their pictures, as the network sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from fs_faces import masks
+from fs_faces.constants import DRAWN_MASKS
+from fs_faces.geometry import Box, crop_box, cut, landmarks_in_crop, resize
+from fs_faces.header import HeaderError, StoredMask
+from fs_faces.pictures import UnreadableError, decode, read_bytes
 
-from fs_feed_faces import masks
-from fs_feed_faces.faces import FaceFile
-from fs_feed_faces.geometry import Box, crop_box, cut, landmarks_in_crop, resize
-from fs_feed_faces.options import DRAWN_MASKS, FaceOptions
-from fs_feed_faces.pictures import UnreadableError, decode, read_bytes
-from fs_feed_faces.png_header import HeaderError
+from fs_feed_faces.face_file import FaceFile
+from fs_feed_faces.options import FaceOptions
 
 
 class Cropper:
@@ -22,7 +23,7 @@ class Cropper:
         options: what part of the face, and how its mask is treated.
         size: edge of the result in pixels.
         names: masks that follow the picture, out of "face", "eye", "mouth".
-        coverage: percent of the centring's crop, the option's value unless given.
+        coverage: percent of the centering's crop; None uses the option.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class Cropper:
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of one face with its masks."""
+        """Return the bytes of one face with its masks."""
         return self.size**2 * (3 + len(self.names))
 
     def shape(self) -> dict[str, Any]:
-        """All that decides how a face comes out, as JSON can hold it."""
+        """Return all that determines the result for a face, in JSON types."""
         names = ("centering", "vertical_offset")
         if "face" in self.names:
             names += ("mask_type", "mask_dilation")
@@ -54,19 +55,22 @@ class Cropper:
         return {"size": self.size, "coverage": self.coverage, "masks": masks, **known}
 
     def read(self, face: FaceFile) -> np.ndarray:
-        """The picture in BGR with the masks as further channels, ``(size, size, 3 + n)`` uint8.
+        """Return the picture in BGR with the masks as further channels.
+
+        Returns:
+            ``(size, size, 3 + n)`` uint8.
 
         Raises:
-            UnreadableError: the file is gone, damaged, or another than at the start.
+            UnreadableError: the file is missing, damaged, or not the one that was scanned.
         """
         crop = resize(cut(self.picture(face), self.box(face)), self.size)
         return np.dstack([crop, *(self.mask(face, name) for name in self.names)])
 
     def picture(self, face: FaceFile) -> np.ndarray:
-        """The whole stored picture, ``(h, w, 3)`` uint8 BGR.
+        """Return the whole stored picture, ``(h, w, 3)`` uint8 BGR.
 
         Raises:
-            UnreadableError: the file is gone, damaged, or another than at the start.
+            UnreadableError: the file is missing, damaged, or not the one that was scanned.
         """
         picture = decode(read_bytes(face.path))
         if picture.shape[:2] != (face.height, face.width):
@@ -74,9 +78,10 @@ class Cropper:
         return picture
 
     def box(self, face: FaceFile) -> Box:
-        """Where the crop lies in the stored picture; a plain picture's crop is its centre square.
+        """Return where the crop lies in the stored picture.
 
-        Coverage applies to both; a plain picture has no vertical offset.
+        The crop of a plain picture is its center square, without vertical offset; coverage applies
+        to it too.
         """
         if face.alignment is not None:
             return crop_box(
@@ -92,9 +97,9 @@ class Cropper:
         return Box((face.width - size) // 2, (face.height - size) // 2, size)
 
     def mask(self, face: FaceFile, name: str) -> np.ndarray:
-        """One mask ``(size, size)`` uint8.
+        """Return one mask, ``(size, size)`` uint8.
 
-        All of a plain picture is face. Where there are no landmarks there are no eyes and no mouth.
+        All of a plain picture is face. Without landmarks, the masks of eyes and mouth are empty.
 
         Raises:
             UnreadableError: the stored mask is damaged.
@@ -116,7 +121,33 @@ class Cropper:
         assert face.alignment is not None
         assert face.mask is not None
         try:
-            mask = masks.stored(face.mask, face.alignment.offsets, self.options, self.coverage)
+            mask = stored_mask(face.mask, face.alignment.offsets, self.options, self.coverage)
         except HeaderError as error:
             raise UnreadableError(str(error)) from None
         return resize(mask, self.size)
+
+
+def stored_mask(
+    mask: StoredMask, offsets: Mapping[str, np.ndarray], options: FaceOptions, coverage: float
+) -> np.ndarray:
+    """Return a stored mask as section ``[face]`` wants it; see `fs_faces.masks.stored`.
+
+    Args:
+        mask: from the face header.
+        offsets: of the face's alignment.
+        options: section ``[face]``.
+        coverage: share of the centering's full crop, 0.625..1.
+
+    Raises:
+        HeaderError: the mask's data is damaged.
+    """
+    return masks.stored(
+        mask,
+        offsets,
+        options.centering,
+        coverage,
+        options.vertical_offset / 100,
+        dilation=options.mask_dilation,
+        threshold=options.mask_threshold,
+        blur_kernel=options.mask_blur_kernel,
+    )

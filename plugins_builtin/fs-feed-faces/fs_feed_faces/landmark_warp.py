@@ -1,8 +1,8 @@
-"""Warping a face so that its landmarks lie where those of another person's face do.
+"""Warp a face so that its landmarks lie where those of another person's face do.
 
-The warped picture's landmarks come to lie on those of a face of another side that looks alike; in
-between, the picture is stretched linearly over a triangulation. What the network is fed is thereby
-one shape for all sides, while the target keeps the shape of its own.
+The landmarks of the warped picture are those of a similar face of another side; in between, the
+picture is stretched linearly over a triangulation. The network's input thereby has one shape for
+all sides, while the target keeps its own shape.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import cv2
 import numpy as np
+from fs_faces.geometry import landmarks_in_crop
 from fs_kernel.errors import FacesError
 from fs_kernel.types import Side
 
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.geometry import landmarks_in_crop
-from fs_feed_faces.progress import told
+from fs_feed_faces.progress_bar import track
 from fs_feed_faces.source import FaceSet
 
-#: How many faces of another side count as alike.
-_ALIKE = 10
-#: Spread of the noise on the landmarks, as a share of the picture's edge.
+#: Number of faces of another side that count as similar.
+_SIMILAR = 10
+#: Standard deviation of the noise on the landmarks, as a share of the picture's edge.
 _NOISE = 2 / 256
-#: The first of 68 landmarks that is no point of the jaw.
+#: The first of 68 landmarks that does not belong to the jaw.
 _INNER = 17
-#: Corners and middles of the edges: points of a picture that stay where they are.
+#: Corners and middles of the edges: points of a picture that stay in place.
 _ANCHORS = np.array([[x, y] for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)])
-#: Distances that are in memory at once.
+#: Number of distances in memory at once.
 _AT_ONCE = 2**23
 
 
 @attrs.frozen(eq=False)
 class Matches:
-    """The landmarks of one side's faces, and of faces of the other sides that look alike.
+    """Landmarks of one side's faces, and of similar faces of the other sides.
 
     Attributes:
         points: ``(n, 68, 2)`` in shares of the crop's edge.
         others: the same of each other side, ``(m, 68, 2)``.
-        nearest: per other side ``(n, k)``, the faces of it that are nearest to each face.
+        nearest: per other side ``(n, k)``, its faces that are nearest to each face.
     """
 
     points: np.ndarray
@@ -49,15 +49,15 @@ class Matches:
     def draw(
         self, index: int, size: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A face's landmarks, and where they shall go: those of a match, with a little noise.
+        """Return a face's landmarks and their targets: those of a random match, with noise.
 
         Args:
             index: of the face.
             size: edge of the picture.
-            random: where the choice comes from; each other side is as likely as any.
+            random: source of the choice; all other sides are equally likely.
 
         Returns:
-            Twice ``(68, 2)`` in pixels.
+            Two arrays ``(68, 2)`` in pixels.
         """
         side = random.integers(len(self.others))
         nearest = self.nearest[side][index]
@@ -67,10 +67,10 @@ class Matches:
 
 
 def landmark_shares(faces: FaceSet, cropper: Cropper) -> np.ndarray:
-    """The landmarks of a side's faces, ``(n, 68, 2)`` float32 in shares of the crop's edge.
+    """Return the landmarks of a side's faces, ``(n, 68, 2)`` float32 in shares of the crop's edge.
 
     Raises:
-        FacesError: a face has no 68 landmarks; it names such files.
+        FacesError: some faces do not have 68 landmarks; it names them.
     """
     lacking = [
         file.path.name
@@ -93,25 +93,25 @@ def landmark_shares(faces: FaceSet, cropper: Cropper) -> np.ndarray:
 
 
 def find_matches(points: Mapping[Side, np.ndarray]) -> dict[Side, Matches]:
-    """Who looks like whom.
+    """Return for each side the similar faces of the other sides.
 
     Args:
-        points: per side ``(n, 68, 2)``; with one side alone its faces match each other.
+        points: per side ``(n, 68, 2)``; a single side's faces match each other.
     """
     found = {}
     for side, own in points.items():
         others = [points[other] for other in points if other != side] or [own]
-        found[side] = Matches(own, others, [nearest(own, other, _ALIKE) for other in others])
+        found[side] = Matches(own, others, [nearest(own, other, _SIMILAR) for other in others])
     return found
 
 
 def nearest(own: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
-    """For each row of ``own`` the ``count`` nearest of ``other`` (all, if there are fewer).
+    """Return for each row of ``own`` the ``count`` nearest of ``other`` (all, if there are fewer).
 
     Args:
         own: ``(n, 68, 2)``.
         other: ``(m, 68, 2)``.
-        count: how many.
+        count: of neighbors.
 
     Returns:
         ``(n, min(count, m))`` int32 indices of ``other``, the nearest first.
@@ -124,26 +124,29 @@ def nearest(own: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     def chunks() -> Iterator[np.ndarray]:
         step = max(1, _AT_ONCE // len(other))
         for start in range(0, len(rows), step):
-            # Without the square of the row itself, which changes no order.
+            # The square of the row itself is omitted: it does not change the order.
             distances = squares - 2 * rows[start : start + step] @ columns.T
             least = np.argpartition(distances, count - 1, axis=1)[:, :count]
             order = np.take_along_axis(distances, least, axis=1).argsort(axis=1)
             yield from np.take_along_axis(least, order, axis=1).astype(np.int32)
 
-    return np.stack(list(told(chunks(), len(rows), "landmarks: compared {} of {} faces")))
+    return np.stack(list(track(chunks(), len(rows), "landmarks: compared {} of {} faces")))
 
 
 def maps(size: int, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of the warped picture comes from, x and y, each ``(size, size)`` float32.
+    """Return the source position of each pixel of the warped picture.
 
-    The picture's corners and the middles of its edges stay where they are. Points that lie outside
-    the picture, and points of the jaw within the rest of the face, as in profile, are left out, in
-    the source or in the target.
+    The picture's corners and the middles of its edges stay in place. Points that lie outside the
+    picture, and points of the jaw within the rest of the face, as in profile, are left out, in the
+    source or in the target.
 
     Args:
         size: edge of the picture.
         source: ``(68, 2)`` landmarks of the picture in pixels.
-        target: ``(68, 2)`` where they shall be.
+        target: ``(68, 2)`` positions they are moved to.
+
+    Returns:
+        x and y, each ``(size, size)`` float32.
     """
     kept = _usable(source, size) & _usable(target, size)
     anchors = _ANCHORS * (size - 1)
@@ -154,7 +157,7 @@ def maps(size: int, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
     # Each triangle's affine map; that of pixels in no triangle is the identity.
     affine = np.linalg.solve(corners, here[triangles]).transpose(2, 1, 0)
     affine = np.concatenate([affine, np.eye(2, 3)[..., None]], axis=2).astype(np.float32)
-    # Far quicker than indexing.
+    # np.take is much faster than indexing.
     found = np.take(affine, _paint(size, there[triangles]), axis=2, mode="clip")
     line = np.arange(size, dtype=np.float32)
     x, y = (np.clip(a * line + b * line[:, None] + c, 0, size - 1) for a, b, c in found)
@@ -162,17 +165,17 @@ def maps(size: int, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
 
 
 def triangulate(points: np.ndarray, size: int) -> np.ndarray:
-    """The Delaunay triangles of points of a picture, without such as have hardly an area.
+    """Return the Delaunay triangles of points of a picture, without those of almost no area.
 
     Args:
         points: ``(n, 2)`` float32 within the picture; two may coincide.
         size: edge of the picture.
 
     Returns:
-        ``(m, 3)`` indices of points, triangles in rising order of their area.
+        ``(m, 3)`` indices of points, triangles in ascending order of their area.
     """
-    # Points beyond the rectangle stand in for infinity: the further off, the fewer flat triangles
-    # at the border are lost to them.
+    # Subdiv2D adds three outer points around this rectangle. The further away they are, the fewer
+    # flat triangles at the border contain one of them and are lost.
     division = cv2.Subdiv2D((-8 * size, -8 * size, 17 * size, 17 * size))
     division.insert(points.tolist())
     corners = division.getTriangleList().reshape(-1, 2)
@@ -185,7 +188,7 @@ def triangulate(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def _key(points: np.ndarray) -> np.ndarray:
-    """One number per point ``(n, 2)`` float32, the same for the same point."""
+    """Return one number per point ``(n, 2)`` float32, equal for equal points."""
     return np.ascontiguousarray(points + 0.0, np.float32).view(np.int64)[:, 0]
 
 
@@ -198,10 +201,10 @@ def _usable(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def _paint(size: int, triangles: np.ndarray) -> np.ndarray:
-    """Which triangle each pixel lies in, ``(size, size)`` int32; their count where in none."""
+    """Return each pixel's triangle, ``(size, size)`` int32; their count where there is none."""
     numbers = np.full((size, size), len(triangles), np.int32)
     fixed = np.rint(triangles * 16).astype(np.int32)
-    # A pixel on an edge is painted by both sides; larger triangles come later and win.
+    # Both triangles paint the pixels of a shared edge; larger triangles come later and win.
     for number, corners in enumerate(fixed):
         cv2.fillConvexPoly(numbers, corners, number, cv2.LINE_8, 4)
     return numbers

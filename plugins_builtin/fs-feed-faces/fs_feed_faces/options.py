@@ -1,45 +1,34 @@
-"""The feed's options."""
+"""Define the options of the feed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import attrs
+from fs_faces.constants import DRAWN_MASKS, STORED_MASKS
 from fs_kernel import option
 from fs_kernel.options import Size
 
 if TYPE_CHECKING:
     from fs_feed_faces.cache import Cache
 
-#: Masks made from landmarks, and "no mask".
-DRAWN_MASKS = ("components", "extended")
-MASK_TYPES = (
-    "bisenet-fp_face",
-    "bisenet-fp_head",
-    "components",
-    "custom_face",
-    "custom_head",
-    "extended",
-    "none",
-    "unet-dfl",
-    "vgg-clear",
-    "vgg-obstructed",
-)
+#: Values of face.mask_type.
+MASK_TYPES = tuple(sorted((*DRAWN_MASKS, *STORED_MASKS, "none")))
 
 
 @attrs.frozen
 class FaceOptions:
-    """Section ``[face]``: what part of a face the network sees, and which mask belongs to it."""
+    """Section ``[face]``: the part of a face that the network sees, and its mask."""
 
     centering: str = option(
         "face",
-        "What the crop is centred on: the face, the whole head, or the flat face (legacy).",
+        "What the crop is centered on: the face, the whole head, or the flat face (legacy).",
         choices=("face", "head", "legacy"),
         fixed=True,
     )
     coverage: float = option(
         100.0,
-        "How much of the centring's crop the network sees, in percent of its edge.",
+        "How much of the centering's crop the network sees, in percent of its edge.",
         minimum=62.5,
         maximum=100.0,
         fixed=True,
@@ -85,9 +74,9 @@ class FaceOptions:
 
 @attrs.frozen
 class AugmentationOptions:
-    """Section ``[augmentation]``: how a face is varied each time it is shown."""
+    """Section ``[augmentation]``: how faces are augmented."""
 
-    color: bool = option(True, "Vary lightness, colour and local contrast.", live=True)
+    color: bool = option(True, "Vary lightness, color and local contrast.", live=True)
     flip: bool = option(True, "Mirror faces left to right by chance.", live=True)
     warp: bool = option(True, "Distort the network's input, so that it must restore it.", live=True)
     warp_to_landmarks: bool = option(
@@ -117,7 +106,7 @@ class AugmentationOptions:
     )
     color_ab: int = option(
         8,
-        "Largest change of the two colour channels of Lab, in percent.",
+        "Largest change of the two color channels of Lab, in percent.",
         minimum=0,
         maximum=50,
         live=True,
@@ -140,14 +129,15 @@ class AugmentationOptions:
 
 @attrs.frozen
 class LoaderOptions:
-    """Section ``[loader]``: who prepares batches, and how far ahead. Changes no result."""
+    """Section ``[loader]``: how batches are prepared. Changes no result."""
 
-    num_processes: int = option(
+    workers: int = option(
         4,
-        "Parallel workers that prepare faces; at most one per processor is started, "
+        "Threads that prepare faces; at most one per processor is started, "
         "0 prepares them in the training thread.",
         minimum=0,
         maximum=32,
+        formerly=("num_processes",),
     )
     pre_fetch: int = option(2, "Batches prepared ahead of the training.", minimum=1, maximum=10)
     cache: int = option(
@@ -161,7 +151,7 @@ class LoaderOptions:
 
 @attrs.frozen
 class CacheOptions:
-    """Section ``[feed.faces]``: where cut-out faces are kept. Changes no result."""
+    """Section ``[feed.faces]``: where cut-out faces are cached. Changes no result."""
 
     cache: bool = option(
         True, "Keep cut-out faces on disk, for all runs of the same faces and options."
@@ -183,7 +173,7 @@ class CacheOptions:
     )
 
     def open(self) -> Cache | None:
-        """Return the cache that is meant; None if it is off, or the user has no home folder."""
+        """Return the cache, or None if it is off or the user has no home folder."""
         from pathlib import Path
 
         from fs_feed_faces.cache import Cache, default_folder

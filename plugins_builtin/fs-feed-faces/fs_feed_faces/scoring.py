@@ -1,4 +1,4 @@
-"""How near swapped faces come to the truth, where the truth is known."""
+"""Score swapped faces against true pictures of the same scenes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from fs_faces.geometry import cut
+from fs_faces.pictures import UnreadableError
 from fs_kernel.errors import FacesError
 
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.faces import FaceFile
-from fs_feed_faces.geometry import cut
+from fs_feed_faces.face_file import FaceFile
 from fs_feed_faces.options import FaceOptions
-from fs_feed_faces.pictures import UnreadableError
 from fs_feed_faces.source import open_faces
 
 
@@ -22,9 +22,9 @@ class Score:
     """Mean peak signal-to-noise ratios in dB, of 8-bit pictures.
 
     Attributes:
-        faces: how many pictures were compared.
+        faces: number of pictures compared.
         face_psnr: over the area of the face mask.
-        view_psnr: over what the network sees.
+        view_psnr: over the crop that the network sees.
     """
 
     faces: int
@@ -33,12 +33,12 @@ class Score:
 
 
 def psnr(first: np.ndarray, second: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures, at most 100.
+    """Return the peak signal-to-noise ratio of two uint8 pictures in dB, at most 100.
 
     Args:
         first: ``(h, w, 3)``.
         second: ``(h, w, 3)``.
-        weight: ``(h, w)``, how much each pixel counts; all the same if None.
+        weight: ``(h, w)``, of each pixel; None weights all equally.
     """
     error = np.square(first.astype(np.float64) - second).mean(axis=2)
     mean = float(np.average(error, weights=weight))
@@ -46,7 +46,7 @@ def psnr(first: np.ndarray, second: np.ndarray, weight: np.ndarray | None = None
 
 
 def compare(swapped: Path, truth: Path, options: FaceOptions) -> Score:
-    """Compare the pictures of two folders that have the same name.
+    """Return the score of a folder's pictures against those of the same name in another.
 
     Crop and mask are those of the swapped picture's header.
 
@@ -80,7 +80,7 @@ def _score(result: FaceFile, truth: FaceFile, options: FaceOptions) -> tuple[flo
         weight = cropper.mask(result, "face")
     except UnreadableError as error:
         raise FacesError(f"cannot compare {result.path.name}: {error}") from None
-    # What lies beyond the stored picture is black in both and says nothing.
+    # What lies beyond the stored picture is black in both, and would raise the score.
     inside = cut(np.ones((result.height, result.width)), box)
     face = psnr(first, second, weight) if weight.any() else psnr(first, second, inside)
     return face, psnr(first, second, inside)

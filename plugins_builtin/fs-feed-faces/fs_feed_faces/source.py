@@ -1,4 +1,4 @@
-"""A folder of faces, looked through once: what is usable, what is wrong, which masks there are."""
+"""Scan folders of faces: which files are usable, what is wrong with others, which masks exist."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+from fs_faces.constants import DRAWN_MASKS
+from fs_faces.geometry import align
+from fs_faces.header import HeaderError, find_header, parse_header
+from fs_faces.pictures import FolderError, UnreadableError, decode, list_pictures, read_bytes
+from fs_faces.png import SIGNATURE, PngError, inspect
 from fs_kernel.errors import FacesError
 
-from fs_feed_faces import png_chunks
 from fs_feed_faces.cache import Cache
-from fs_feed_faces.faces import FaceFile
-from fs_feed_faces.geometry import align
-from fs_feed_faces.options import DRAWN_MASKS, FaceOptions
-from fs_feed_faces.pictures import UnreadableError, decode, list_pictures, read_bytes
-from fs_feed_faces.png_header import HeaderError, find_header, parse_header
-from fs_feed_faces.progress import told
-from fs_feed_faces.remembered import Remembered, Stamp, stamp
+from fs_feed_faces.face_file import FaceFile
+from fs_feed_faces.options import FaceOptions
+from fs_feed_faces.progress_bar import track
+from fs_feed_faces.scan_cache import ScanCache, Stamp, stamp
 
-#: Fewest faces a side can be trained with.
+#: Smallest number of faces that a side can be trained with.
 FEWEST = 25
-#: Fewer faces than this work, but seldom well.
+#: Number of faces below which training works, but seldom well.
 FEW = 250
 
 
 @attrs.frozen(eq=False)
 class Scan:
-    """What a folder holds: usable files by name, and ``(name, what is wrong)`` of the others."""
+    """Contents of a folder: usable files by name, and ``(name, what is wrong)`` of the others."""
 
     folder: Path
     files: Sequence[FaceFile]
@@ -39,7 +40,7 @@ class Scan:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of what the usable faces are, their names included."""
+        """Return a short hash of the usable faces' names and contents."""
         digest = hashlib.blake2b(digest_size=8)
         for file in self.files:
             digest.update(file.path.name.encode() + b"\0" + file.digest)
@@ -48,7 +49,7 @@ class Scan:
 
 @attrs.frozen(eq=False)
 class FaceSet:
-    """The faces of one side, ready to be used, and lines the user should read."""
+    """The usable faces of one side, and warnings for the user."""
 
     folder: Path
     files: Sequence[FaceFile]
@@ -57,24 +58,27 @@ class FaceSet:
 
     @property
     def plain(self) -> bool:
-        """Whether no face of the side has a header."""
+        """Return whether no face of the side has a header."""
         return all(file.plain for file in self.files)
 
 
 def scan(folder: Path, mask_type: str, cache: Cache | None = None) -> Scan:
-    """Look through a folder: every file is read and verified, every header parsed.
+    """Read and verify every file of a folder, and parse every header.
 
     Args:
-        folder: of pictures; folders inside are left alone.
+        folder: of pictures; its subfolders are ignored.
         mask_type: the stored mask that is kept, see `FaceFile.mask`.
-        cache: where it is remembered what was found, so that only files that are new or have
-            changed are read; None to read all and remember nothing.
+        cache: stores the results, so that only files that are new or have changed are read; None
+            reads all files and stores nothing.
 
     Raises:
         FacesError: the folder is missing, not readable, or holds no picture.
     """
-    paths = list_pictures(folder)
-    known = None if cache is None else Remembered(cache, folder, mask_type)
+    try:
+        paths = list_pictures(folder)
+    except FolderError as error:
+        raise FacesError(str(error)) from None
+    known = None if cache is None else ScanCache(cache, folder, mask_type)
     files: dict[Path, FaceFile] = {}
     stamps: dict[Path, Stamp] = {}
     broken: list[tuple[str, str]] = []
@@ -88,7 +92,7 @@ def scan(folder: Path, mask_type: str, cache: Cache | None = None) -> Scan:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = pool.map(partial(_try, mask_type), unknown)
         line = f"{folder}: looked at {{}} of {{}} pictures"
-        for path, result in zip(unknown, told(results, len(unknown), line), strict=True):
+        for path, result in zip(unknown, track(results, len(unknown), line), strict=True):
             if isinstance(result, FaceFile):
                 files[path] = result
             else:
@@ -101,13 +105,13 @@ def scan(folder: Path, mask_type: str, cache: Cache | None = None) -> Scan:
 def open_faces(
     folder: Path, options: FaceOptions, needs_mask: bool, fewest: int, cache: Cache | None = None
 ) -> FaceSet:
-    """The faces of a folder that can be used.
+    """Return the usable faces of a folder.
 
     Args:
         folder: of pictures.
-        options: which mask, and what to do where it is missing.
-        needs_mask: whether a face without the chosen mask is of no use.
-        fewest: how many faces there must be.
+        options: section ``[face]``: the mask, and what to do where it is missing.
+        needs_mask: whether a face without the chosen mask is unusable.
+        fewest: smallest number of faces.
         cache: see `scan`.
 
     Raises:
@@ -136,7 +140,7 @@ def open_faces(
     plain = sum(file.plain for file in files)
     if plain:
         warnings.append(
-            f"{folder}: {plain} of {len(files)} pictures have no face header; their centre square "
+            f"{folder}: {plain} of {len(files)} pictures have no face header; their center square "
             "is used, all of it counts as face, and eye and mouth weights do not apply to them"
         )
     if fewest > 1 and len(files) < FEW:
@@ -149,17 +153,17 @@ def open_faces(
 def _try(mask_type: str, path: Path) -> FaceFile | str:
     try:
         return _examine(path, mask_type)
-    except (UnreadableError, png_chunks.PngError, HeaderError) as error:
+    except (UnreadableError, PngError, HeaderError) as error:
         return str(error)
 
 
 def _examine(path: Path, mask_type: str) -> FaceFile:
     data = read_bytes(path)
     digest = hashlib.blake2b(data, digest_size=16).digest()
-    if data[:8] != png_chunks.SIGNATURE:
+    if data[:8] != SIGNATURE:
         height, width = decode(data).shape[:2]
         return FaceFile(path, height, width, None, frozenset(), None, digest)
-    info = png_chunks.inspect(data)
+    info = inspect(data)
     text = find_header(info.texts)
     if text is None:
         return FaceFile(path, info.height, info.width, None, frozenset(), None, digest)

@@ -1,4 +1,4 @@
-"""Faces to be swapped: read one by one, and put back into their pictures."""
+"""Read faces to be swapped one by one, and write them back into their pictures."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from pathlib import Path
 import attrs
 import cv2
 import numpy as np
+from fs_faces.geometry import Box, resize
+from fs_faces.header import find_header, write_header
+from fs_faces.pictures import UnreadableError, decode, encode, read_bytes, write_atomically
+from fs_faces.png import SIGNATURE, insert, inspect, text_chunk
 from fs_kernel.errors import ConfigError, UsageError
 from fs_kernel.types import Face
 
-from fs_feed_faces import png_chunks, png_header
 from fs_feed_faces.cache import Cache
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.faces import FaceFile
-from fs_feed_faces.geometry import Box, resize
+from fs_feed_faces.face_file import FaceFile
 from fs_feed_faces.options import FaceOptions
-from fs_feed_faces.pictures import UnreadableError, decode, encode_png, read_bytes, write_atomically
 from fs_feed_faces.source import open_faces
 
-#: What every written picture says of itself, in a ``tEXt`` chunk "Comment".
+#: Text of the ``tEXt`` chunk "Comment" in every written picture.
 NOTICE = "Synthetic face made with fs-kernel; not a genuine picture."
 #: Width of the soft edge of a swapped face, as a share of the crop's edge.
 _FEATHER = 1 / 16
-#: Faces read before they are asked for.
+#: Faces that are read ahead.
 _AHEAD = 32
 
 
 @attrs.frozen(eq=False)
 class Origin:
-    """Where a face came from.
+    """Origin of a face.
 
     Attributes:
         file: the source picture.
@@ -53,25 +54,27 @@ def read_faces(
     options: FaceOptions,
     cache: Cache | None = None,
 ) -> Iterator[Face]:
-    """The faces of a folder in name order, as a network of ``shape`` wants them.
+    """Return an iterator over a folder's faces in name order, as a network of ``shape`` needs them.
 
-    The folder is looked through at the call, unless ``cache`` remembers it; pictures are read as
-    they are taken.
+    The folder is scanned at the call, unless ``cache`` remembers it; pictures are read a few ahead
+    of the consumer.
 
     Raises:
         FacesError: the folder is missing or holds no usable face.
-        ConfigError: the network takes no square colour picture.
+        ConfigError: the network does not take square color pictures.
     """
     height, width, channels = shape
     if height != width or channels != 3:
-        raise ConfigError(f"the network wants {height} x {width} x {channels}, no square picture")
+        raise ConfigError(
+            f"the network wants {height} x {width} x {channels}, not a square picture"
+        )
     faces = open_faces(source, options, needs_mask=False, fewest=1, cache=cache)
     lacking = sum(not file.has_mask(options.mask_type) for file in faces.files)
     lines = list(faces.warnings)
     if lacking and options.mask_type != "none":
         lines.append(
             f"{source}: {lacking} faces lack the mask '{options.mask_type}'; unless the network "
-            "has learnt one, their whole crop is blended in"
+            "has learned one, their whole crop is blended in"
         )
     for line in lines:
         warnings.warn(line, stacklevel=2)
@@ -86,25 +89,25 @@ def write_face(
     target: Path,
     options: FaceOptions,
 ) -> Path:
-    """Put one swapped face back into its picture and write it as PNG.
+    """Blend one swapped face into its picture and write that as PNG.
 
-    The face is blended in with a soft edge: within the learnt mask if there is one, else within
-    the chosen face mask, else within the crop. The source's face header is carried over unchanged.
+    The face is blended in with a soft edge: within the learned mask if there is one, else within
+    the chosen face mask, else within the crop. The source's face header is copied unchanged.
 
     Args:
         face: from `read_faces`.
-        swapped: ``(h, h, 3)`` float32 0..1 in the network's colour order.
-        mask: ``(h, h)`` float32 0..1 if the network learnt one.
+        swapped: ``(h, h, 3)`` float32 0..1 in the network's color order.
+        mask: ``(h, h)`` float32 0..1 if the network learned one.
         color_order: "bgr" or "rgb".
         target: an existing folder.
         options: section ``[face]``.
 
     Returns:
-        The file written.
+        The path of the new file.
 
     Raises:
-        UsageError: it would overwrite its own source, or the source is gone.
-        OSError: the result cannot be written; nothing is left behind.
+        UsageError: the file would overwrite its own source, or the source is missing.
+        OSError: the file cannot be written; nothing is left behind.
     """
     origin: Origin = face.origin
     path = target / origin.output_name
@@ -118,22 +121,22 @@ def write_face(
     box = Cropper(options, 1, ()).box(origin.file)
     weight = _weight(origin.file, mask, box, options)
     crop = np.ascontiguousarray(swapped[..., ::-1] if color_order == "rgb" else swapped)
-    png = encode_png(paste(picture, resize(crop.astype(np.float32), box.size), weight, box))
-    if data.startswith(png_chunks.SIGNATURE):
-        header = png_header.find_header(png_chunks.inspect(data).texts)
+    png = encode(paste(picture, resize(crop.astype(np.float32), box.size), weight, box))
+    if data.startswith(SIGNATURE):
+        header = find_header(inspect(data).texts)
         if header is not None:
-            png = png_header.write_header(png, header)
-    write_atomically(path, png_chunks.insert(png, png_chunks.text_chunk("Comment", NOTICE)))
+            png = write_header(png, header)
+    write_atomically(path, insert(png, text_chunk("Comment", NOTICE)))
     return path
 
 
 def paste(picture: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box) -> np.ndarray:
-    """A crop blended into a picture at its box; what reaches beyond the picture is left out.
+    """Return a picture with a crop blended in; parts beyond the picture are left out.
 
     Args:
         picture: ``(h, w, 3)`` uint8.
         crop: ``(size, size, 3)`` float32 0..1.
-        weight: ``(size, size)`` float32 0..1, how much of the crop is taken.
+        weight: ``(size, size)`` float32 0..1, opacity of the crop.
         box: where the crop lies.
 
     Returns:
@@ -153,7 +156,7 @@ def paste(picture: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box) -
 
 
 def _faces(files: Sequence[FaceFile], cropper: Cropper, color_order: str) -> Iterator[Face]:
-    """The faces in order, read by threads a few ahead of whoever takes them."""
+    """Yield the faces in order, read by threads a few ahead of the consumer."""
     stems = Counter(file.path.stem.lower() for file in files)
     pool = ThreadPoolExecutor(os.cpu_count(), "fs-face-reader")
     coming: deque[tuple[FaceFile, Future[np.ndarray]]] = deque()
@@ -183,7 +186,7 @@ def _image(cropper: Cropper, file: FaceFile, color_order: str) -> np.ndarray:
 
 
 def _weight(file: FaceFile, mask: np.ndarray | None, box: Box, options: FaceOptions) -> np.ndarray:
-    """How much of the swapped face is taken at each pixel of the box, ``(size, size)`` float32."""
+    """Return the opacity of the swapped face in the box, ``(size, size)`` float32."""
     size = box.size
     if mask is not None:
         weight = resize(mask.astype(np.float32), size).clip(0, 1)

@@ -76,11 +76,6 @@ def load_layers(config: Config) -> list[str]:
 
 @hookimpl
 def custom_objects() -> dict[str, type]:
-    from fs_nn.layers import custom_objects
+    from fs_nn.layers import application_objects, custom_objects
 
-    # Layers of ConvNeXt and InceptionResNetV2 that Keras does not export.
-    from keras.src.applications.convnext import LayerScale
-    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-
-    library = {cls.__name__: cls for cls in (LayerScale, CustomScaleLayer)}
-    return {**custom_objects(), **library}
+    return {**custom_objects(), **application_objects()}

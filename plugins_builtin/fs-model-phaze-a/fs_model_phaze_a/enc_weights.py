@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import safetensors
 from fs_kernel import networks
-from fs_kernel.errors import ConfigError
+from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.types import Network
 
 from fs_model_phaze_a import h5_weights
@@ -43,7 +43,7 @@ def load(network: Network, path: Path) -> None:
                 _require_fit(variable, weight, stored, net)
             if not _is_without_numbers(net):
                 _fill(net, found)
-    except UnfitError as error:
+    except (UnfitError, ModelFolderError) as error:
         reason = str(error)
     except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Keras weight files, read through h5py alone: nothing in a file chooses what code runs.
+"""Read Keras weight files through h5py alone: nothing in a file chooses what code runs.
 
 Two layouts are known. The older one lists its layers, and each layer's weights, in attributes::
 
@@ -11,8 +11,7 @@ Keras 3 numbers the layers of a model by class, and their weights; groups carry 
     layers/conv2d/vars    @name = conv1
         0, 1, ...
 
-Only hard links are followed, only plain data sets are taken, and nothing is read before its shape
-is known to fit.
+`fs_nn.hdf5` guards the reading; nothing is read before its shape is known to fit.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from typing import Any
 import attrs
 import h5py
 import keras
+from fs_nn import hdf5
 
 
 class UnfitError(Exception):
@@ -58,10 +58,10 @@ def pairs(file: h5py.File, net: keras.Model) -> list[Pair]:
     Raises:
         UnfitError: it has another number of layers or weights, or is no file of weights.
     """
-    if _names(file, "layer_names"):
+    if hdf5.names(file, "layer_names"):
         return list(_listed(file, net))
     if "layers" in file:
-        return list(_nested(_member(file, "layers"), net.layers))
+        return list(_nested(hdf5.member(file, "layers"), net.layers))
     raise UnfitError("it holds no weights of Keras layers (no layer_names, no layers)")
 
 
@@ -69,7 +69,9 @@ def pairs(file: h5py.File, net: keras.Model) -> list[Pair]:
 
 
 def _listed(file: h5py.File, net: keras.Model) -> Iterator[Pair]:
-    stored = {name: group for name in _names(file, "layer_names") if (group := _full(file, name))}
+    stored = {
+        name: group for name in hdf5.names(file, "layer_names") if (group := _full(file, name))
+    }
     layers = [layer for layer in net.layers if layer.weights]
     if len(stored) != len(layers):
         raise UnfitError(f"it has {len(stored)} layers with weights, {net.name} has {len(layers)}")
@@ -77,7 +79,7 @@ def _listed(file: h5py.File, net: keras.Model) -> Iterator[Pair]:
     named = stored.keys() == {layer.name for layer in layers}
     groups = [stored[layer.name] for layer in layers] if named else list(stored.values())
     for layer, group in zip(layers, groups, strict=True):
-        names = _names(group, "weight_names")
+        names = hdf5.names(group, "weight_names")
         # Weights that train first, then the others, layers within the layer counted in.
         yield from _match(
             layer,
@@ -87,17 +89,8 @@ def _listed(file: h5py.File, net: keras.Model) -> Iterator[Pair]:
 
 
 def _full(file: h5py.File, name: str) -> h5py.Group | None:
-    group = _member(file, name)
-    return group if _names(group, "weight_names") else None
-
-
-def _names(group: h5py.Group, key: str) -> list[str]:
-    """A list of names in the attribute ``key``, or, if it is long, in ``key0``, ``key1``, ..."""
-    parts = [key] if key in group.attrs else []
-    while f"{key}{len(parts)}" in group.attrs:
-        parts.append(f"{key}{len(parts)}")
-    names = [name for part in parts for name in group.attrs[part]]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    group = hdf5.member(file, name)
+    return group if hdf5.names(group, "weight_names") else None
 
 
 # --- the layout of Keras 3 -----------------------------------------------------------------------
@@ -108,12 +101,12 @@ def _nested(parent: h5py.Group, layers: Sequence[keras.Layer]) -> Iterator[Pair]
     by_name = dict(_named_groups(parent))
     named = all(layer.name in by_name for _, layer in full)
     for key, layer in full:
-        group = by_name[layer.name] if named else _member(parent, key)
+        group = by_name[layer.name] if named else hdf5.member(parent, key)
         own = [*layer._trainable_variables, *layer._non_trainable_variables]
-        values = _member(group, "vars")
+        values = hdf5.member(group, "vars")
         yield from _match(layer, own, [_stored(values, str(i)) for i in range(len(values))])
         if isinstance(layer, keras.Model):
-            yield from _nested(_member(group, "layers"), layer.layers)
+            yield from _nested(hdf5.member(group, "layers"), layer.layers)
         else:
             inside = layer._flatten_layers(include_self=False, recursive=False)
             yield from _nested(group, list(inside))
@@ -131,9 +124,9 @@ def _keys(layers: Sequence[keras.Layer]) -> Iterator[tuple[str, keras.Layer]]:
 
 def _named_groups(parent: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
     for key in parent:
-        group = _member(parent, key)
+        group = hdf5.member(parent, key)
         if isinstance(group, h5py.Group) and "vars" in group:
-            name = _member(group, "vars").attrs.get("name")
+            name = hdf5.member(group, "vars").attrs.get("name")
             if name is not None:
                 yield str(name), group
 
@@ -152,20 +145,6 @@ def _match(
         yield variable, f"{layer.name}/{variable.name}", value
 
 
-def _member(group: h5py.Group, path: str) -> Any:
-    """What ``path`` leads to, by hard links alone."""
-    for part in filter(None, path.split("/")):
-        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
-        if link is None:
-            raise UnfitError(f"it has no {path}")
-        if not isinstance(link, h5py.HardLink):
-            raise UnfitError(f"{path} is a link to somewhere else; refused")
-        group = group[part]
-    return group
-
-
 def _stored(group: h5py.Group, path: str) -> Stored:
-    data = _member(group, path)
-    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external is not None:
-        raise UnfitError(f"{path} is no plain data set; refused")
-    return Stored(path, tuple(data.shape), data.dtype.kind == "f", lambda: data[()])
+    found = hdf5.stored(group, path)
+    return Stored(path, found.shape, found.data.dtype.kind == "f", lambda: found.data[()])

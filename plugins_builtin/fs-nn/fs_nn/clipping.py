@@ -1,7 +1,7 @@
-"""Bounds for gradients, applied in place between the backward pass and the step.
+"""Bound gradients in place, between the backward pass and the step.
 
 Nothing here reads a number back from the device. Gradients that are not finite are left as they
-are: scaling by a norm that is no number would spoil every weight instead of one.
+are: scaling by a norm that is not-a-number would spoil every weight instead of one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from fs_kernel.types import Tree
 from torch import Tensor
 
+from fs_nn.dtensor import full_tensor
 from fs_nn.options import OptimizerOptions
-from fs_nn.sharded import whole_of
 
 Clip: TypeAlias = Callable[[list[Tensor]], None]
 
@@ -23,7 +23,7 @@ _FIRST_ROOM = 1024
 
 
 def build_clip(options: OptimizerOptions, device: torch.device) -> Clip | None:
-    """What ``optimizer.gradient_clipping`` asks for; None for none."""
+    """Return what ``optimizer.gradient_clipping`` asks for; None for none."""
     kind, limit = options.gradient_clipping, options.clipping_value
     if kind == "none":
         return None
@@ -73,15 +73,15 @@ class AutoClip:
         self._remember(norm)
         torch._foreach_mul_(gradients, _factor(norm, self._limit()))
 
-    def state(self) -> Tree:
-        """What `restore` needs: ``{"norms": (n,)}``, oldest first."""
+    def state_dict(self) -> Tree:
+        """Return ``{"norms": (n,)}``, oldest first."""
         count, room = int(self._count), len(self._norms)
         if count <= room:
             return {"norms": self._norms[:count]}
         return {"norms": self._norms.roll(-(count % room))}
 
-    def restore(self, tree: Tree) -> None:
-        """Take over what `state` gave; of more norms than remembered now, the newest."""
+    def load_state_dict(self, tree: Tree) -> None:
+        """Take over what `state_dict` returned; of more norms than remembered now, the newest."""
         self._set(tree["norms"].to(self._norms))
 
     def _set(self, norms: Tensor) -> None:
@@ -103,7 +103,7 @@ class AutoClip:
         self._count += finite
 
     def _limit(self) -> Tensor:
-        """The percentile; inf if nothing is remembered."""
+        """Return the percentile; inf if nothing is remembered."""
         last = self._count.clamp(min=1, max=len(self._norms)) - 1
         hundredths = last * self._percentile
         below = hundredths // 100
@@ -113,9 +113,9 @@ class AutoClip:
 
 
 def global_norm(gradients: list[Tensor]) -> Tensor:
-    """The norm of all gradients as one vector, a scalar on their device."""
+    """Return the norm of all gradients as one vector, a scalar on their device."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return whole_of(norm)
+    return full_tensor(norm)
 
 
 def _factor(norm: Tensor, limit: float | Tensor) -> Tensor:

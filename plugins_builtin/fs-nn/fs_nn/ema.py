@@ -1,4 +1,4 @@
-"""A running average of the weights, kept beside them."""
+"""Keep a running average of the weights beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fs_kernel.types import Tree
 from torch import Tensor
 from torch.nn import Parameter
 
-from fs_nn.sharded import copy_whole
+from fs_nn.dtensor import copy_full
 
 
 class WeightAverage:
@@ -39,15 +39,15 @@ class WeightAverage:
         torch._foreach_lerp_(list(self._averages.values()), weights, 1 - kept)
 
     def weights(self) -> dict[str, Tensor]:
-        """The averages by the weights' names; they go on changing."""
+        """Return the averages by the weights' names: not copies, they change with each update."""
         return dict(self._averages)
 
-    def state(self) -> Tree:
-        """What `restore` needs: ``{"updates": n, "weights": {name: tensor}}``."""
+    def state_dict(self) -> Tree:
+        """Return ``{"updates": n, "weights": {name: tensor}}``."""
         return {"updates": self._updates, "weights": self.weights()}
 
     def check(self, tree: Tree) -> None:
-        """Hold what `state` gave against the weights, changing nothing.
+        """Compare what `state_dict` returned with the weights, changing nothing.
 
         Raises:
             ModelFolderError: an average has another shape than its weight.
@@ -60,9 +60,9 @@ class WeightAverage:
                     f"has {list(average.shape)}; it belongs to another network"
                 )
 
-    def restore(self, tree: Tree) -> None:
-        """Take over what `state` gave; a weight it does not know begins with its present value."""
+    def load_state_dict(self, tree: Tree) -> None:
+        """Take over what `state_dict` returned; a weight it lacks begins with its present value."""
         self._updates = tree["updates"]
         for name, average in self._averages.items():
             if name in tree["weights"]:
-                copy_whole(average, tree["weights"][name])
+                copy_full(average, tree["weights"][name])

@@ -111,3 +111,14 @@ def custom_objects() -> dict[str, type]:
         ConvolutionAware,
     )
     return {cls.__name__: cls for cls in classes}
+
+
+def application_objects() -> dict[str, type]:
+    """Return the layers of networks in `keras.applications` that Keras does not export, by name.
+
+    A plugin whose graphs contain such a network returns these from its ``custom_objects`` hook too.
+    """
+    from keras.src.applications.convnext import LayerScale
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    return {cls.__name__: cls for cls in (LayerScale, CustomScaleLayer)}

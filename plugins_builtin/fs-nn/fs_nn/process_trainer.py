@@ -1,4 +1,4 @@
-"""What trainers share whose runs are several processes."""
+"""Make trainers whose runs several processes share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from fs_kernel import Config, hookimpl, option
-from fs_kernel.types import Group
+from fs_kernel.types import ProcessGroup
 
 from fs_nn.options import SamplerOptions
 from fs_nn.training import TrainerPlugin
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class ProcessOptions(SamplerOptions):
-    """The section of a trainer of several processes."""
+    """Options of a trainer of several processes."""
 
     timeout: int = option(
         600,
@@ -30,7 +30,7 @@ class ProcessOptions(SamplerOptions):
 
 
 class ProcessTrainer(TrainerPlugin):
-    """The hooks of a trainer whose steps several processes share.
+    """Implement the hooks of a trainer whose steps several processes share.
 
     `fs_nn.processes` is how they find each other, `fs_nn.launching` what starts them.
     """
@@ -39,24 +39,24 @@ class ProcessTrainer(TrainerPlugin):
 
     @hookimpl
     def launch(self, argv: list[str], devices: int) -> int:
-        """Torch's elastic launcher."""
+        """Start processes with torch's elastic launcher, and return their exit code."""
         from fs_nn.launching import launch
 
         return launch(argv, devices)
 
     @hookimpl
-    def join_group(self, device: str, config: Config) -> Group | None:
-        """The processes that a launcher started with this one, if one did."""
-        from fs_nn.processes import join
+    def connect(self, device: str, config: Config) -> ProcessGroup | None:
+        """Return the processes that a launcher started with this one, if one did."""
+        from fs_nn.processes import connect
 
-        return join(device, config[self.section].timeout)
+        return connect(device, config[self.section].timeout)
 
     @hookimpl
     def fit_batch_size(self, batch_size: int, device: torch.device, config: Config) -> int:
-        """At least one face per process."""
-        from fs_nn.processes import joined
+        """Return the batch size, or as many faces as there are processes if that is more."""
+        from fs_nn.processes import process_count
 
-        size = joined()
+        size = process_count()
         if size < batch_size and batch_size % size:
             below = batch_size - batch_size % size
             warnings.warn(

@@ -1,4 +1,4 @@
-"""The processes of a run, as `torch.distributed` knows them."""
+"""Connect the processes of a run, with `torch.distributed`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _sessions = itertools.count()
 
 
 class Processes:
-    """A `fs_kernel.types.Group` over gloo, beside the one that carries the gradients.
+    """Speak over gloo as a `fs_kernel.types.ProcessGroup`, beside the group of the gradients.
 
     Args:
         device: where this process computes.
@@ -35,54 +35,53 @@ class Processes:
 
     def __init__(self, device: torch.device, timeout: float) -> None:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        patience = timedelta(seconds=timeout)
-        meeting = rendezvous("env://", timeout=patience)
-        store, self.rank, self.size = next(iter(meeting))
-        # What an earlier session, or one before a restart, left in the store is not for this one.
+        limit = timedelta(seconds=timeout)
+        store, self.rank, self.size = next(iter(rendezvous("env://", timeout=limit)))
+        # Keys that an earlier session, or one before a restart, left in the store must not match.
         dist.init_process_group(
             backend,
             store=PrefixStore(f"{_attempt()}session{next(_sessions)}", store),
             rank=self.rank,
             world_size=self.size,
-            timeout=patience,
+            timeout=limit,
         )
         self.gradients = dist.group.WORLD
-        self._control = dist.new_group(backend="gloo", timeout=patience)
+        self._control = dist.new_group(backend="gloo", timeout=limit)
         self.device: torch.device | None = device
         name = os.environ.get("TORCHELASTIC_RUN_ID", "")
         self.name = "" if name == "none" else name
 
-    def largest(self, values: Tensor) -> Tensor:
-        """See `fs_kernel.types.Group`."""
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the largest of all processes' values, element by element."""
         return self._reduced(values, dist.ReduceOp.MAX)
 
-    def mean(self, values: Tensor) -> Tensor:
-        """See `fs_kernel.types.Group`."""
+    def all_reduce_mean(self, values: Tensor) -> Tensor:
+        """Return the mean of all processes' values, element by element."""
         mean: Tensor = self._reduced(values, dist.ReduceOp.SUM) / self.size
         return mean
 
     def _reduced(self, values: Tensor, operation: Any) -> Tensor:
         reduced: Tensor = values.clone()
-        with self._together():
+        with self._naming_failures():
             dist.all_reduce(reduced, operation, group=self._control)
         return reduced
 
-    def gather(self, value: Any) -> list[Any]:
-        """See `fs_kernel.types.Group`."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return every process's value, in the order of ranks."""
         values = [None] * self.size
-        with self._together():
+        with self._naming_failures():
             dist.all_gather_object(values, value, group=self._control)
         return values
 
-    def share(self, value: Any) -> Any:
-        """See `fs_kernel.types.Group`."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of process 0."""
         values = [value]
-        with self._together():
+        with self._naming_failures():
             dist.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
 
     @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
+    def _naming_failures(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -92,14 +91,14 @@ class Processes:
             ) from error
 
     def close(self, failed: bool) -> None:
-        """See `fs_kernel.types.Group`."""
+        """Leave the group."""
         # NCCL would wait for the others; the end of the process is the end of its group, too.
         if dist.is_initialized() and not (failed and dist.get_backend() == "nccl"):
             dist.destroy_process_group()
 
 
-def join(device: str, timeout: float) -> Processes | None:
-    """Meet the processes that were launched with this one.
+def connect(device: str, timeout: float) -> Processes | None:
+    """Return the group of the processes that were launched with this one.
 
     Args:
         device: ``training.device``.
@@ -133,8 +132,8 @@ def _attempt() -> str:
     return f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/"
 
 
-def joined() -> int:
-    """How many processes there are."""
+def process_count() -> int:
+    """Return how many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 

@@ -1,6 +1,6 @@
-"""Which faces a step sees.
+"""Choose the faces that a step sees.
 
-All samplers draw from shuffled rows that follow from the seed alone, so a resumed run goes on
+All samplers draw from shuffled rows that follow from the seed alone, so a resumed run continues
 exactly where it was, and a side with fewer faces than a batch simply wraps.
 """
 
@@ -17,18 +17,22 @@ from fs_kernel.types import Sampler, Side, Tree
 
 #: Width of the groups of `YawSampler`, in degrees.
 _YAW_WIDTH = 10
-#: How many times oftener than evenly a face may be seen, at most.
+#: How many times as often as evenly a face may be seen, at most.
 _YAW_MOST = 10
 #: One draw in so many of `LossSampler` is uniform.
 _UNIFORM_EVERY = 4
 #: No face is drawn as if its loss were more than so many times the median.
 _LOSS_MOST = 4
-#: Steps after which a loss counts, however few of them the feed draws ahead.
-_LOSS_LAG = 10
+#: Steps after which a loss counts, however few of them the feed draws ahead: the 10 that a feed
+#: may draw ahead and the 4 after which the kernel reads losses, so that each such feed has the same
+#: draws.
+_LOSS_LAG = 14
+#: What it was in folders that do not say.
+_OLD_LOSS_LAG = 10
 
 
 class ShuffledRow:
-    """An endless row of the numbers below ``size``, each once per epoch, shuffled anew each time.
+    """An endless row of the numbers below ``size``, each once per epoch, in a new order each time.
 
     Args:
         size: how many numbers, at least 1.
@@ -41,7 +45,7 @@ class ShuffledRow:
         self._orders: dict[int, np.ndarray] = {}
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """The numbers at ``(n,)`` positions of the row, counted from 0, as ``(n,)`` int64."""
+        """Return the numbers at ``(n,)`` positions of the row, from 0 on, as ``(n,)`` int64."""
         epochs, places = np.divmod(positions, self._size)
         self._orders = {int(epoch): self._order(int(epoch)) for epoch in np.unique(epochs)}
         found = np.empty(len(positions), np.int64)
@@ -58,7 +62,7 @@ class ShuffledRow:
 
 
 class UniformSampler:
-    """Every face once per epoch, in an order shuffled anew for each epoch and side.
+    """Draw every face once per epoch, in a new order for each epoch and side.
 
     Args:
         sizes: faces per side, at least 1.
@@ -73,28 +77,28 @@ class UniformSampler:
         }
 
     def draw(self, step: int) -> dict[Side, np.ndarray]:
-        """Indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
+        """Return the indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
         positions = _positions(step, self._batch_size)
         return {side: row.at(positions) for side, row in self._rows.items()}
 
     def update(
         self, step: int, indices: Mapping[Side, np.ndarray], losses: Mapping[Side, np.ndarray]
     ) -> None:
-        """Losses make no difference here."""
+        """Do nothing: losses make no difference here."""
 
     def state_dict(self) -> Tree:
-        """Empty: nothing has to be remembered."""
+        """Return an empty state: nothing has to be remembered."""
         return {}
 
     def load_state_dict(self, state: Tree) -> None:
-        """Nothing to take over: the step says it all."""
+        """Do nothing: the draws follow from the step."""
 
 
 class YawSampler(UniformSampler):
-    """Every direction the head turns to as often as any other.
+    """Draw every direction the head turns to as often as any other.
 
     The faces of a side are grouped by `yaw_groups`. Draws go round the groups, and within a group
-    through its faces, both in orders shuffled anew for each round; so every face is seen.
+    through its faces, both in a new order for each round; so every face is seen.
 
     Args:
         yaws: per side ``(faces,)`` degrees, not-a-number where it is not known.
@@ -114,7 +118,7 @@ class YawSampler(UniformSampler):
         }
 
     def draw(self, step: int) -> dict[Side, np.ndarray]:
-        """Indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
+        """Return the indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
         positions = _positions(step, self._batch_size)
         drawn = {}
         for side, numbers in super().draw(step).items():
@@ -129,7 +133,7 @@ class YawSampler(UniformSampler):
 
 
 def yaw_groups(yaw: np.ndarray) -> list[np.ndarray]:
-    """Faces grouped by where they look.
+    """Return faces grouped by where they look.
 
     A group spans 10 degrees. Faces whose yaw is not known are a group of their own, at the end.
     Neighbours are joined until a group holds at least a tenth of an even share: a single face in
@@ -156,36 +160,37 @@ def yaw_groups(yaw: np.ndarray) -> list[np.ndarray]:
 
 
 class LossSampler:
-    """Faces with a large loss are drawn oftener.
+    """Draw faces with a large loss more often.
 
     Every fourth draw is uniform, so that each face is seen, and its loss measured, at least once in
     four times as many draws as there are faces. The others are drawn with replacement, with a
     chance in proportion to the face's loss: the mean of the loss last seen and the mean before it,
     at most four times the median of all faces. For a face not yet seen the median is taken.
 
-    The loss of a step counts from the eleventh step after it on (later if the feed draws more than
-    ten steps ahead). So draws do not depend on how far ahead the feed works, and may be made anew
-    for any step that was not yet trained.
+    The loss of a step counts from the fifteenth step after it on (later if the feed draws more than
+    ten steps ahead). So draws do not depend on how far ahead the feed works, and may be repeated
+    for any step that was not yet trained. A folder that was begun with another lag keeps it.
 
     Args:
         sizes: faces per side, at least 1.
         batch_size: faces per side per step.
         seed: key of all draws.
-        lag: how many steps ahead the feed draws.
+        delay: after how many steps losses are known at a draw, at the latest.
     """
 
-    def __init__(self, sizes: Mapping[Side, int], batch_size: int, seed: int, lag: int) -> None:
+    def __init__(self, sizes: Mapping[Side, int], batch_size: int, seed: int, delay: int) -> None:
         self._batch_size, self._seed = batch_size, seed
-        self._lag = max(lag, _LOSS_LAG)
+        self._delay = delay
+        self._lag = max(delay, _LOSS_LAG)
         self._rows = {
             side: ShuffledRow(size, seed, "sampler", side) for side, size in sizes.items()
         }
         self._means = {side: np.full(size, np.nan) for side, size in sizes.items()}
-        # What was heard too lately to count for every draw to come: step, indices, losses.
+        # What was heard too recently to count for every draw to come: step, indices, losses.
         self._heard: deque[tuple[int, Any, Any]] = deque()
 
     def draw(self, step: int) -> dict[Side, np.ndarray]:
-        """Indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
+        """Return the indices of the faces of ``step``, per side ``(batch_size,)`` int64."""
         means = {side: mean.copy() for side, mean in self._means.items()}
         for heard, indices, losses in self._heard:
             if heard < step - self._lag:
@@ -204,25 +209,27 @@ class LossSampler:
     def update(
         self, step: int, indices: Mapping[Side, np.ndarray], losses: Mapping[Side, np.ndarray]
     ) -> None:
-        """Hear the loss of each face of a finished step; such as are not finite are passed over."""
+        """Take in the loss of each face of a finished step, unless it is not finite."""
         self._heard.append((step, dict(indices), dict(losses)))
         while self._heard[0][0] <= step - self._lag:
             _, *heard = self._heard.popleft()
             _take_in(self._means, *heard)
 
     def state_dict(self) -> Tree:
-        """The means, and what was heard since."""
+        """Return the means, what was heard since, and the lag."""
         return {
+            "lag": self._lag,
             "means": {side: mean.copy() for side, mean in self._means.items()},
             "heard": [list(heard) for heard in self._heard],
         }
 
     def load_state_dict(self, state: Tree) -> None:
-        """Go on from `state_dict`'s result; begin anew if it is not of these faces."""
+        """Take over what `state_dict` returned, unless it is of other faces."""
         means = _arrays(state.get("means", {}))
         if {s: len(m) for s, m in means.items()} != {s: len(m) for s, m in self._means.items()}:
             return
         self._means = means
+        self._lag = max(self._delay, state.get("lag", _OLD_LOSS_LAG))
         self._heard = deque((step, _arrays(i), _arrays(x)) for step, i, x in state["heard"])
 
 
@@ -231,16 +238,18 @@ def build_sampler(
     sizes: Mapping[Side, int],
     batch_size: int,
     seed: int,
-    lag: int,
-    facts: Mapping[Side, Mapping[str, np.ndarray]],
+    delay: int,
+    face_attributes: Mapping[Side, Mapping[str, np.ndarray]],
 ) -> Sampler:
-    """The sampler of `fs_nn.options.SamplerOptions`; for the rest see ``get_sampler``.
+    """Return the sampler of `fs_nn.options.SamplerOptions`; for the rest see ``get_sampler``.
 
     Raises:
         ConfigError: the sampler needs what the feed does not know of the faces.
     """
     if kind == "yaw":
-        yaws = {side: facts.get(side, {}).get("yaw", np.array([np.nan])) for side in sizes}
+        yaws = {
+            side: face_attributes.get(side, {}).get("yaw", np.array([np.nan])) for side in sizes
+        }
         for side, yaw in yaws.items():
             if np.isnan(yaw).all():
                 raise ConfigError(
@@ -249,12 +258,12 @@ def build_sampler(
                 )
         return YawSampler(yaws, batch_size, seed)
     if kind == "loss":
-        return LossSampler(sizes, batch_size, seed, lag)
+        return LossSampler(sizes, batch_size, seed, delay)
     return UniformSampler(sizes, batch_size, seed)
 
 
 def _positions(step: int, batch_size: int) -> np.ndarray:
-    """Places of a step's draws in the row of all draws of a side."""
+    """Return the places of a step's draws in the row of all draws of a side."""
     return np.arange((step - 1) * batch_size, step * batch_size)
 
 
@@ -270,7 +279,7 @@ def _take_in(means: Mapping[Side, np.ndarray], indices: Any, losses: Any) -> Non
 
 
 def _weights(means: np.ndarray) -> np.ndarray:
-    """Chances of the faces, up to a common factor."""
+    """Return the chances of the faces, up to a common factor."""
     known = ~np.isnan(means)
     middle = np.median(means[known]) if known.any() else 0.0
     if middle <= 0:

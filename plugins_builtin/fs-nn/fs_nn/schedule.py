@@ -1,4 +1,4 @@
-"""The learning rate over the steps of the optimiser."""
+"""Give each step of the optimizer its learning rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 class WarmUp:
     """A rate that rises linearly at the start of a model's life, and then stays.
 
-    Steps are those of the optimiser since the model's first, so a resumed model goes on where it
+    Steps are those of the optimizer since the model's first, so a resumed model continues where it
     was and does not warm up again.
 
     Attributes:
@@ -20,6 +20,6 @@ class WarmUp:
     rate: float
     steps: int
 
-    def at(self, step: int) -> float:
-        """The rate of a step, the first one being 1: ``rate * min(1, step / steps)``."""
+    def rate_at(self, step: int) -> float:
+        """Return the rate of a step, the first one being 1: ``rate * min(1, step / steps)``."""
         return self.rate * min(1.0, step / self.steps) if self.steps else self.rate

@@ -1,6 +1,6 @@
-"""One process per device, on one machine or many: `torch.nn.parallel.DistributedDataParallel`.
+"""Train in one process per device, on one machine or many, with `DistributedDataParallel`.
 
-Each process trains its slots of every batch on a copy of the network, and the gradients of the sum
+Each process trains its places of every batch on a copy of the network, and the gradients of the sum
 over the sides are averaged while they are made. `fs_nn.processes` is how the processes find each
 other, `fs_nn.launching` what starts them.
 """
@@ -30,22 +30,17 @@ class DdpOptions(ProcessOptions):
 
 
 class DdpTrainer(ProcessTrainer):
-    """The standard steps, shared by processes."""
+    """Train with the standard steps, shared by processes."""
 
     section = "trainer.ddp"
     options = DdpOptions
 
     @hookimpl
-    def start_trainer(self, run: Run) -> DdpSteps:
-        """The steps of this process."""
+    def create_trainer(self, run: Run) -> DdpSteps:
+        """Return the steps of this process."""
         from fs_trainer_ddp.steps import DdpSteps
 
         return DdpSteps(run, run.config[self.section])
-
-    @hookimpl
-    def stop_trainer(self, state: DdpSteps, failed: bool) -> None:
-        """Takes the hooks off the weights."""
-        state.stop()
 
 
 plugin = DdpTrainer()

@@ -1,4 +1,4 @@
-"""A step whose gradients are averaged over processes."""
+"""Average the gradients of a step over processes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from fs_kernel.types import Batch, Run, StepResult, Tree
-from fs_nn.shares import weight_of, weighted
-from fs_nn.training import Steps, sum_of_sides
+from fs_nn.batch_weighting import weight_of, weighted
+from fs_nn.training import TrainingSteps, sum_of_sides
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class _Measuring(nn.Module):
-    """What DDP wraps: the run's weights, and forward pass and loss in one.
+    """Hold the run's weights, with forward pass and loss in one: what DDP wraps.
 
-    With the loss inside, a weight that no loss depends on is known to get no gradient. What layers
-    learn without gradients (batch normalisation) stays with each process until the kernel evens it
-    out for a save.
+    With the loss inside, DDP knows of a weight that no loss depends on that it gets no gradient.
+    What layers learn without gradients (batch normalization) stays with each process until the
+    kernel averages it for a save. Networks that objectives own are not among the weights: their
+    gradients are the objective's to average.
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class _Measuring(nn.Module):
         return self._measure(batch)
 
 
-class DdpSteps(Steps):
-    """The steps of one process; alone, they are the standard ones."""
+class DdpSteps(TrainingSteps):
+    """Do the steps of one process; alone, they are the standard ones."""
 
     def __init__(self, run: Run, options: DdpOptions) -> None:
         super().__init__(run, options)
@@ -63,10 +64,10 @@ class DdpSteps(Steps):
             ddp.register_comm_hook(self._group.gradients, lambda group, bucket: hook(group, bucket))
         return ddp
 
-    def step(self, batch: Batch) -> StepResult:
-        """One batch of this process; gradients travel only when the weights change."""
+    def train_step(self, batch: Batch) -> StepResult:
+        """Run one step of this process; gradients travel only when the weights change."""
         if self._ddp is None:
-            return super().step(batch)
+            return super().train_step(batch)
         weight = weight_of(self.run, batch)
         quiet = contextlib.nullcontext if self.optimizer.completes else self._ddp.no_sync
         with quiet():
@@ -74,14 +75,14 @@ class DdpSteps(Steps):
             self.optimizer.backward(sum_of_sides(totals) * weight)
         return self.update(totals, weighted(losses, weight))
 
-    def state(self) -> Tree:
-        """What `restore` needs; gradients that wait become every process's mean, in all."""
+    def state_dict(self) -> Tree:
+        """Return the optimizer's state; gradients that wait become the mean of all processes'."""
         if self._ddp is not None:
-            for gradient in self.optimizer.waiting().values():
+            for gradient in self.optimizer.accumulated_gradients().values():
                 dist.all_reduce(gradient, group=self._group.gradients)
                 gradient /= self.run.group.size
-        return super().state()
+        return super().state_dict()
 
-    def stop(self) -> None:
-        """Take the hooks off the weights."""
+    def close(self, failed: bool) -> None:
+        """Take DDP's hooks off the weights."""
         self._ddp = None

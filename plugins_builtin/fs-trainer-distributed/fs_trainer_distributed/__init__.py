@@ -1,4 +1,4 @@
-"""All GPUs of a machine in one process, with `torch.nn.DataParallel`."""
+"""Train on all GPUs of a machine in one process, with `torch.nn.DataParallel`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fs_kernel import Config, hookimpl
+from fs_kernel.errors import ConfigError
 from fs_kernel.types import Batch, BatchLoss, Run
 from fs_nn.options import SamplerOptions
-from fs_nn.training import Steps, TrainerPlugin
+from fs_nn.training import TrainerPlugin, TrainingSteps
 
 if TYPE_CHECKING:
     import torch
@@ -17,45 +18,52 @@ if TYPE_CHECKING:
     from fs_trainer_distributed.replicas import Replicas
 
 
-class ParallelSteps(Steps):
-    """Steps whose batch is shared by the visible GPUs; with one or none, steps as they are."""
+class ParallelSteps(TrainingSteps):
+    """Share each batch between the visible GPUs; with one or none, do the standard steps."""
 
     def __init__(self, run: Run, options: SamplerOptions) -> None:
         from fs_trainer_distributed import gpus
 
         super().__init__(run, options)
         self._gpus = gpus.visible(run.device)
-        self.replicas = self._replicas() if len(self._gpus) > 1 else None
+        shares = len(self._gpus) > 1
+        if shares and self.objectives:
+            raise ConfigError(
+                "trainer 'distributed' cannot add objectives on several GPUs; choose trainer 'ddp' "
+                "(fs run --devices), or let it see one GPU with CUDA_VISIBLE_DEVICES"
+            )
+        self.replicas = self._replicas() if shares else None
 
     def _replicas(self) -> Replicas:
-        from fs_nn.lowered import require_lowered
+        from fs_nn.lowering import require_lowered
 
         from fs_trainer_distributed.replicas import Replicas, WrappedModel
 
-        collators = {gpu: self.collate.on(gpu) for gpu in self._gpus}
+        losses = {gpu: self.masked_loss.on(gpu) for gpu in self._gpus}
         module = require_lowered(self.run, "distributed")
-        return Replicas(WrappedModel(module, self.run.network, collators), self._gpus)
+        return Replicas(WrappedModel(module, self.run.network, losses), self._gpus)
 
     def measure(self, batch: Batch) -> tuple[Sequence[torch.Tensor], Sequence[BatchLoss]]:
-        """Run the network and compare, every GPU its share."""
+        """Run the network and compare, every GPU its part of the batch."""
         return super().measure(batch) if self.replicas is None else self.replicas.measure(batch)
 
-    def change(self, config: Config) -> None:
-        """Take over options that changed while the run goes on."""
-        before = self.collate
-        super().change(config)
-        if self.replicas is not None and self.collate is not before:
+    def on_options_changed(self, config: Config) -> None:
+        """Take over options that changed during the run."""
+        before = self.masked_loss
+        super().on_options_changed(config)
+        if self.replicas is not None and self.masked_loss is not before:
             self.replicas = self._replicas()
 
 
 class DistributedTrainer(TrainerPlugin):
-    """The hooks of the trainer."""
+    """Implement the hooks of the trainer."""
 
     section = "trainer.distributed"
     steps = ParallelSteps
 
     @hookimpl
     def fit_batch_size(self, batch_size: int, device: torch.device) -> int:
+        """Return the batch size, or as many faces as there are GPUs if that is more."""
         from fs_trainer_distributed import gpus
 
         found = gpus.visible(device)

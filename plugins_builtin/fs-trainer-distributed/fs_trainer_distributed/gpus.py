@@ -1,4 +1,4 @@
-"""Which GPUs there are, and what a user should know of them."""
+"""Find the GPUs, and warn of what a user should know of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _ALIKE = 0.75
 
 
 def visible(device: torch.device) -> list[torch.device]:
-    """The GPUs that share a batch: all that are visible, the run's own first.
+    """Return the GPUs that share a batch: all that are visible, the run's own first.
 
     Args:
         device: the run's.
 
     Returns:
-        None if the run's device is no GPU.
+        An empty list if the run's device is not a GPU.
     """
     if device.type != "cuda":
         return []
@@ -27,7 +27,7 @@ def visible(device: torch.device) -> list[torch.device]:
 
 
 def fitting_batch(batch_size: int, count: int) -> int:
-    """A batch of which every GPU has a share. What is wrong with the wish is warned about.
+    """Return a batch size of which every GPU has a part; warn if it is another or a bad one.
 
     Args:
         batch_size: faces per side that were asked for.

@@ -1,4 +1,4 @@
-"""Shares of a batch on several GPUs, and one loss of them all."""
+"""Compute parts of a batch on several GPUs, and merge their losses."""
 
 from __future__ import annotations
 
@@ -8,41 +8,46 @@ from typing import Any
 
 import torch
 from fs_kernel.types import Batch, BatchLoss, BatchMeta, LossPart, Network, Side
-from fs_nn.collate import LossCollator
+from fs_nn.masked_loss import MaskedLoss
 from torch import Tensor, nn
 
 Inputs = Mapping[Side, Tensor]
 Targets = Mapping[Side, Sequence[Tensor | None]]
 Masks = Mapping[Side, Mapping[str, Mapping[int, Tensor]]]
+Landmarks = Mapping[Side, Tensor]
 
 
 class WrappedModel(nn.Module):
-    """The network and its loss: what one GPU does with its share of a batch.
+    """Hold the network and its loss: what one GPU does with its part of a batch.
 
     Args:
         module: runs the network; its parameters are the network's own.
         network: what it is.
-        collators: the loss of a side, by the device it works on.
+        losses: the loss of a side, by the device it works on.
     """
 
     def __init__(
         self,
         module: nn.Module,
         network: Network,
-        collators: Mapping[torch.device, LossCollator],
+        losses: Mapping[torch.device, MaskedLoss],
     ) -> None:
         super().__init__()
         self.module = module
-        self.collators = dict(collators)
+        self.losses = dict(losses)
         self._network = network
 
-    def forward(self, inputs: Inputs, targets: Targets, masks: Masks) -> list[dict[str, Any]]:
-        """Forward and loss on one device.
+    def forward(
+        self, step: int, inputs: Inputs, targets: Targets, masks: Masks, landmarks: Landmarks
+    ) -> list[dict[str, Any]]:
+        """Run forward pass and loss on one device.
 
         Args:
-            inputs: of `fs_kernel.types.Batch`.
+            step: of `fs_kernel.types.Batch`.
+            inputs: the same.
             targets: the same.
-            masks: of `fs_kernel.types.BatchMeta`.
+            masks: of `fs_kernel.types.BatchMeta`, whose indices a part of a batch does not have.
+            landmarks: the same.
 
         Returns:
             Per side, in order: ``totals``, ``(n,)`` with its graph, and ``loss``, the side's
@@ -51,14 +56,14 @@ class WrappedModel(nn.Module):
         sides = self._network.sides
         pictures = [inputs[side] for side in sides]
         predictions = self.module(*pictures)
-        collate = self.collators[pictures[0].device]
-        batch = Batch(0, inputs, targets, BatchMeta({}, masks))
-        measured = (collate.of_pictures(side, predictions, batch) for side in sides)
+        measure = self.losses[pictures[0].device].per_picture
+        batch = Batch(step, inputs, targets, BatchMeta({}, masks, landmarks))
+        measured = (measure(side, predictions, batch) for side in sides)
         return [{"totals": totals, "loss": loss} for totals, loss in measured]
 
 
 class Replicas(nn.DataParallel):
-    """`torch.nn.DataParallel` over a `WrappedModel`, whose result is the loss of the whole batch.
+    """Run a `WrappedModel` with `torch.nn.DataParallel`; the result is the loss of the whole batch.
 
     Args:
         model: on the first of the devices.
@@ -72,27 +77,28 @@ class Replicas(nn.DataParallel):
             super().__init__(model, list(gpus))
 
     def measure(self, batch: Batch) -> tuple[list[Tensor], list[BatchLoss]]:
-        """See `fs_nn.training.Steps.measure`."""
+        """Run and compare; see `fs_nn.training.TrainingSteps.measure`."""
         if not self.training:
             self.train()
         masks = {side: dict(held) for side, held in batch.meta.masks.items()}
-        sides = self(dict(batch.inputs), dict(batch.targets), masks)
+        parts = batch.step, dict(batch.inputs), dict(batch.targets), masks
+        sides = self(*parts, dict(batch.meta.landmarks))
         return [totals for totals, _ in sides], [loss for _, loss in sides]
 
     def gather(
         self, outputs: Sequence[list[dict[str, Any]]], output_device: int | torch.device
     ) -> list[tuple[Tensor, BatchLoss]]:
-        """What the GPUs measured, as one GPU would have measured it. Called by `forward`."""
+        """Return what the GPUs measured as one GPU would have measured it. Called by `forward`."""
         return [merged(shares, output_device) for shares in zip(*outputs, strict=True)]
 
 
 def merged(
     shares: Sequence[Mapping[str, Any]], device: int | torch.device
 ) -> tuple[Tensor, BatchLoss]:
-    """The loss of one side over all shares: the mean over its pictures, whoever had how many.
+    """Return the loss of one side over all parts of the batch: the mean over its pictures.
 
     Args:
-        shares: what `WrappedModel` gave for the side, in the order of the batch.
+        shares: what `WrappedModel` returned for the side, in the order of the batch.
         device: where the result goes.
     """
     totals = torch.cat([share["totals"].to(device) for share in shares])

@@ -1,4 +1,4 @@
-"""A network's weights, spread over the processes of a group and gathered again."""
+"""Shard a network's weights over the processes of a group, and gather them again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from fs_kernel import networks
 from fs_kernel.errors import ConfigError
 from fs_kernel.types import Network, Run
-from fs_nn.sharded import copy_whole
+from fs_nn.dtensor import copy_full
+from fs_nn.optimizers import optimizer_settings
+from fs_nn.options import OptimizerOptions
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -20,25 +22,25 @@ from torch.nn import Parameter
 
 @attrs.frozen(eq=False)
 class Weight:
-    """A weight that is spread.
+    """A weight that is sharded.
 
     Attributes:
         variable: Keras's.
-        whole: the network's own parameter; it is empty while the weights are spread.
-        share: what this process keeps of it, a DTensor.
+        full: the network's own parameter; it is empty while the weights are sharded.
+        shard: what this process keeps of it, a DTensor.
     """
 
     variable: Any
-    whole: Parameter
-    share: Parameter
+    full: Parameter
+    shard: Parameter
 
 
 class Shards:
-    """A network whose trainable weights are spread over a group.
+    """Hold the trainable weights of a network, sharded over a group or gathered.
 
-    While they are spread, each variable of the network holds a DTensor, so that whoever asks for
-    the network's weights gets this process's share of each; while they are gathered it holds what
-    it held before. Weights that do not train stay whole in every process.
+    While they are sharded, each variable of the network holds a DTensor, so that a request for the
+    network's weights gives this process's shard of each; while they are gathered it holds what it
+    held before. Weights that do not train stay full in every process.
 
     Args:
         module: what runs the network, a module over the network's own parameters; its property
@@ -48,7 +50,7 @@ class Shards:
         size: of the group.
 
     Attributes:
-        weights: those that are spread.
+        weights: those that are sharded.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Shards:
             for name, p in owner.named_parameters(recurse=False)
         }
         for parameter in trained.values():
-            # FSDP takes no other order of the numbers.
+            # FSDP takes contiguous parameters only; a kernel may be stored transposed.
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (size,))
         rest = {p for p in module.parameters() if id(p) not in trained}
@@ -79,60 +81,60 @@ class Shards:
             for key, (owner, name) in places.items()
             if key in trained
         ]
-        self._spread = False
+        self._sharded = False
         self._empty()
 
     def _empty(self) -> None:
-        """Let go of the whole weights, and show the shares in their place."""
+        """Free the full weights, and show the shards in their place."""
         for weight in self.weights:
-            weight.whole.data = weight.whole.data.new_empty(0)
-            weight.variable._value = weight.share
-        self._spread = True
+            weight.full.data = weight.full.data.new_empty(0)
+            weight.variable._value = weight.shard
+        self._sharded = True
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Let the network's own variables hold the whole weights, in every process of the group."""
-        if not self._spread:
+        """Let the network's own variables hold the full weights, in every process of the group."""
+        if not self._sharded:
             return
         for block in self._blocks():
             block.reshard()
         for weight in self.weights:
-            weight.whole.data = weight.share.full_tensor()
-            weight.variable._value = weight.whole
-        self._spread = False
+            weight.full.data = weight.shard.full_tensor()
+            weight.variable._value = weight.full
+        self._sharded = False
 
     @torch.no_grad()
-    def spread(self) -> None:
-        """Take over what the network's own variables hold, this process its share of it."""
-        if self._spread:
+    def shard(self) -> None:
+        """Take over what the network's own variables hold, this process its shard of it."""
+        if self._sharded:
             return
         for weight in self.weights:
-            copy_whole(weight.share, weight.whole)
+            copy_full(weight.shard, weight.full)
         self._empty()
 
     def _blocks(self) -> Iterator[FSDPModule]:
         return (block for block in self._module.modules() if isinstance(block, FSDPModule))
 
 
-#: Where a module keeps its shards: it stays sharded for good, so that is what a trainer that starts
-#: anew has to go on with.
+#: Where a module keeps its shards: FSDP cannot be taken off a module, so a trainer that is created
+#: again in a session must find them.
 _SHARDS = "fs_shards"
 
 
 def shard(module: nn.Module, network: Network, device: torch.device, size: int) -> Shards:
-    """The shards of a module, spread; made at the first call. See `Shards`."""
+    """Return the shards of a module, sharded; made at the first call. See `Shards`."""
     made: Shards | None = getattr(module, _SHARDS, None)
     if made is None:
         made = Shards(module, network, device, size)
         setattr(module, _SHARDS, made)
-    made.spread()
+    made.shard()
     return made
 
 
 def placement(size: int) -> Callable[[Parameter], Shard]:
-    """Along which axis a weight is cut: the longest that all processes share evenly, or the first.
+    """Return a function that names a weight's axis: the longest that divides evenly, or the first.
 
-    Keras's kernels begin with rows and columns, three of each, which is no use for many processes.
+    Keras's kernels begin with rows and columns, three of each, too few for many processes.
     """
 
     def place(parameter: Parameter) -> Shard:
@@ -143,25 +145,25 @@ def placement(size: int) -> Callable[[Parameter], Shard]:
 
 
 def require_shardable(run: Run, module: nn.Module) -> None:
-    """Refuse weights that train and cannot be spread, and those that nobody would see change.
+    """Refuse weights that train and cannot be sharded, or are not in the module that computes.
 
     Raises:
         ConfigError: naming the first of them.
     """
     made: Shards | None = getattr(module, _SHARDS, None)
     known = {id(parameter) for parameter in module.parameters()}
-    known |= {id(weight.whole) for weight in made.weights} if made is not None else set()
+    known |= {id(weight.full) for weight in made.weights} if made is not None else set()
     for name, parameter in run.parameters().items():
         if not parameter.ndim or id(parameter) not in known:
             reason = "is a single number" if not parameter.ndim else "is not in the main network"
             raise ConfigError(
-                f"trainer 'fsdp' cannot spread the weight '{name}', which {reason}; "
+                f"trainer 'fsdp' cannot shard the weight '{name}', which {reason}; "
                 "choose trainer 'ddp'"
             )
 
 
-def require_optimizer(run: Run, name: str) -> None:
-    """Let an optimiser do a step of a spread weight that nobody needs.
+def require_optimizer(run: Run, options: OptimizerOptions) -> None:
+    """Let the optimizer do a step of a sharded weight that nothing needs.
 
     Raises:
         ConfigError: it cannot.
@@ -171,12 +173,14 @@ def require_optimizer(run: Run, name: str) -> None:
     zeros = torch.zeros(2, 2, device=run.device)
     weight = Parameter(DTensor.from_local(zeros, mesh, [Shard(0)]))
     weight.grad = torch.ones_like(weight)
-    make = run.find("optimizers", name)
+    role = run.find("optimizers", options.optimizer)
+    groups = [{"params": [("weight", weight)]}]
+    optimizer = role.create(groups, optimizer_settings(options, run.device))
     try:
-        make([weight]).step()
+        optimizer.step()
     except Exception as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"optimizer '{name}' cannot change weights that are spread over processes ({line}); "
-            "choose another one, or trainer 'ddp'"
+            f"optimizer '{options.optimizer}' cannot change weights that are sharded over "
+            f"processes ({line}); choose another one, or trainer 'ddp'"
         ) from error

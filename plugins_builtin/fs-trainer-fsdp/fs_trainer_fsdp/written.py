@@ -1,9 +1,9 @@
-"""Spread tensors on their way into a checkpoint.
+"""Bring sharded tensors into a checkpoint.
 
-While training stands still every process writes its own shares with `torch.distributed.checkpoint`.
-When it goes on, process 0 lets the same writer put them together in one plain safetensors file, and
-maps that into memory. So no process ever holds more than one whole tensor at a time, and what a
-checkpoint gets is what every other trainer gives it.
+While training stands still every process writes its own shards with
+`torch.distributed.checkpoint`. When it continues, process 0 lets the same writer consolidate them
+in one plain safetensors file, and maps that into memory. So no process ever holds more than one
+full tensor at a time, and a checkpoint gets what every other trainer gives it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.training.coordination import together
-from fs_kernel.types import DeferredTensor, Group, Tree
-from fs_nn.sharded import is_spread
+from fs_kernel.training.coordination import coordinator_of
+from fs_kernel.types import DeferredTensor, ProcessGroup, Tree
+from fs_nn.dtensor import is_sharded
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.storage import WriteResult
 
-#: Under a name that begins so the kernel removes what a kill left behind, before the next save.
+#: The kernel removes folders whose names begin so before the next save, if a kill left one behind.
 _NAME = "checkpoints/.writing-shards-"
 
 
-def settled(tree: Tree, model_dir: Path, group: Group) -> Tree:
-    """A tree with whole tensors for spread ones, in process 0; all processes ask together.
+def with_full_tensors(tree: Tree, model_dir: Path, group: ProcessGroup) -> Tree:
+    """Return a tree with full tensors for sharded ones, in process 0; all processes ask together.
 
     The others, which write nothing, get the tree as it is.
 
@@ -45,34 +45,34 @@ def settled(tree: Tree, model_dir: Path, group: Group) -> Tree:
         ModelFolderError: the disk is full or failed, or a process does not see the folder; nothing
             is left behind.
     """
-    spread: dict[str, Any] = {}
+    sharded: dict[str, Any] = {}
 
     def note(path: str, tensor: Any) -> Any:
-        spread[path] = tensor
+        sharded[path] = tensor
         return tensor
 
     _mapped(tree, note)
-    if not spread:
+    if not sharded:
         return tree
-    folder = group.share((model_dir / f"{_NAME}{uuid.uuid4().hex[:8]}").absolute())
+    folder = group.broadcast((model_dir / f"{_NAME}{uuid.uuid4().hex[:8]}").absolute())
     writer = _Writer(folder)
     try:
         _make(folder, group)
-        with together(group):
-            _write(spread, writer)
+        # Torch's save is collective, but it lets a failure in one process fail in all of them.
+        coordinator_of(group).everywhere(lambda: _write(sharded, writer))
     except BaseException:
         writer.remove()
         raise
     if group.rank > 0:
         return tree
-    return _mapped(tree, lambda path, _: DeferredTensor(lambda: writer.whole[path]))
+    return _mapped(tree, lambda path, _: DeferredTensor(lambda: writer.full[path]))
 
 
 class _Writer(HuggingFaceStorageWriter):
-    """Writes shares at once, and puts them together when somebody asks for one of them.
+    """Write shards at once, and consolidate them when the first full tensor is asked for.
 
     Args:
-        folder: where to; it is gone when they are put together.
+        folder: where to; it is removed when they are consolidated.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,18 +83,18 @@ class _Writer(HuggingFaceStorageWriter):
         self._finish: Callable[[], None]
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """Called in process 0 when all have written."""
+        """Note how to consolidate. Called in process 0 when all have written."""
         self._finish = partial(super().finish, metadata, results)
 
     @cached_property
-    def whole(self) -> dict[str, Tensor]:
-        """Whole tensors, mapped from the file. Raises OSError."""
+    def full(self) -> dict[str, Tensor]:
+        """Full tensors, mapped from the file. Raises OSError."""
         try:
             self._finish()
             (file,) = self.folder.glob("*.safetensors")
             return load_file(file)
         finally:
-            # What is mapped stays until it is let go of.
+            # What is mapped stays readable without its file.
             self.remove()
 
     def remove(self) -> None:
@@ -103,8 +103,8 @@ class _Writer(HuggingFaceStorageWriter):
 
 
 def _mapped(node: Tree, function: Callable[[str, Any], Any], path: str = "") -> Tree:
-    """A tree with ``function`` of the path and value of each spread tensor in its place."""
-    if is_spread(node):
+    """Return a tree with ``function`` of path and value in place of each sharded tensor."""
+    if is_sharded(node):
         return function(path, node)
     if isinstance(node, Mapping):
         return {key: _mapped(value, function, f"{path}/{key}") for key, value in node.items()}
@@ -113,26 +113,29 @@ def _mapped(node: Tree, function: Callable[[str, Any], Any], path: str = "") -> 
     return node
 
 
-def _make(folder: Path, group: Group) -> None:
-    """Make a folder that all processes see: shares that one writes elsewhere would be missing."""
-    with together(group):
-        if group.rank == 0:
-            try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                raise ModelFolderError(
-                    f"cannot write in {folder.parent}: {error.strerror}"
-                ) from None
-    with together(group):
+def _make(folder: Path, group: ProcessGroup) -> None:
+    """Make a folder that all processes see: shards that one writes elsewhere would be missing."""
+
+    def make() -> None:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise ModelFolderError(f"cannot write in {folder.parent}: {error.strerror}") from None
+
+    def require() -> None:
         if not folder.is_dir():
             raise ModelFolderError(
                 f"cannot see {folder.parent}, where shards are to be written; put the model folder "
                 "on storage that all machines share"
             )
 
+    coordinator = coordinator_of(group)
+    coordinator.on_main(make)
+    coordinator.everywhere(require)
 
-def _write(spread: Mapping[str, Any], writer: _Writer) -> None:
-    """Write every process's shares.
+
+def _write(sharded: Mapping[str, Any], writer: _Writer) -> None:
+    """Write every process's shards.
 
     Raises:
         ModelFolderError: one of the processes could not.
@@ -140,7 +143,7 @@ def _write(spread: Mapping[str, Any], writer: _Writer) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dcp.save(dict(spread), storage_writer=writer)
+            dcp.save(dict(sharded), storage_writer=writer)
     except dcp.CheckpointException as error:
         reason = next(iter(error.failures.values()))[0]
         if isinstance(reason, OSError):

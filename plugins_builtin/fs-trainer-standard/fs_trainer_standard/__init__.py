@@ -1,14 +1,14 @@
-"""The standard trainer: both sides in one step, on one device."""
+"""Train both sides in one step, on one device."""
 
 from __future__ import annotations
 
 from fs_nn.training import TrainerPlugin
 
 
-class OriginalTrainer(TrainerPlugin):
-    """`fs_nn.training.Steps` as they are."""
+class StandardTrainer(TrainerPlugin):
+    """Train with `fs_nn.training.TrainingSteps` as they are."""
 
     section = "trainer.standard"
 
 
-plugin = OriginalTrainer()
+plugin = StandardTrainer()

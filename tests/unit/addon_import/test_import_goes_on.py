@@ -65,7 +65,7 @@ def test_training_goes_on_from_the_same_loss(old: Path, tmp_path: Path, people: 
         a=people / "A",
         b=people / "B",
         addons=[],
-        set={"training.device": "cpu", "loader.num_processes": 0, "training.iterations": 5},
+        set={"training.device": "cpu", "loader.workers": 0, "training.iterations": 5},
     )
     with run:
         following = run.session.feed.next

@@ -16,7 +16,7 @@ import torch
 from fs_addon_preview import PreviewOptions
 from fs_kernel.errors import ConfigError
 from fs_kernel.options import CommandLineSource, Interval, options_of, resolve
-from fs_kernel.training import records as events
+from fs_kernel.storage import LossHistory
 from fs_kernel.training.observers import Observers
 from fs_kernel.types import Batch, BatchMeta, Metrics, Network, Output, Saved
 
@@ -181,19 +181,16 @@ def test_losses_of_this_session_and_of_earlier_ones_are_on_the_sheet(tmp_path, m
     (observer,) = fs_addon_preview.make_observers(run)
     observer.on_preview(make_preview("ab", 2))
     without = cv2.imread(str(tmp_path / "previews" / "latest.png"))
+    history = LossHistory(tmp_path / "logs")
     for step in range(1, 20):
-        observer.on_metrics(metrics(step))
+        history.add(step, {"a": 0.1 / step, "b": 0.2 / step})
     observer.on_preview(make_preview("ab", 2))
     with_plot = cv2.imread(str(tmp_path / "previews" / "latest.png"))
     assert with_plot.shape[0] > without.shape[0] + 100
     assert with_plot.shape[1] == without.shape[1]
 
-    log = events.EventLog(tmp_path / "logs")
-    for step in range(1, 20):
-        log.write("metrics", step, losses={"a": 0.1 / step, "b": 0.2 / step})
     run.info.start_step = 19
     (resumed,) = fs_addon_preview.make_observers(run)
-    resumed.on_start(run.info)
     resumed.on_preview(make_preview("ab", 2))
     again = cv2.imread(str(tmp_path / "previews" / "latest.png"))
     np.testing.assert_array_equal(again, with_plot)

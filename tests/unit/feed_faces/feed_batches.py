@@ -41,7 +41,7 @@ def make_config(
         {
             "face": face or FaceOptions(),
             "augmentation": augmentation or AugmentationOptions(),
-            "loader": LoaderOptions(num_processes=workers, pre_fetch=pre_fetch, cache=cache),
+            "loader": LoaderOptions(workers=workers, pre_fetch=pre_fetch, cache=cache),
             "feed.faces": disk or CacheOptions(),
         }
     )

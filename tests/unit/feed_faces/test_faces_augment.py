@@ -9,15 +9,15 @@ import pytest
 import two_passes
 from face_files import plain_picture
 from fs_feed_faces import augment
-from fs_feed_faces.options import AugmentationOptions
-from fs_feed_faces.variation import (
-    Numbers,
-    Variation,
+from fs_feed_faces.augmentation_params import (
+    AugmentationParams,
+    RandomNumbers,
     color_tables,
-    draw,
+    draw_numbers,
     movements,
     warps,
 )
+from fs_feed_faces.options import AugmentationOptions
 
 STILL = AugmentationOptions(
     zoom_amount=0, rotation_range=0, shift_range=0, color_lightness=0, color_ab=0,
@@ -30,13 +30,13 @@ def only(**options: int) -> AugmentationOptions:
     return AugmentationOptions(**{**base, **options})
 
 
-def numbers(count: int = 1, key: int = 1) -> Numbers:
-    return draw(1, key, "a", range(count))
+def numbers(count: int = 1, key: int = 1) -> RandomNumbers:
+    return draw_numbers(1, key, "a", range(count))
 
 
 def varied(image: np.ndarray, options: AugmentationOptions, count: int, key: int = 1):
-    """The picture recoloured ``count`` times."""
-    how = Variation.make(numbers(count, key), options, len(image))
+    """The picture recolored ``count`` times."""
+    how = AugmentationParams.make(numbers(count, key), options, len(image))
     tables = color_tables(how.changes)
     return [
         augment.narrow(augment.vary_color(image, tables[i], how.tiles[i])) for i in range(count)
@@ -61,9 +61,9 @@ def test_nothing_asked_for_leaves_the_picture_alone(picture):
 
 
 def test_lightness_moves_both_ways_within_its_range():
-    grey = np.full((64, 64, 3), 119, np.uint8)
-    level = lab_mean(grey)[0]
-    seen = [lab_mean(image)[0] for image in varied(grey, only(color_lightness=30), 200)]
+    gray = np.full((64, 64, 3), 119, np.uint8)
+    level = lab_mean(gray)[0]
+    seen = [lab_mean(image)[0] for image in varied(gray, only(color_lightness=30), 200)]
     assert min(seen) >= level * 0.7 - 2
     assert max(seen) <= level + (255 - level) * 0.3 + 2
     assert min(seen) < level * 0.75
@@ -71,9 +71,9 @@ def test_lightness_moves_both_ways_within_its_range():
 
 
 def test_color_moves_a_and_b_independently_and_leaves_lightness():
-    grey = np.full((64, 64, 3), 119, np.uint8)
-    images = varied(grey, only(color_ab=8), 200)
-    seen = np.array([lab_mean(image) - lab_mean(grey) for image in images])
+    gray = np.full((64, 64, 3), 119, np.uint8)
+    images = varied(gray, only(color_ab=8), 200)
+    seen = np.array([lab_mean(image) - lab_mean(gray) for image in images])
     assert np.abs(seen[:, 0]).max() <= 2
     assert 8 < np.abs(seen[:, 1:]).max() <= 128 * 0.08 + 2
     assert abs(np.corrcoef(seen[:, 1], seen[:, 2])[0, 1]) < 0.2
@@ -130,8 +130,8 @@ def test_flips_come_as_often_as_asked(chance):
 @pytest.mark.parametrize("size", [32, 64, 160])
 def test_a_warp_without_noise_is_the_identity(size):
     image = augment.widen(plain_picture(2, size, size))
-    still = Numbers(np.full((1, 10), 0.5), np.zeros((1, 5, 5, 2)))
-    how = Variation.make(still, AugmentationOptions(color=False, flip=False), size)
+    still = RandomNumbers(np.full((1, 10), 0.5), np.zeros((1, 5, 5, 2)))
+    how = AugmentationParams.make(still, AugmentationOptions(color=False, flip=False), size)
     seen = augment.resample(image, augment.spread(how.sources[0], size))
     augment.blacken(seen, how.borders[0])
     np.testing.assert_array_equal(seen, image)
@@ -151,7 +151,7 @@ def test_a_warp_moves_pixels_by_its_noise_without_drift(size):
 def test_beyond_the_border_a_warp_is_black():
     """By as much as in a warp of its own, whichever edge it is."""
     white = np.full((64, 64, 3), 255, np.uint8)
-    how = Variation.make(numbers(40), AugmentationOptions(), 64)
+    how = AugmentationParams.make(numbers(40), AugmentationOptions(), 64)
     darker = []
     for row in range(40):
         seen = np.full((64, 64, 4), 255, np.uint8)
@@ -165,7 +165,7 @@ def test_beyond_the_border_a_warp_is_black():
 
 def test_a_row_of_numbers_depends_on_no_other():
     """Nor on how many there are, nor on which of them are asked for."""
-    whole, part = numbers(9), draw(1, 1, "a", range(2, 9, 3))
+    whole, part = numbers(9), draw_numbers(1, 1, "a", range(2, 9, 3))
     np.testing.assert_array_equal(whole.uniform[2:9:3], part.uniform)
     np.testing.assert_array_equal(whole.normal[2:9:3], part.normal)
     rows = {row.tobytes() for key in (1, 2) for row in numbers(9, key).normal}
@@ -181,7 +181,7 @@ def test_one_map_gives_what_movement_and_warp_give_one_after_the_other(size, nea
     options = AugmentationOptions()
     count = 24
     drawn = numbers(count)
-    how = Variation.make(drawn, options, size)
+    how = AugmentationParams.make(drawn, options, size)
     tables = color_tables(how.changes)
     apart, ours, theirs = [], [], []
     for row in range(count):

@@ -21,14 +21,14 @@ import pytest
 from click.testing import CliRunner
 from face_files import fill, make_spec, plain_picture
 from feed_batches import NO_DISK, InOrder, batches, make_config, same
+from fs_faces import pictures
 from fs_feed_faces import cache as caching
-from fs_feed_faces import crop_store, opening, pictures, remembered
-from fs_feed_faces import disk as disks
+from fs_feed_faces import crop_store, feed_factory, filesystem, scan_cache
 from fs_feed_faces.cache import Cache, CacheError
 from fs_feed_faces.command import faces as command
 from fs_feed_faces.crop_store import CachedCrops, CutCrops
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.disk import network_kind
+from fs_feed_faces.filesystem import network_kind
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions
 from fs_feed_faces.source import open_faces, scan
 from fs_kernel.options import Size
@@ -54,7 +54,7 @@ def cuts(monkeypatch) -> Counter:
 
 
 def opened(folders, disk: CacheOptions, spec=None, **options):
-    return opening.open_feed(folders, spec or make_spec(), make_config(disk=disk, **options))
+    return feed_factory.open_feed(folders, spec or make_spec(), make_config(disk=disk, **options))
 
 
 def settled(folder: Path) -> Path:
@@ -109,8 +109,8 @@ def test_other_options_are_cut_anew_only_if_they_shape_the_crop(
     feed = opened(two_sides, disk, face=FaceOptions(**option))
     assert max(cuts.values()) == (2 if anew else 1)
     options = FaceOptions(**option)
-    plan = feed._sides["a"].plan
-    known = Cropper(options, 32, plan.masks).read(plan.faces.files[3])
+    layout = feed._sides["a"].layout
+    known = Cropper(options, 32, layout.masks).read(layout.faces.files[3])
     crop = feed._sides["a"].crops.read(3)
     np.testing.assert_array_equal(np.dstack([crop.picture, *crop.masks]), known)
 
@@ -171,7 +171,7 @@ def test_a_face_that_cannot_be_decoded_is_known_from_then_on(
 
     def broken(data):
         if data == bad:
-            raise pictures.UnreadableError("it is no readable picture")
+            raise pictures.UnreadableError("it is not a readable picture")
         return decode(data)
 
     bad = (two_sides["a"] / "0001.png").read_bytes()
@@ -179,7 +179,7 @@ def test_a_face_that_cannot_be_decoded_is_known_from_then_on(
     for _ in range(2):
         feed = opened(two_sides, disk)
         feed.start(InOrder({"a": 4, "b": 4}, 4), 1)
-        with pytest.warns(UserWarning, match=r"0001\.png: it is no readable picture; another"):
+        with pytest.warns(UserWarning, match=r"0001\.png: it is not a readable picture; another"):
             assert feed.next().meta.indices["a"].tolist() == [0, 2, 2, 3]
         feed.close()
 
@@ -248,7 +248,7 @@ def test_a_file_that_was_just_written_is_not_trusted(two_sides, tmp_path, disk, 
     for seconds, trusted in ((0, False), (10, True)):
         os.utime(folder / "0000.png", (time.time() - seconds,) * 2)
         scan(folder, "none", disk.open())
-        known = remembered.Remembered(disk.open(), folder, "none")._known
+        known = scan_cache.ScanCache(disk.open(), folder, "none")._known
         assert ("0000.png" in known) is trusted
         assert "0001.png" in known
 
@@ -287,12 +287,12 @@ def test_an_entry_that_is_not_whole_is_made_anew(two_sides, disk, cuts, fault):
 
 PROGRAM = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from face_files import make_spec
 from feed_batches import batches, make_config
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.disk import network_kind
+from fs_feed_faces.filesystem import network_kind
 from fs_feed_faces.options import CacheOptions
 
 read = Cropper.read
@@ -309,7 +309,7 @@ print("done", float(batch.inputs["a"].sum()), flush=True)
 
 def program(two_sides, disk, pause: float) -> subprocess.Popen:
     code = PROGRAM.format(
-        tests=str(Path(__file__).parent),
+        tests=[str(folder) for folder in Path(__file__).parents[:2]],
         cache=disk.cache_dir,
         a=str(two_sides["a"]),
         b=str(two_sides["b"]),
@@ -603,7 +603,7 @@ def test_without_locks_the_first_to_finish_wins(tmp_path, monkeypatch):
         def acquire(self, **_):
             raise NotImplementedError
 
-    monkeypatch.setattr(disks, "FileLock", NoLock)
+    monkeypatch.setattr(filesystem, "FileLock", NoLock)
 
     def write(folder):
         (folder / "x").write_bytes(b"mine")

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from face_files import fill, plain_picture
+from fs_faces.header import find_header, write_header
+from fs_faces.png import inspect
 from fs_feed_faces.command import faces
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import FaceOptions
-from fs_feed_faces.png_chunks import inspect
-from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.scoring import compare, psnr
 from fs_feed_faces.source import open_faces
-from fs_kernel.errors import FacesError, UsageError
+from fs_kernel.errors import FacesError, PluginError, UsageError
 
 
 def invoke(*arguments: object):
@@ -79,6 +79,14 @@ def test_demo_draws_people_that_pass_the_check(tmp_path):
     )
 
 
+def test_demo_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    # None makes Python raise ModuleNotFoundError, as for a package that is missing.
+    monkeypatch.setitem(sys.modules, "fs_synthetic", None)
+    error = invoke("demo", tmp_path, "--count", 1).exception
+    assert isinstance(error, PluginError)
+    assert "pip install fs-synthetic" in str(error)
+
+
 def test_demo_into_a_file_gets_its_line(tmp_path):
     (tmp_path / "x").write_bytes(b"")
     assert isinstance(invoke("demo", tmp_path / "x", "--count", 1).exception, UsageError)
@@ -86,10 +94,10 @@ def test_demo_into_a_file_gets_its_line(tmp_path):
 
 def test_psnr_is_what_it_says():
     black = np.zeros((4, 4, 3), np.uint8)
-    grey = np.full((4, 4, 3), 25, np.uint8)
-    assert psnr(black, grey) == pytest.approx(20 * np.log10(255 / 25))
-    assert psnr(grey, grey) == 100
-    half = grey.copy()
+    gray = np.full((4, 4, 3), 25, np.uint8)
+    assert psnr(black, gray) == pytest.approx(20 * np.log10(255 / 25))
+    assert psnr(gray, gray) == 100
+    half = gray.copy()
     half[:2] = 0
     top = np.repeat([[1.0], [1], [0], [0]], 4, axis=1)
     assert psnr(black, half, top) == 100

@@ -9,11 +9,18 @@ import pytest
 import torch
 from face_files import make_spec, plain_picture
 from feed_batches import PLAIN, InOrder, batches, flat, make_config, same
-from fs_feed_faces import augment, device, opening
-from fs_feed_faces import device_ops as ops
-from fs_feed_faces.device import DeviceMaker
+from fs_feed_faces import augment, feed_factory, gpu_batches
+from fs_feed_faces import gpu_ops as ops
+from fs_feed_faces.augmentation_params import (
+    AugmentationParams,
+    borders,
+    color_tables,
+    draw_numbers,
+    most_tiles,
+    warps,
+)
+from fs_feed_faces.gpu_batches import GpuBatchMaker
 from fs_feed_faces.options import AugmentationOptions, CacheOptions
-from fs_feed_faces.variation import Variation, borders, color_tables, draw, most_tiles, warps
 from fs_kernel.errors import ConfigError
 
 ON = CacheOptions(device="on")
@@ -40,7 +47,7 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def test_lab_is_opencv_s():
-    """Of all colours in steps; lightness to the last bit."""
+    """Of all colors in steps; lightness to the last bit."""
     steps = np.arange(0, 256, 15, dtype=np.uint8)
     colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, 18, -1, 3)
     lab = cv2.cvtColor(colors[0], cv2.COLOR_BGR2LAB)
@@ -58,9 +65,9 @@ def test_lab_is_opencv_s():
 def test_contrast_is_evened_out_as_opencv_does(size):
     """Every number of tiles, also where the picture is no multiple of them, in one call."""
     tiles = np.array([1, 2, 3, 4, 5, 6, 7, 10])
-    grey = pictures(len(tiles), size)[..., 0]
-    made = ops.even_out(torch.from_numpy(grey).float(), torch.from_numpy(tiles), 10).numpy()
-    for image, count, seen in zip(grey, tiles.tolist(), made, strict=True):
+    gray = pictures(len(tiles), size)[..., 0]
+    made = ops.equalize(torch.from_numpy(gray).float(), torch.from_numpy(tiles), 10).numpy()
+    for image, count, seen in zip(gray, tiles.tolist(), made, strict=True):
         known = cv2.createCLAHE(2.0, (count, count)).apply(image)
         assert np.abs(known - seen).max() <= 1
         assert (known != seen).mean() < 0.01
@@ -69,7 +76,7 @@ def test_contrast_is_evened_out_as_opencv_does(size):
 @pytest.mark.parametrize("size", [64, 256])
 def test_colors_are_varied_alike(size):
     images = pictures(12, size)
-    how = Variation.make(draw(1, 1, "a", range(12)), ALL, size)
+    how = AugmentationParams.make(draw_numbers(1, 1, "a", range(12)), ALL, size)
     made = ops.vary_color(
         as_tensor(images),
         torch.from_numpy(how.changes).float(),
@@ -92,7 +99,7 @@ def test_areas_shrink_as_in_opencv():
 
 
 def test_a_warp_is_black_beyond_the_border_by_as_much():
-    grids = warps(draw(1, 1, "a", range(20)), 64)
+    grids = warps(draw_numbers(1, 1, "a", range(20)), 64)
     at = ops.spread(torch.from_numpy(grids).float() - 0.5, 64)
     within = ops.inside(at, 64)[:, 0].numpy() * 255
     for row, shapes in enumerate(borders(grids, 64)):
@@ -130,21 +137,21 @@ def test_a_device_feed_resumes_and_shares_batches_exactly(two_sides):
     config = make_config(disk=ON)
     whole = batches(two_sides, make_spec(batch=6), config, 5)
     assert all(map(same, whole[3:], batches(two_sides, make_spec(batch=6), config, 2, first=4)))
-    part = batches(two_sides, make_spec(batch=6, slots=range(1, 6, 2)), config, 1)[0]
+    part = batches(two_sides, make_spec(batch=6, local_indices=range(1, 6, 2)), config, 1)[0]
     torch.testing.assert_close(part.inputs["a"], whole[0].inputs["a"][1::2], atol=1e-5, rtol=0)
 
 
 def test_options_change_while_a_device_feed_runs(two_sides):
     """To landmarks it is the processor that warps; afterwards the device goes on."""
     landmarks = AugmentationOptions(warp_to_landmarks=True)
-    feed = opening.open_feed(two_sides, make_spec(), make_config(disk=ON))
+    feed = feed_factory.open_feed(two_sides, make_spec(), make_config(disk=ON))
     sampler = InOrder(feed.sizes, 4)
     feed.start(sampler, 1)
     first = feed.next()
-    feed.change_options(make_config(augmentation=landmarks, disk=ON))
+    feed.on_options_changed(make_config(augmentation=landmarks, disk=ON))
     feed.start(sampler, 2)
     second = feed.next()
-    feed.change_options(make_config(disk=ON))
+    feed.on_options_changed(make_config(disk=ON))
     feed.start(sampler, 3)
     third = feed.next()
     feed.close()
@@ -157,37 +164,37 @@ def test_options_change_while_a_device_feed_runs(two_sides):
 
 def made_by(two_sides, disk: CacheOptions, on: str) -> type:
     spec = attrs.evolve(make_spec(), device=on)
-    feed = opening.open_feed(two_sides, spec, make_config(disk=disk))
+    feed = feed_factory.open_feed(two_sides, spec, make_config(disk=disk))
     feed.start(InOrder(feed.sizes, 4), 1)
     feed.close()
     return type(feed._maker)
 
 
 def test_device_decides_where_batches_are_made(two_sides, monkeypatch):
-    assert made_by(two_sides, ON, "cpu") is DeviceMaker
-    assert made_by(two_sides, CacheOptions(), "cpu") is not DeviceMaker
+    assert made_by(two_sides, ON, "cpu") is GpuBatchMaker
+    assert made_by(two_sides, CacheOptions(), "cpu") is not GpuBatchMaker
     with pytest.raises(ConfigError, match=r"feed\.faces\.device=on needs the cache"):
         made_by(two_sides, CacheOptions(device="on", cache=False), "cpu")
     # 26 + 27 faces of 32 x 32 with three masks.
     needed = 53 * 32 * 32 * 6
     for free, taken in ((4 * needed, True), (4 * needed - 1, False)):
-        monkeypatch.setattr(opening, "_free_bytes", lambda device, free=free: free)
-        assert (made_by(two_sides, CacheOptions(), "cpu") is DeviceMaker) is taken
-        assert made_by(two_sides, CacheOptions(device="off"), "cpu") is not DeviceMaker
-    assert made_by(two_sides, CacheOptions(cache=False), "cpu") is not DeviceMaker
+        monkeypatch.setattr(feed_factory, "_free_bytes", lambda device, free=free: free)
+        assert (made_by(two_sides, CacheOptions(), "cpu") is GpuBatchMaker) is taken
+        assert made_by(two_sides, CacheOptions(device="off"), "cpu") is not GpuBatchMaker
+    assert made_by(two_sides, CacheOptions(cache=False), "cpu") is not GpuBatchMaker
 
 
 def test_a_lost_face_is_replaced_on_the_device_too(two_sides, monkeypatch):
-    feed = opening.open_feed(two_sides, make_spec(), make_config(disk=ON))
-    feed._sides["a"].crops._broken[1] = "it is no readable picture"
+    feed = feed_factory.open_feed(two_sides, make_spec(), make_config(disk=ON))
+    feed._sides["a"].crops._broken[1] = "it is not a readable picture"
     feed.start(InOrder({"a": 4, "b": 4}, 4), 1)
-    with pytest.warns(UserWarning, match="0001.png: it is no readable picture; another face"):
+    with pytest.warns(UserWarning, match="0001.png: it is not a readable picture; another face"):
         batch = feed.next()
     feed.close()
     assert batch.meta.indices["a"].tolist() == [0, 2, 2, 3]
 
 
 def test_faces_are_brought_over_in_parts(monkeypatch):
-    monkeypatch.setattr(device, "_AT_ONCE", 100)
+    monkeypatch.setattr(gpu_batches, "_AT_ONCE", 100)
     records = np.random.default_rng(0).integers(0, 256, (17, 40)).astype(np.uint8)
-    np.testing.assert_array_equal(device._moved(records, torch.device("cpu")), records)
+    np.testing.assert_array_equal(gpu_batches._faces_on(torch.device("cpu"), records), records)

@@ -13,12 +13,12 @@ import torch
 import two_passes
 from face_files import fill, make_spec, plain_picture
 from feed_batches import NO_DISK, PLAIN, InOrder, batches, flat, make_config, same
+from fs_faces.geometry import resize
 from fs_feed_faces import augment, open_feed
+from fs_feed_faces.augmentation_params import draw_numbers, movements
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.geometry import resize
 from fs_feed_faces.options import AugmentationOptions, FaceOptions
 from fs_feed_faces.source import scan
-from fs_feed_faces.variation import draw, movements
 from fs_kernel.errors import ConfigError, FacesError, UsageError
 from fs_kernel.types import FeedSpec
 
@@ -101,8 +101,8 @@ def test_seeds_steps_sides_and_places_differ(two_sides):
 def test_processes_that_share_a_batch_make_its_parts(two_sides):
     (whole,) = batches(two_sides, make_spec(batch=6), make_config(), 1)
     parts = []
-    for slots in (range(0, 6, 2), range(1, 6, 2)):
-        parts += batches(two_sides, make_spec(batch=6, slots=slots), make_config(2), 1)
+    for indices in (range(0, 6, 2), range(1, 6, 2)):
+        parts += batches(two_sides, make_spec(batch=6, local_indices=indices), make_config(2), 1)
     for rank, part in enumerate(parts):
         assert torch.equal(part.inputs["a"], whole.inputs["a"][rank::2])
         assert part.meta.indices["b"].tolist() == whole.meta.indices["b"][rank::2].tolist()
@@ -110,7 +110,7 @@ def test_processes_that_share_a_batch_make_its_parts(two_sides):
 
 def test_a_batch_of_one_face_is_made_like_any_other(two_sides):
     whole = batches(two_sides, make_spec(batch=2), make_config())
-    alone = batches(two_sides, make_spec(batch=2, slots=range(0, 2, 2)), make_config())
+    alone = batches(two_sides, make_spec(batch=2, local_indices=range(0, 2, 2)), make_config())
     for step, part in zip(whole, alone, strict=True):
         assert torch.equal(part.inputs["a"], step.inputs["a"][:1])
 
@@ -137,7 +137,7 @@ def test_masks_move_as_the_picture_does(two_sides):
     (still,) = batches(two_sides, make_spec(), make_config(augmentation=PLAIN), 1)
     (batch,) = batches(two_sides, make_spec(), make_config(augmentation=moving), 1)
     for slot in range(4):
-        matrix = movements(draw(7, 1, "a", [slot]), moving, 32)[0]
+        matrix = movements(draw_numbers(7, 1, "a", [slot]), moving, 32)[0]
         for got, known in (
             (batch.targets["a"][0], still.targets["a"][0]),
             (batch.meta.masks["a"]["face"][32], still.meta.masks["a"]["face"][32]),
@@ -152,10 +152,10 @@ def test_masks_move_as_the_picture_does(two_sides):
 
 @pytest.mark.parametrize("color", ["bgr", "rgb"])
 def test_batches_are_distributed_as_those_made_step_by_step(two_sides, color):
-    """Colour, movement, mirroring and warp one after the other, each over all pixels."""
+    """Color, movement, mirroring and warp one after the other, each over all pixels."""
     spec = make_spec(48, 26, sizes=(32, 64), color=color)
     (batch,) = batches(two_sides, spec, make_config(), 1)
-    options, numbers = AugmentationOptions(), draw(7, 1, "a", range(26))
+    options, numbers = AugmentationOptions(), draw_numbers(7, 1, "a", range(26))
     cropper = Cropper(FaceOptions(), 64, ("face", "eye", "mouth"))
     apart, ours, plain = {"input": [], "target": [], "mask": []}, [], []
 
@@ -200,7 +200,7 @@ def test_the_warp_is_for_the_input_only(two_sides):
 def test_the_sampler_is_asked_just_lag_steps_ahead(two_sides):
     for workers in (0, 2):
         feed = open_feed(two_sides, make_spec(), make_config(workers, pre_fetch=3))
-        assert feed.lag == 3
+        assert feed.prefetch == 3
         sampler = InOrder(feed.sizes, 4)
         feed.start(sampler, 5)
         for step in (5, 6, 7):
@@ -210,13 +210,13 @@ def test_the_sampler_is_asked_just_lag_steps_ahead(two_sides):
         feed.close()
 
 
-def test_F25_a_side_smaller_than_the_batch_repeats(two_sides):
+def test_a_side_smaller_than_the_batch_repeats(two_sides):
     (batch,) = batches(two_sides, make_spec(batch=40), make_config(2), 1)
     assert batch.inputs["a"].shape[0] == 40
     assert batch.meta.indices["a"].tolist() == [*range(26), *range(14)]
 
 
-def test_F26_no_workers_at_all(two_sides):
+def test_no_workers_at_all(two_sides):
     assert len(batches(two_sides, make_spec(), make_config(0), 4)) == 4
 
 
@@ -235,7 +235,7 @@ def test_start_may_come_again_and_close_twice(two_sides):
     assert cv2.getNumThreads() == 2
 
 
-def test_F23_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_path):
+def test_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_path):
     folders = {s: Path(shutil.copytree(f, tmp_path / s)) for s, f in two_sides.items()}
     spec = make_spec()
     results = []
@@ -251,7 +251,7 @@ def test_F23_a_face_lost_on_the_way_is_replaced_and_told_once(two_sides, tmp_pat
         feed.close()
         lost.write_bytes(data)
         assert [str(w.message) for w in told] == [
-            f"{lost}: it is no readable picture; another face takes its place"
+            f"{lost}: it is not a readable picture; another face takes its place"
         ]
     assert results[0][0].meta.indices["a"].tolist() == [0, 2, 2, 3]
     assert all(map(same, *results))
@@ -275,7 +275,7 @@ def test_a_side_of_which_nothing_is_left_ends_the_run(two_sides, tmp_path):
     feed = open_feed(folders, make_spec(), make_config(2, disk=NO_DISK))
     shutil.rmtree(folders["a"])
     feed.start(InOrder(feed.sizes, 4), 1)
-    with pytest.raises(FacesError, match="can be read any more"):
+    with pytest.raises(FacesError, match="can be read any longer"):
         feed.next()
     feed.close()
 
@@ -342,14 +342,14 @@ def test_the_preview_shows_the_network_s_view_in_its_surroundings(two_sides, cov
     feed.close()
 
 
-def test_F27_a_preview_without_mask(two_sides):
+def test_a_preview_without_mask(two_sides):
     feed = open_feed(
         two_sides, make_spec(masks=()), make_config(face=FaceOptions(mask_type="none"))
     )
     assert feed.preview(2).masks == {"a": None, "b": None}
 
 
-def test_F28_a_preview_of_more_faces_than_there_are(two_sides):
+def test_a_preview_of_more_faces_than_there_are(two_sides):
     feed = open_feed(two_sides, make_spec(color="rgb"), make_config())
     shown = feed.preview(100)
     assert (len(shown.inputs["a"]), len(shown.inputs["b"])) == (26, 27)

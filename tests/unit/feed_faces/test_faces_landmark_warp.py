@@ -15,13 +15,13 @@ from face_files import (
     plain_picture,
 )
 from feed_batches import PLAIN, InOrder, batches, make_config, same
+from fs_faces.geometry import align, crop_matrix, transform
 from fs_feed_faces import landmark_warp, open_feed
+from fs_feed_faces.augmentation_params import draw_numbers, movements
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.geometry import align, crop_matrix, transform
 from fs_feed_faces.landmark_warp import find_matches, landmark_shares, maps, nearest, triangulate
 from fs_feed_faces.options import AugmentationOptions, FaceOptions
 from fs_feed_faces.source import open_faces
-from fs_feed_faces.variation import draw, movements
 from fs_kernel.errors import FacesError
 from fs_kernel.randomness import generator
 from two_passes import through_maps
@@ -184,7 +184,7 @@ def test_a_draw_is_a_near_face_with_a_little_noise():
 
 @pytest.mark.parametrize("centering", ["face", "head", "legacy"])
 @pytest.mark.parametrize("offset", [0, 20])
-def test_F29_legacy_centring_and_vertical_offset_work(two_sides, centering, offset):
+def test_legacy_centering_and_vertical_offset_work(two_sides, centering, offset):
     """The reference writes into a read-only array here."""
     face = FaceOptions(centering=centering, vertical_offset=offset, coverage=87.5)
     faces = {side: open_faces(two_sides[side], face, True, 25) for side in "ab"}
@@ -226,7 +226,7 @@ def test_the_warp_follows_movement_and_flip(two_sides):
     assert 0 < flipped < 12
 
     (turned,) = batches(two_sides, make_spec(64, 4), make_config(augmentation=moving), 1)
-    matrix = movements(draw(7, 1, "a", [0]), moving, 64)[0]
+    matrix = movements(draw_numbers(7, 1, "a", [0]), moving, 64)[0]
     faces = {side: open_faces(two_sides[side], FaceOptions(), True, 25) for side in "ab"}
     shares = {side: landmark_shares(faces[side], Cropper(FaceOptions(), 64, ())) for side in "ab"}
     drawn = find_matches(shares)["a"].draw(0, 64, generator(7, 1, "a", 0, "landmarks"))
@@ -290,7 +290,7 @@ def test_plain_pictures_are_refused_when_it_is_switched_on_and_nothing_changes(t
     folders = {**two_sides, "a": tmp_path}
     feed = open_feed(folders, make_spec(), make_config())
     with pytest.raises(FacesError, match="26 of 26"):
-        feed.change_options(make_config(augmentation=ONLY))
+        feed.on_options_changed(make_config(augmentation=ONLY))
     feed.start(InOrder(feed.sizes, 4), 1)
     (known,) = batches(folders, make_spec(), make_config(), 1)
     assert same(feed.next(), known)

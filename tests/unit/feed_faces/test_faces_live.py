@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from face_files import face_png, fill, make_spec
 from feed_batches import PLAIN, InOrder, batches, make_config, same
-from fs_feed_faces import open_feed, progress
+from fs_feed_faces import open_feed, progress_bar
 from fs_feed_faces.command import faces as command
 from fs_feed_faces.options import (
     AugmentationOptions,
@@ -38,10 +38,10 @@ def test_a_change_while_training_is_a_stop_and_a_resume_with_it(two_sides, name,
     sampler = InOrder(feed.sizes, 4)
     feed.start(sampler, 1)
     seen = [feed.next() for _ in range(3)]
-    feed.change_options(after)
+    feed.on_options_changed(after)
     feed.start(sampler, 4)
     seen += [feed.next() for _ in range(3)]
-    feed.change_options(before)
+    feed.on_options_changed(before)
     feed.start(sampler, 7)
     seen += [feed.next() for _ in range(2)]
     feed.close()
@@ -102,9 +102,9 @@ def test_the_yaw_of_each_face_is_told(tmp_path, two_sides):
     (folder / "zz5.png").write_bytes(turned)
     face = FaceOptions(mask_type="none")
     feed = open_feed({**two_sides, "a": folder}, make_spec(masks=()), make_config(face=face))
-    yaw = feed.facts["a"]["yaw"]
+    yaw = feed.face_attributes["a"]["yaw"]
     assert yaw.shape == (28,)
-    assert feed.facts["b"]["yaw"].shape == (27,)
+    assert feed.face_attributes["b"]["yaw"].shape == (27,)
     assert np.isnan(yaw).tolist() == [False] * 26 + [True, False]
     assert np.abs(yaw[:26]).max() < 20
     assert yaw[27] > yaw[3] + 2
@@ -116,8 +116,8 @@ def test_the_yaw_of_each_face_is_told(tmp_path, two_sides):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(progress, "_FIRST", 0.0)
-    monkeypatch.setattr(progress, "_NEXT", 0.0)
+    monkeypatch.setattr(progress_bar, "_FIRST", 0.0)
+    monkeypatch.setattr(progress_bar, "_NEXT", 0.0)
 
 
 def test_a_command_that_takes_long_says_how_far_it_is(impatient, two_sides):
@@ -134,10 +134,10 @@ class Terminal(io.StringIO):
 
 
 def test_on_a_terminal_a_bar_grows_and_goes_away(impatient, monkeypatch):
-    monkeypatch.setattr(progress, "_MOVES", 0.0)
+    monkeypatch.setattr(progress_bar, "_MOVES", 0.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     with click.Context(click.Command("fs")):
-        assert list(progress.told(range(4), 4, "cut out {} of {}")) == [0, 1, 2, 3]
+        assert list(progress_bar.track(range(4), 4, "cut out {} of {}")) == [0, 1, 2, 3]
     *bars, end = sys.stderr.getvalue().split("\r")[1:]
     assert bars == [f"[{'#' * 6 * i:-<24}] cut out {i} of 4" for i in (1, 2, 3)]
     assert end == "\x1b[K"

@@ -1,4 +1,4 @@
-"""Every kind of mask, from the file to the batch, at every centring and offset."""
+"""Every kind of mask, from the file to the batch, at every centering and offset."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from face_files import FRAME, landmarks_in_frame, make_header, make_spec
 from feed_batches import PLAIN, batches, make_config
-from fs_feed_faces import masks, open_feed
+from fs_faces import masks
+from fs_faces.constants import DRAWN_MASKS, STORED_MASKS
+from fs_faces.geometry import align, crop_matrix, transform
+from fs_faces.header import StoredMask, format_header, write_header
+from fs_feed_faces import open_feed
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.geometry import align, crop_matrix, transform
-from fs_feed_faces.options import DRAWN_MASKS, MASK_TYPES, FaceOptions
-from fs_feed_faces.png_header import StoredMask, format_header, write_header
+from fs_feed_faces.options import FaceOptions
 from fs_feed_faces.source import open_faces
 from fs_kernel.errors import ConfigError
 
-STORED = [name for name in MASK_TYPES if name not in (*DRAWN_MASKS, "none")]
 CENTERINGS = ("face", "head", "legacy")
 
 
@@ -53,7 +54,7 @@ def all_masks(tmp_path_factory) -> dict[str, Path]:
     for seed in range(25):
         face = stored_as(landmarks_in_frame(seed), "face")
         stored = {}
-        for number, name in enumerate(STORED, 1):
+        for number, name in enumerate(STORED_MASKS, 1):
             image = np.zeros((128, 128), np.uint8)
             image[: 10 * number] = 255
             stored[name] = attrs.evolve(face, data=zlib.compress(image.tobytes()))
@@ -65,12 +66,12 @@ def config_of(**face):
     return make_config(face=FaceOptions(**face), augmentation=PLAIN)
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", STORED_MASKS)
 def test_every_stored_kind_reaches_the_batch(all_masks, name):
     spec = make_spec(128, masks=("face",), learn=True)
     config = config_of(mask_type=name, mask_blur_kernel=0)
     (batch,) = batches(all_masks, spec, config, 1)
-    height = 10 * (STORED.index(name) + 1)
+    height = 10 * (STORED_MASKS.index(name) + 1)
     for mask in (batch.meta.masks["a"]["face"][128], batch.targets["a"][1]):
         assert mask[:, :height].min() == 1
         assert mask[:, height:].max() == 0
@@ -101,7 +102,7 @@ def test_none_is_for_runs_that_need_no_mask(two_sides):
 @pytest.mark.parametrize("stored_centering", CENTERINGS)
 @pytest.mark.parametrize("centering", CENTERINGS)
 @pytest.mark.parametrize("coverage", [100.0, 75.0])
-def test_F24_a_stored_mask_follows_centring_coverage_and_vertical_offset(
+def test_a_stored_mask_follows_centering_coverage_and_vertical_offset(
     tmp_path, stored_centering, centering, coverage
 ):
     """The picture shows the mask's own area, so both must show the same in every crop."""

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 from face_files import face_png, fill, make_spec, plain_picture
+from fs_faces.header import find_header, write_header
+from fs_faces.pictures import UnreadableError
+from fs_faces.png import insert, inspect, make_chunk
 from fs_feed_faces import config_defaults, open_feed
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import AugmentationOptions, CacheOptions, FaceOptions, LoaderOptions
-from fs_feed_faces.pictures import UnreadableError
-from fs_feed_faces.png_chunks import insert, inspect, make_chunk
-from fs_feed_faces.png_header import find_header, write_header
 from fs_feed_faces.source import open_faces, scan
 from fs_kernel.errors import ConfigError, FacesError
 from fs_kernel.options import CommandLineSource, Config, options_of, resolve
@@ -70,7 +70,7 @@ def test_few_faces_are_warned_about_once(two_sides):
     assert [line for line in faces.warnings if "only 26 faces" in line] == list(faces.warnings)
 
 
-def test_F34_any_letter_case_counts(tmp_path):
+def test_any_letter_case_counts(tmp_path):
     for name in ("b.PNG", "a.png", "C.Png"):
         (tmp_path / name).write_bytes(face_png(0))
     for name in ("d.JPG", "e.jpeg", "f.WebP"):
@@ -80,7 +80,7 @@ def test_F34_any_letter_case_counts(tmp_path):
     assert names == ["C.Png", "a.png", "b.PNG", "d.JPG", "e.jpeg", "f.WebP"]
 
 
-def test_F23_broken_files_are_named_and_skipped(tmp_path):
+def test_broken_files_are_named_and_skipped(tmp_path):
     fill(tmp_path, 3)
     good = face_png(9)
     jpg = cv2.imencode(".jpg", plain_picture(1))[1].tobytes()
@@ -91,7 +91,7 @@ def test_F23_broken_files_are_named_and_skipped(tmp_path):
         ("b0.png", b"", "empty"),
         ("b1.png", good[: len(good) // 2], "cut off"),
         ("b2.png", good[:-30] + b"x" + good[-29:], "damaged"),
-        ("b3.png", b"hello", "no readable picture"),
+        ("b3.png", b"hello", "not a readable picture"),
         ("b4.jpg", jpg[: len(jpg) // 2], "cut off"),
         ("b5.webp", webp[: len(webp) // 2], "cut off"),
         ("b6.png", write_header(good, b"{'a': 1}"), "face header"),
@@ -178,7 +178,7 @@ def test_plain_pictures_get_one_warning_a_folder(tmp_path):
         plain_picture(1).astype(np.uint16) * 257,
         plain_picture(1).astype(np.uint16)[..., 1] * 257,
     ],
-    ids=["grey", "alpha", "16-bit", "grey-16-bit"],
+    ids=["gray", "alpha", "16-bit", "gray-16-bit"],
 )
 def test_every_depth_and_channel_count_is_read_as_color(tmp_path, picture):
     cv2.imwrite(str(tmp_path / "a.png"), picture)
@@ -276,11 +276,11 @@ def test_an_unreadable_file_is_skipped(tmp_path, monkeypatch):
         ("face", "mask_dilation", 5.5),
         ("augmentation", "flip_chance", 76),
         ("augmentation", "rotation_range", -1),
-        ("loader", "num_processes", 33),
+        ("loader", "workers", 33),
         ("loader", "pre_fetch", 0),
     ],
 )
-def test_F32_values_out_of_range_are_refused(section, option, value):
+def test_values_out_of_range_are_refused(section, option, value):
     with pytest.raises(ConfigError, match=f"{section}.{option}"):
         resolve(config_defaults(), [CommandLineSource("--set", {section: {option: value}})])
 

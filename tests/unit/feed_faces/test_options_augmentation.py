@@ -11,9 +11,14 @@ import torch
 from face_files import make_spec, plain_picture
 from feed_batches import NO_DISK, PLAIN, batches, make_config
 from fs_feed_faces import augment
+from fs_feed_faces.augmentation_params import (
+    AugmentationParams,
+    color_tables,
+    draw_numbers,
+    most_tiles,
+)
 from fs_feed_faces.crops import Cropper
 from fs_feed_faces.options import AugmentationOptions
-from fs_feed_faces.variation import Variation, color_tables, draw, most_tiles
 
 
 @pytest.mark.parametrize("color_clahe_max_size", [1, 3, 8])
@@ -25,7 +30,7 @@ def test_local_contrast_uses_every_grid_up_to_the_finest(monkeypatch, color_clah
     )
     options = AugmentationOptions(color_clahe_chance=75, color_clahe_max_size=color_clahe_max_size)
     picture = plain_picture(1, 256, 256)
-    how = Variation.make(draw(1, 1, "a", range(150)), options, 256)
+    how = AugmentationParams.make(draw_numbers(1, 1, "a", range(150)), options, 256)
     for table, tiles in zip(color_tables(how.changes), how.tiles, strict=True):
         augment.vary_color(picture, table, tiles)
     assert max(how.tiles) == most_tiles(options, 256)
@@ -33,7 +38,7 @@ def test_local_contrast_uses_every_grid_up_to_the_finest(monkeypatch, color_clah
     assert grids == {(2 + step, 2 + step) for step in range(color_clahe_max_size + 1)}
 
 
-def test_color_switches_every_change_of_colour(two_sides):
+def test_color_switches_every_change_of_color(two_sides):
     colorful = AugmentationOptions(
         flip=False, warp=False, zoom_amount=0, rotation_range=0, shift_range=0
     )

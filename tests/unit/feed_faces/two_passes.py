@@ -1,6 +1,6 @@
 """How a face is varied step by step, each step a pass over its pixels: what the feed must equal.
 
-Colour, then movement, then mirroring; the target is taken; then the warp for the input. Written
+Color, then movement, then mirroring; the target is taken; then the warp for the input. Written
 from the same numbers as the feed's, but with none of its code after them.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from fs_feed_faces.augmentation_params import RandomNumbers
 from fs_feed_faces.options import AugmentationOptions
-from fs_feed_faces.variation import Numbers
 
 
-def recolored(image: np.ndarray, options: AugmentationOptions, numbers: Numbers, row: int):
-    """``(h, h, 3)`` uint8 BGR with other colours and contrast."""
+def recolored(image: np.ndarray, options: AugmentationOptions, numbers: RandomNumbers, row: int):
+    """``(h, h, 3)`` uint8 BGR with other colors and contrast."""
     limits = np.array([options.color_lightness, options.color_ab, options.color_ab]) / 100
     lab = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(float)
     for channel, (v, limit) in enumerate(zip(numbers.uniform[row, :3], limits, strict=True)):
@@ -30,23 +30,25 @@ def recolored(image: np.ndarray, options: AugmentationOptions, numbers: Numbers,
     return cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)
 
 
-def movement(size: int, options: AugmentationOptions, numbers: Numbers, row: int) -> np.ndarray:
+def movement(
+    size: int, options: AugmentationOptions, numbers: RandomNumbers, row: int
+) -> np.ndarray:
     """Rotation, zoom and shift, ``(2, 3)``."""
     angle, zoom, x, y = 2 * numbers.uniform[row, 5:9] - 1
-    centre = (size - 1) / 2
+    center = (size - 1) / 2
     matrix = cv2.getRotationMatrix2D(
-        (centre, centre), angle * options.rotation_range, 1 + zoom * options.zoom_amount / 100
+        (center, center), angle * options.rotation_range, 1 + zoom * options.zoom_amount / 100
     )
     matrix[:, 2] += np.array([x, y]) * options.shift_range / 100 * size
     return matrix
 
 
-def flipped(options: AugmentationOptions, numbers: Numbers, row: int) -> bool:
+def flipped(options: AugmentationOptions, numbers: RandomNumbers, row: int) -> bool:
     """Whether it is mirrored."""
     return bool(options.flip and numbers.uniform[row, 9] * 100 < options.flip_chance)
 
 
-def moved(picture: np.ndarray, options: AugmentationOptions, numbers: Numbers, row: int):
+def moved(picture: np.ndarray, options: AugmentationOptions, numbers: RandomNumbers, row: int):
     """A picture or mask ``(h, h[, c])`` moved, then mirrored."""
     size = len(picture)
     matrix = movement(size, options, numbers, row)
@@ -54,7 +56,7 @@ def moved(picture: np.ndarray, options: AugmentationOptions, numbers: Numbers, r
     return cv2.flip(picture, 1) if flipped(options, numbers, row) else picture
 
 
-def warped(picture: np.ndarray, numbers: Numbers, row: int):
+def warped(picture: np.ndarray, numbers: RandomNumbers, row: int):
     """A picture warped at random, black beyond its border."""
     size = len(picture)
     line = np.linspace(0, size, 5)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
+from fs_kernel.networks import allowed
 from fs_kernel.networks import serialization as graph
 from fs_kernel.storage.files import to_json_bytes
 from networks import autoencoder
@@ -80,11 +81,27 @@ def test_a_graph_of_a_graph_is_the_same(good):
     assert json.loads(to_json_bytes(networks.to_json(read(good)))) == good
 
 
-def test_extra_networks_come_back(good):
+def test_owned_networks_are_not_written():
     net = autoencoder()
-    net.extra["judge"] = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="d")])
-    again = read(networks.to_json(net))
-    assert "extra:judge/d/kernel" in networks.weights(again)
+    net.owned = {"judge": keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])}
+    data = networks.to_json(net)
+    assert data["extra"] == {}
+    assert read(json.loads(to_json_bytes(data))).owned == {}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"judge": {"class_name": "Lambda", "module": "keras.layers", "config": {}}},
+        {"judge": {"class_name": "Popen", "module": "trap_module", "config": {}}},
+        {"judge": 5},
+        [1],
+    ],
+)
+def test_what_old_graphs_hold_of_owned_networks_is_not_looked_at(good, trap, extra):
+    again = read({**good, "extra": extra})
+    assert networks.fingerprint(again) == networks.fingerprint(read(good))
+    assert again.owned == {}
 
 
 class Custom(keras.layers.Layer):
@@ -171,12 +188,6 @@ ATTACKS = {
     "initializer of another kind": lambda n, d: n["config"].update(
         kernel_initializer={"class_name": "Dense", "module": "trap_module", "config": {}}
     ),
-    "in an extra network": lambda n, d: d["extra"].update(
-        x={"class_name": "Lambda", "module": "keras.layers", "config": {}}
-    ),
-    "extra that is no model": lambda n, d: d["extra"].update(x=n),
-    "extra that is a list": lambda n, d: d.update(extra=[1]),
-    "extra that is a number": lambda n, d: d["extra"].update(x=5),
     "model that is a layer": lambda n, d: d.update(model=n),
     "model that is text": lambda n, d: d.update(model="keras"),
     "model that is null": lambda n, d: d.update(model=None),
@@ -216,7 +227,7 @@ def test_a_deep_graph_is_refused():
     for _ in range(200):
         deep = [deep]
     refused({"format": 1, "model": deep}, "nested deeper than 100 levels")
-    with pytest.raises(ModelFolderError, match="net is no valid JSON"):
+    with pytest.raises(ModelFolderError, match="net is not valid JSON"):
         networks.parse(b'{"format": 1, "model": ' + b"[" * 100_000, "net")
 
 
@@ -231,7 +242,7 @@ def test_a_huge_file_is_refused(monkeypatch):
     [b"", b"{", b"[]", b"5", b"null", b"{}", b'{"format": 2}', b"\xff\xff", b'{"format": NaN}'],
 )
 def test_what_is_no_graph(text):
-    with pytest.raises(ModelFolderError, match=r"^net is no "):
+    with pytest.raises(ModelFolderError, match=r"^net is not "):
         networks.parse(text, "net")
 
 
@@ -239,5 +250,5 @@ def test_the_allowed_classes_all_exist_in_keras():
     """A name that Keras does not have would be an invitation to whoever registers it."""
     homes = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras)
     homes += (keras.models, keras.dtype_policies)
-    missing = [name for name in graph._ALLOWED if not any(hasattr(h, name) for h in homes)]
+    missing = [name for name in allowed.PLAIN if not any(hasattr(h, name) for h in homes)]
     assert missing == [type(autoencoder().model).__name__]

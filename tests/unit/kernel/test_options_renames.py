@@ -20,8 +20,8 @@ from fs_kernel.options import (
     winning_value,
 )
 from fs_kernel.plugins import discovery
-from fs_kernel.training import resolve as resolving
 from fs_kernel.training.option_sources import installed_renames
+from fs_kernel.training.resolve import Request, resolve_run
 
 SOURCES = [CommandLineSource, FileSource, ModelFolderSource]
 
@@ -202,6 +202,7 @@ class Trainer(PlainTrainer):
 """
 LOSSES = """
 import attrs
+from fs_kernel import hookimpl
 from fs_kernel.options import option
 
 @attrs.frozen
@@ -213,14 +214,27 @@ class sharp:
     pass
 
 class soft:
-    @staticmethod
-    def config_defaults():
+    @hookimpl
+    def config_defaults(self):
         return {"loss.soft": Options}
 
-class bad:
-    @staticmethod
-    def config_defaults():
+    @hookimpl
+    def create_loss(self, config):
+        return max
+
+class bad(soft):
+    @hookimpl
+    def config_defaults(self):
         raise RuntimeError("out of order")
+
+class rounder:
+    @hookimpl
+    def config_defaults(self):
+        return {"objective.rounder": Options}
+
+    @hookimpl
+    def create_objective(self, run):
+        return self
 """
 
 
@@ -232,6 +246,7 @@ def named(site, tmp_path):
         {
             "trainers": {"naming": "naming_code:Trainer"},
             "losses": {name: f"losses_code:{name}" for name in ("sharp", "soft", "bad")},
+            "objectives": {"rounder": "losses_code:rounder"},
             "models": {"t": "fs_kernel.testing:TinyModel"},
             "feeds": {"arrays": "fs_kernel.testing.plugins:ArrayFeed"},
             "executors": {"straight": "fs_kernel.testing.plugins:PlainExecutor"},
@@ -241,9 +256,10 @@ def named(site, tmp_path):
 
     def run(**values):
         training = {"trainer": "naming", "feed": "arrays", "executor": "straight", "addons": []}
-        values = {"training": training, **{k.replace("_", "."): v for k, v in values.items()}}
-        request = resolving.Request(tmp_path / "model", "t", values=values)
-        return resolving.resolve_run(request)
+        values = {k.replace("_", "."): v for k, v in values.items()}
+        values["training"] = training | values.get("training", {})
+        request = Request(tmp_path / "model", "t", values=values)
+        return resolve_run(request)
 
     return run
 
@@ -251,7 +267,7 @@ def named(site, tmp_path):
 def test_a_plugin_that_an_option_names_brings_its_options(named):
     resolved = named(loss={"other": "soft"}, loss_soft={"radius": 5})
     assert resolved.config["loss.soft"].radius == 5
-    assert [item.name for item in resolved.named] == ["sharp", "soft"]
+    assert list(resolved.named) == [("losses", "sharp"), ("losses", "soft")]
     assert "loss.soft" not in named().config
 
 
@@ -263,7 +279,7 @@ def test_options_of_a_named_plugin_are_checked_with_all_others(named):
 
 def test_a_named_plugin_may_name_another(named):
     resolved = named(loss={"loss": "soft"}, loss_soft={"inner": "sharp"})
-    assert [item.name for item in resolved.named] == ["soft", "sharp"]
+    assert list(resolved.named) == [("losses", "soft"), ("losses", "sharp")]
 
 
 def test_a_named_plugin_that_fails_is_blamed(named):
@@ -273,20 +289,11 @@ def test_a_named_plugin_that_fails_is_blamed(named):
         named(loss={"loss": "sharq"})
 
 
-class Empty:
-    """An add-on without hooks."""
-
-
-def test_objectives_are_plugins_of_the_run(named, monkeypatch):
-    asked = []
-
-    def load(kind, reference):
-        asked.append((kind, reference))
-        return real(kind, reference) if kind != "objectives" else real("addons", Empty())
-
-    real, values = resolving.load, {"objectives": "sharper, rounder"}
-    monkeypatch.setattr(resolving, "load", load)
-    names = {"trainer": "naming", "feed": "arrays", "executor": "straight", "addons": []}
-    with pytest.raises(PluginError, match="twice"):
-        named(training=names | values)
-    assert asked[-2:] == [("objectives", "sharper"), ("objectives", "rounder")]
+def test_objectives_are_plugins_of_the_run(named):
+    training = {"objectives": "rounder, sharper"}
+    with pytest.raises(PluginError, match="there is no objective 'sharper'"):
+        named(training=training)
+    resolved = named(training={"objectives": "rounder"}, objective_rounder={"radius": 5})
+    assert [objective.name for objective in resolved.plugins.objectives] == ["rounder"]
+    assert resolved.config["objective.rounder"].radius == 5
+    assert named().plugins.objectives == []

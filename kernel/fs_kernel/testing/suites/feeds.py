@@ -70,7 +70,7 @@ class FeedSuite(HookSuite):
 
     Attributes:
         variants: options that change who prepares batches but no batch
-            (``{"loader.num_processes": 0}``).
+            (``{"loader.workers": 0}``).
         masks: masks that the faces of `make_folders` have.
     """
 

@@ -17,9 +17,9 @@ import h5py
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.types import Network
+from fs_nn import hdf5
 
 from fs_addon_import.foreign import ForeignNetwork, ForeignOptimizer
-from fs_addon_import.keras2 import hdf5
 
 
 def read_keras2(

@@ -22,10 +22,10 @@ import h5py
 import keras
 import numpy as np
 from fs_kernel.errors import ModelFolderError
+from fs_nn import hdf5
+from fs_nn.hdf5 import Stored, squeezed
 
 from fs_addon_import.foreign import ForeignOptimizer
-from fs_addon_import.keras2 import hdf5
-from fs_addon_import.keras2.hdf5 import Stored, squeezed
 
 
 @attrs.frozen

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import keras
 from fs_kernel.errors import ModelFolderError
+from fs_nn.hdf5 import Stored, squeezed
 from fs_nn.vit import ViTSize, vision_transformer
-
-from fs_addon_import.keras2.hdf5 import Stored, squeezed
 
 NAME = "visual"
 _HEAD = 64

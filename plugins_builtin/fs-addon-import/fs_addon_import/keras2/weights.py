@@ -17,10 +17,11 @@ import h5py
 import keras
 import numpy as np
 from fs_kernel.errors import ModelFolderError
+from fs_nn import hdf5
+from fs_nn.hdf5 import Stored, squeezed
 
-from fs_addon_import.keras2 import hdf5, vision
+from fs_addon_import.keras2 import vision
 from fs_addon_import.keras2.graph import Piece
-from fs_addon_import.keras2.hdf5 import Stored, squeezed
 
 #: Names of weights that changed since.
 _RENAMED = {"depthwise_kernel": "kernel"}
@@ -48,7 +49,7 @@ def stored(file: h5py.File, layer: str) -> list[Stored]:
     """What the file has for one of its top-level layers, in its order.
 
     Raises:
-        ModelFolderError: there is no such layer in it, or no plain data sets.
+        ModelFolderError: there is no such layer in it, or not a plain data sets.
     """
     root = hdf5.member(file, "model_weights")
     group = hdf5.member(root, layer)

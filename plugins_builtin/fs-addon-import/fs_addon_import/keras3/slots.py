@@ -12,9 +12,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from fs_nn.hdf5 import stored
 
 from fs_addon_import.foreign import ForeignOptimizer
-from fs_addon_import.keras2.hdf5 import stored
 from fs_addon_import.keras3.weights import Weight, numbered, read_array
 
 #: Keras's class -> our name, and its variables per weight in order, in torch's words.

@@ -13,8 +13,8 @@ import numpy as np
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.types import Network
+from fs_nn.hdf5 import member, stored
 
-from fs_addon_import.keras2.hdf5 import member, stored
 from fs_addon_import.keras3.graph import Place
 
 

@@ -1,4 +1,4 @@
-"""Perceptual losses: distances between the features of a picture classifier."""
+"""Compare pictures by the features of a picture classifier."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from fs_kernel import Config, hookimpl
 from fs_kernel.errors import ConfigError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,8 +26,8 @@ _SCALE = 0.1
 class LPIPS(nn.Module):
     """Zhang et al. 2018, "The unreasonable effectiveness of deep features", times 0.1.
 
-    A map ``(n, 1, h, w)``: per layer the squared distance of the features, normalised over their
-    channels and weighted by a learnt linear layer, brought to full size and added up. The borders
+    A map ``(n, 1, h, w)``: per layer the squared distance of the features, normalized over their
+    channels and weighted by a learned linear layer, brought to full size and added up. The borders
     of the features, where padding shows, are left out.
 
     Args:
@@ -50,43 +51,8 @@ class LPIPS(nn.Module):
             self.register_buffer(attribute, torch.tensor(values).view(1, 3, 1, 1))
         self.requires_grad_(False)
 
-    @classmethod
-    def from_options(cls, options: LossOptions) -> LPIPS:
-        """Read the weights from the folder that ``loss.lpips_weights`` names.
-
-        Raises:
-            ConfigError: a file is missing, damaged, or not the one expected.
-        """
-        backbone, digests = cls.backbone, options.lpips_sha256
-        path = cls._find(backbone.features, options)
-        with torch.device("meta"):
-            wanted = backbone.make().state_dict()
-        features = weight_files.take(weight_files.read(path, digests), wanted, "features.", path)
-        path = cls._find(backbone.heads, options)
-        wanted = {
-            f"lin{i}.model.1.weight": torch.empty(1, width, 1, 1)
-            for i, width in enumerate(backbone.widths)
-        }
-        heads = weight_files.take(weight_files.read(path, digests), wanted, "", path)
-        return cls(list(heads.values()), features)
-
-    @classmethod
-    def _find(cls, stem: str, options: LossOptions) -> Path:
-        folder = Path(options.lpips_weights).expanduser()
-        usable = bool(options.lpips_weights) and folder.is_dir()
-        path = weight_files.find(folder, stem) if usable else None
-        if path is None:
-            where = f"'{folder}'" if options.lpips_weights else "not set"
-            raise ConfigError(
-                f"loss {cls.name} needs a file {stem}*.pth, which is not there: put torchvision's "
-                f"{cls.backbone.title} weights ({cls.backbone.features}-*.pth) and the linear "
-                f"layers of the Python package lpips (its weights/v0.1/{cls.backbone.heads}.pth) "
-                f"into one folder and name it with loss.lpips_weights (now {where})"
-            )
-        return path
-
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch of ``(n, 3, h, w)`` RGB pictures, 0..1.
+        """Return the map of one batch of ``(n, 3, h, w)`` RGB pictures, 0..1.
 
         Raises:
             ConfigError: the pictures are too small for the deepest layer.
@@ -120,7 +86,7 @@ def _normalized(features: Tensor) -> Tensor:
 
 
 class LPIPSAlex(LPIPS):
-    """`LPIPS` with AlexNet: quick, and nearest to human judgement in the paper."""
+    """`LPIPS` with AlexNet: quick, and nearest to human judgment in the paper."""
 
     name = "lpips_alex"
     backbone = ALEX
@@ -138,3 +104,59 @@ class LPIPSVGG16(LPIPS):
 
     name = "lpips_vgg16"
     backbone = VGG16
+
+
+class LPIPSPlugin:
+    """Implement the hooks of an `LPIPS` loss, whose weights are in files that the options name.
+
+    Args:
+        loss: which of them.
+    """
+
+    def __init__(self, loss: type[LPIPS]) -> None:
+        self.loss = loss
+
+    @hookimpl
+    def config_defaults(self) -> dict[str, type]:
+        """Return ``[loss]``, which names the folder of the weights."""
+        return {"loss": LossOptions}
+
+    @hookimpl
+    def create_loss(self, config: Config) -> LPIPS:
+        """Return the loss with the weights from the folder that ``loss.lpips_weights`` names.
+
+        Raises:
+            ConfigError: a file is missing, damaged, or not the one expected.
+        """
+        options: LossOptions = config["loss"]
+        backbone, digests = self.loss.backbone, options.lpips_sha256
+        path = self._find(backbone.features, options)
+        with torch.device("meta"):
+            wanted = backbone.make().state_dict()
+        features = weight_files.take(weight_files.read(path, digests), wanted, "features.", path)
+        path = self._find(backbone.heads, options)
+        wanted = {
+            f"lin{i}.model.1.weight": torch.empty(1, width, 1, 1)
+            for i, width in enumerate(backbone.widths)
+        }
+        heads = weight_files.take(weight_files.read(path, digests), wanted, "", path)
+        return self.loss(list(heads.values()), features)
+
+    def _find(self, stem: str, options: LossOptions) -> Path:
+        folder, backbone = Path(options.lpips_weights).expanduser(), self.loss.backbone
+        usable = bool(options.lpips_weights) and folder.is_dir()
+        path = weight_files.find(folder, stem) if usable else None
+        if path is None:
+            where = f"'{folder}'" if options.lpips_weights else "not set"
+            raise ConfigError(
+                f"loss {self.loss.name} needs a file {stem}*.pth, which is not there: put "
+                f"torchvision's {backbone.title} weights ({backbone.features}-*.pth) and the "
+                f"linear layers of the Python package lpips (its weights/v0.1/"
+                f"{backbone.heads}.pth) into one folder and name it with loss.lpips_weights (now {where})"
+            )
+        return path
+
+
+lpips_alex = LPIPSPlugin(LPIPSAlex)
+lpips_squeeze = LPIPSPlugin(LPIPSSqueeze)
+lpips_vgg16 = LPIPSPlugin(LPIPSVGG16)

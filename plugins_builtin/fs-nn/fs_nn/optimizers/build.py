@@ -1,53 +1,49 @@
-"""From options to the optimiser of a run."""
+"""Build the optimizer of a network from options."""
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from fs_kernel.errors import ConfigError
 from fs_kernel.types import Run
+from torch.nn import Parameter
 
 from fs_nn.clipping import build_clip
 from fs_nn.ema import WeightAverage
-from fs_nn.optimizers.named import NamedOptimizer
+from fs_nn.optimizers.managed import ManagedOptimizer
 from fs_nn.options import OptimizerOptions
 from fs_nn.schedule import WarmUp
 
 
-def build_optimizer(run: Run, options: OptimizerOptions) -> NamedOptimizer:
-    """The optimiser that the options name, over all trainable weights of a run.
+def build_optimizer(run: Run, options: OptimizerOptions, of: str | None = None) -> ManagedOptimizer:
+    """Return the optimizer that the options name, over the trainable weights of a network.
 
-    Weight decay applies to weights of rank 2 and more that are no biases; the rest is in a second
-    group without it. An optimiser is given those of ``lr``, ``betas``, ``eps``, ``weight_decay``,
-    ``amsgrad`` that its signature names, and ``fused`` where torch has it for the device. The loss
-    is scaled under fp16.
+    Weight decay applies to weights of rank 2 and more that are not biases; the rest is in a second
+    group without it. The loss is scaled under fp16.
+
+    Args:
+        run: the run.
+        options: as they are now.
+        of: the name of an owned network; None for the network that is swapped.
 
     Raises:
-        ConfigError: no weight is left to train, or the optimiser refuses a setting.
-        PluginError: the optimiser is not installed.
+        ConfigError: no weight is left to train, or the optimizer refuses a setting.
+        PluginError: the optimizer is not installed.
     """
-    parameters = run.parameters()
+    parameters = run.parameters() if of is None else run.parameters(of=of)
     if not parameters:
-        raise ConfigError("all weights are frozen, so there is nothing to train")
-    decayed = {n: p for n, p in parameters.items() if p.ndim >= 2 and not n.endswith("bias")}
-    rest = [p for n, p in parameters.items() if n not in decayed]
-    groups = [
-        {"params": list(decayed.values())},
-        {"params": rest, "weight_decay": 0.0},
+        whose = "all weights" if of is None else f"all weights of '{of}'"
+        raise ConfigError(f"{whose} are frozen, so there is nothing to train")
+    groups: list[dict[str, Any]] = [
+        {"params": list(found.items())} if decays else {"params": list(found.items()), **_NO_DECAY}
+        for decays, found in decay_groups(parameters)
     ]
-    make = run.find("optimizers", options.optimizer)
-    settings = _settings(options, run.device)
-    accepted = inspect.signature(make).parameters
-    chosen = {key: value for key, value in settings.items() if key in accepted}
-    try:
-        optimizer = make(groups, **chosen)
-    except ValueError as error:
-        raise ConfigError(f"optimizer {options.optimizer} refuses its options: {error}") from None
+    role = run.find("optimizers", options.optimizer)
     decay = options.ema_decay
-    return NamedOptimizer(
-        optimizer,
+    return ManagedOptimizer(
+        role.create(groups, optimizer_settings(options, run.device)),
         parameters,
         WarmUp(options.learning_rate, options.warmup_steps),
         scaler=torch.amp.GradScaler(run.device.type) if run.info.precision == "fp16" else None,
@@ -57,19 +53,38 @@ def build_optimizer(run: Run, options: OptimizerOptions) -> NamedOptimizer:
     )
 
 
+_NO_DECAY = {"weight_decay": 0.0}
+
+
+def decay_groups(
+    parameters: Mapping[str, Parameter],
+) -> list[tuple[bool, dict[str, Parameter]]]:
+    """Return the weights that decay and those that do not; a group without weights is left out.
+
+    Torch refuses to mix groups with named parameters and groups without any.
+    """
+    decayed = {n: p for n, p in parameters.items() if p.ndim >= 2 and not n.endswith("bias")}
+    rest = {n: p for n, p in parameters.items() if n not in decayed}
+    return [(decays, found) for decays, found in ((True, decayed), (False, rest)) if found]
+
+
 def change_optimizer(
-    optimizer: NamedOptimizer, options: OptimizerOptions, device: torch.device
+    optimizer: ManagedOptimizer, options: OptimizerOptions, device: torch.device
 ) -> None:
-    """Take over those options that may change while a run goes on.
+    """Take over those options that may change during a run.
 
     Args:
         optimizer: from `build_optimizer`.
         options: as they are now.
         device: of the weights.
     """
-    settings = {"eps": 10.0**options.epsilon_exponent}
+    common = {"eps": 10.0**options.epsilon_exponent}
+    settings = [
+        {**common, "weight_decay": options.weight_decay} if decays else common
+        for decays, _ in decay_groups(optimizer.parameters)
+    ]
     optimizer.change(
-        ({**settings, "weight_decay": options.weight_decay}, settings),
+        settings,
         WarmUp(options.learning_rate, options.warmup_steps),
         clip=build_clip(options, device),
         ema_decay=options.ema_decay,
@@ -77,7 +92,8 @@ def change_optimizer(
     )
 
 
-def _settings(options: OptimizerOptions, device: torch.device) -> dict[str, Any]:
+def optimizer_settings(options: OptimizerOptions, device: torch.device) -> dict[str, Any]:
+    """Return what an optimizer is created with; see the hook ``create_optimizer``."""
     return {
         "lr": options.learning_rate,
         "betas": (options.ada_beta_1, options.ada_beta_2),
