@@ -97,7 +97,7 @@ def _launch(request: Any, argv: list[str], devices: int) -> int:
     from fs_kernel.training.resolve import trainer_of
 
     trainer = trainer_of(request)
-    code = trainer.launch([*argv, "--devices", "1"], devices)
+    code: int | None = trainer.launch([*argv, "--devices", "1"], devices)
     if code is None:
         raise UsageError(
             f"--devices {devices}: the trainer '{trainer.name}' starts no "

@@ -159,20 +159,20 @@ def check_file(
         FsError: the file is no TOML, or what it is held against cannot be used itself.
     """
     base = resolve_run(Request(model_dir or Path(), model), ("models",), look=model_dir is not None)
-    layers = [FileSource(str(path), read_toml(path))]
+    layers: list[OptionSource] = [FileSource(str(path), read_toml(path))]
     if base.checkpoint is not None:
         remembered = read_toml(base.checkpoints.config_path(base.checkpoint))
         layers.insert(0, ModelFolderSource(str(model_dir), remembered))
     chosen, problems = _choose(layers)
-    model = base.plugins.model
+    role = base.plugins.model
     notes: list[str] = []
     classes = dict(KERNEL_SECTIONS)
     try:
-        classes |= merged_sections([model, *chosen])
+        classes |= merged_sections([role, *chosen])
         config, notes = resolve(classes, layers, _elsewhere())
-        model.store.replace(config)
+        role.store.replace(config)
         if not problems:
-            model.network_spec()
+            role.network_spec()
     except ConfigError as error:
         problems += error.problems
     problems += _not_installed(layers[-1], classes)

@@ -68,7 +68,7 @@ class Finding:
         return [f"{who}: {line}" for line in found]
 
 
-def examine(found: discovery.Found) -> dict[str, Any]:
+def examine(found: discovery.InstalledPlugin) -> dict[str, Any]:
     """Import one plugin here and examine it; for use in a process of its own.
 
     Returns:
@@ -124,8 +124,8 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
     """
     everything = discovery.installed()
     twice = discovery.duplicates(everything)
-    findings: dict[discovery.Found, Finding] = {}
-    by_distribution: dict[str, list[discovery.Found]] = {}
+    findings: dict[discovery.InstalledPlugin, Finding] = {}
+    by_distribution: dict[str, list[discovery.InstalledPlugin]] = {}
     for item in everything:
         finding = Finding(
             item.name, discovery.word_for(item.kind), item.distribution, item.version, item.api
@@ -160,10 +160,10 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
 
 
 def _in_a_process(
-    items: Sequence[discovery.Found], limit: float
-) -> list[tuple[discovery.Found, dict[str, Any]]]:
+    items: Sequence[discovery.InstalledPlugin], limit: float
+) -> list[tuple[discovery.InstalledPlugin, dict[str, Any]]]:
     """Return the reports on the plugins of one distribution."""
-    reports: list[tuple[discovery.Found, dict[str, Any]]] = []
+    reports: list[tuple[discovery.InstalledPlugin, dict[str, Any]]] = []
     waiting = list(items)
     while waiting:
         lines, death = _ask([(item.kind, item.name) for item in waiting], limit)

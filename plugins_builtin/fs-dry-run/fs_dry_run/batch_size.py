@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fs_kernel import backend, memory
 from fs_kernel.errors import FsError, TrainingError, UsageError
 from fs_kernel.options import options_of
@@ -39,11 +41,11 @@ def find_batch_size(request: Request) -> tuple[int, str] | None:
                 "-b auto tries one device: find out with --dry-run -b auto in one process, then "
                 "give -b that size times the number of processes"
             )
-        size, speed = search(run)
+        size, speed = search(run, run.steps.time_step)
     return size, f"batch size {size} per side, {speed:.3g} images a second when it was tried"
 
 
-def search(run: TrainingRun) -> tuple[int, float]:
+def search(run: TrainingRun, time_step: Callable[[int], float]) -> tuple[int, float]:
     """Find the batch size, a power of two, beyond which speed or memory gives out.
 
     Doubles the batch while it fits in memory, a step stays under half a minute, and images per
@@ -51,6 +53,7 @@ def search(run: TrainingRun) -> tuple[int, float]:
 
     Args:
         run: from `trial_run`; its weights change.
+        time_step: returns the seconds of a step with so many faces per side.
 
     Returns:
         Faces per side per step, and images per second at that size.
@@ -62,7 +65,7 @@ def search(run: TrainingRun) -> tuple[int, float]:
     best, speed, size = 0, 0.0, 1
     while size <= largest:
         try:
-            seconds = run.steps.time_step(size)
+            seconds = time_step(size)
         except (FsError, RuntimeError, MemoryError) as error:
             # The loop wraps what torch raised; only a lack of memory ends the search.
             cause = error.__cause__ or error

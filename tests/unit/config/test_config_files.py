@@ -245,7 +245,7 @@ def test_the_whole_schema_has_every_section_installed(whole):
             place = place["properties"][part]
         assert place["type"] == "object"
     names = properties["training"]["properties"]["trainer"]["examples"]
-    assert "original" in names
+    assert "standard" in names
     assert "ssim" in properties["loss"]["properties"]["loss_function"]["examples"]
 
 

@@ -10,7 +10,7 @@ from fs_doctor import examination
 from fs_kernel.cli import run_cli
 from fs_kernel.plugins import discovery
 
-ADDON = "from fs_kernel import hookimpl\n\n@hookimpl\ndef before_training(run):\n    pass\n"
+ADDON = "from fs_kernel import hookimpl\n\n@hookimpl\ndef create_addon(run):\n    pass\n"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ FAULTS = {
         "models",
         empty_plugin("models") + "\n@hookimpl\ndef freeze_layer(): pass\n",
         {},
-        "'freeze_layer' is no hook of a model; did you mean 'freeze_layers'?",
+        "'freeze_layer' is not a hook of a model; did you mean 'freeze_layers'?",
     ),
     "arguments": (
         "models",
@@ -50,7 +50,7 @@ FAULTS = {
         {},
         "model",
     ),
-    "lacking": ("trainers", "x = 1", {}, "lacks the hooks start_trainer, train_batch, get_sampler"),
+    "lacking": ("trainers", "x = 1", {}, "lacks the hooks create_trainer, get_sampler"),
     "options": (
         "addons",
         ADDON + "\n@hookimpl\ndef config_defaults():\n    return {'addon.x': int.no}\n",
@@ -98,14 +98,14 @@ def test_two_owners_of_one_name(findings, site):
 def test_notes_that_break_nothing(findings):
     found = findings(
         slow=("addons", "import time; time.sleep(1.2)\n" + ADDON, {}),
-        unmarked=("addons", ADDON + "\ndef make_observers(run):\n    return []\n", {}),
+        unmarked=("addons", ADDON + "\ndef check_options(config):\n    pass\n", {}),
         silent=("addons", ADDON, {"api": None}),
         waiving=("addons", ADDON + "\nWAIVED = {'test_x': 'it draws by hand'}\n", {}),
     )
     assert [f.problem for f in found.values()] == [None] * 4
     assert "its import takes 1." in found["slow"].notes[0]
     assert found["unmarked"].notes == [
-        "make_observers is not marked with @hookimpl, so it is never called"
+        "check_options is not marked with @hookimpl, so it is never called"
     ]
     assert "does not declare a plugin API" in found["silent"].notes[0]
     assert found["waiving"].waived == {"test_x": "it draws by hand"}
@@ -116,7 +116,7 @@ def test_a_deprecated_argument_is_a_note(findings, monkeypatch, site):
     """What the compatibility policy promises: authors hear of it from the doctor."""
     code = (
         "import warnings\nfrom fs_kernel import hookimpl, hookspecs\n"
-        "hookspecs.AddonHooks.before_training.fs_kernel_spec['warn_on_impl_args'] = {\n"
+        "hookspecs.AddOnHooks.create_addon.fs_kernel_spec['warn_on_impl_args'] = {\n"
         "    'run': DeprecationWarning('run goes away in API 2')}\n" + ADDON
     )
     found = findings(dated=("addons", code, {}))
@@ -165,11 +165,11 @@ def test_show_names_hooks_options_and_documentation(site, capsys):
     assert run_cli(["plugins", "show", "shown"]) == 0
     text = capsys.readouterr().out
     assert "documentation: https://example.org/shown" in text
-    assert "hooks: before_training, config_defaults" in text
+    assert "hooks: config_defaults, create_addon" in text
     assert "power = 3   [1 .. 9]\n      How strong." in text
     assert run_cli(["plugins", "show", "shown", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)
-    assert facts["hooks"] == ["before_training", "config_defaults"]
+    assert facts["hooks"] == ["config_defaults", "create_addon"]
     assert facts["options"]["addon.shown"][0]["maximum"] == 9
     assert (facts["docs"], facts["api"], facts["editable"]) == (
         "https://example.org/shown",

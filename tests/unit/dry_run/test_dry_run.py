@@ -73,7 +73,7 @@ class Watcher:
             raise ConfigError("watching.count: not seven")
 
     @hookimpl
-    def make_observers(self, run):
+    def create_addon(self, run):
         raise AssertionError("this is a dry run")
 
 
@@ -126,16 +126,6 @@ def test_auto_becomes_a_number_once_and_stays(tmp_path):
     assert "batch_size" not in again.values["training"]
 
 
-class Costly:
-    """A run whose steps take as long as a function of their batch size says."""
-
-    def __init__(self, tiny, seconds):
-        self.device, self.network, self._seconds = tiny.device, tiny.network, seconds
-
-    def time_step(self, size):
-        return self._seconds(size)
-
-
 @pytest.mark.parametrize(
     ("seconds", "found"),
     [
@@ -147,7 +137,7 @@ class Costly:
 )
 def test_the_batch_grows_while_it_pays(tmp_path, seconds, found):
     with tiny_run(tmp_path) as tiny:
-        assert search(Costly(tiny, seconds))[0] == found
+        assert search(tiny, seconds)[0] == found
         tiny.close(save=False)
 
 
@@ -159,18 +149,23 @@ def test_the_batch_stops_where_memory_does(tmp_path):
 
     with tiny_run(tmp_path) as tiny:
         limit = 32
-        assert search(Costly(tiny, seconds))[0] == 32
+        assert search(tiny, seconds)[0] == 32
         limit = 0
         with pytest.raises(TrainingError, match="not even one face"):
-            search(Costly(tiny, seconds))
+            search(tiny, seconds)
         tiny.close(save=False)
 
 
 def test_a_failing_trainer_is_not_taken_for_a_lack_of_memory(tmp_path):
+    def broken(batch):
+        raise ValueError("broken")
+
     class Broken(PlainTrainer):
         @hookimpl
-        def train_batch(self, state, batch):
-            raise ValueError("broken")
+        def create_trainer(self, run):
+            trainer = super().create_trainer(run)
+            trainer.train_step = broken
+            return trainer
 
     wanted = request(tmp_path, batch_size="auto")
     wanted.objects["trainers"] = Broken()

@@ -142,3 +142,13 @@ def test_a_model_of_a_plugin_that_is_gone(fs, folder):
     code, _, err = fs("swap", folder, "x", "y")
     assert code == 4
     assert "'tiny'" in one_line(err)
+
+
+def test_restore_goes_by_when_checkpoints_were_written(fs, folder):
+    """After going back to 2 and training to 3, step 4 is the older of the two."""
+    assert fs("model", "restore", folder, "000000002")[0] == 0
+    with tiny_run(folder.parent, set={"training.iterations": 3, "save.keep": 3}) as run:
+        run.train()
+    assert Checkpoints(folder).current_name() == "000000003"
+    assert fs("model", "restore", folder)[0] == 0
+    assert Checkpoints(folder).current_name() == "000000004"
