@@ -1,5 +1,3 @@
-from fs_kernel.options.checks import check_option as check_option
-from fs_kernel.options.checks import find_option as find_option
 from fs_kernel.options.fields import Interval as Interval
 from fs_kernel.options.fields import OptionInfo as OptionInfo
 from fs_kernel.options.fields import Size as Size
@@ -22,3 +20,5 @@ from fs_kernel.options.sources import assignments as assignments
 from fs_kernel.options.sources import parse_assignment as parse_assignment
 from fs_kernel.options.sources import read_toml as read_toml
 from fs_kernel.options.store import OptionStore as OptionStore
+from fs_kernel.options.store import check_option as check_option
+from fs_kernel.options.store import find_option as find_option

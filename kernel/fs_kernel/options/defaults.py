@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import attrs
 
 from fs_kernel.options.fields import Interval, Size, option
+
+_live = functools.partial(option, live=True)
 
 
 @attrs.frozen
@@ -12,12 +16,11 @@ class TrainingOptions:
     """Options that every run has, with any plugins."""
 
     batch_size: int = option(16, "Faces per side per step.", minimum=1, maximum=256)
-    iterations: int = option(
+    iterations: int = _live(
         1_000_000,
         "Steps the model shall have in all, over every session.",
         minimum=1,
         maximum=999_999_999,
-        live=True,
     )
     seed: int | None = option(
         None,
@@ -47,10 +50,8 @@ class TrainingOptions:
         [], "Terms that objective plugins add to the trainer's loss.", plugin="objectives"
     )
     freeze_weights: bool = option(False, "Freeze the sub-models that the model plugin names.")
-    metrics_interval: Interval = option(
-        Interval(steps=1),
-        "How often losses are read back and reported: steps or a time.",
-        live=True,
+    metrics_interval: Interval = _live(
+        Interval(steps=1), "How often losses are read back and reported: steps or a time."
     )
 
 
@@ -58,44 +59,36 @@ class TrainingOptions:
 class SaveOptions:
     """Options of when and what to save."""
 
-    interval: Interval = option(
-        Interval(steps=250),
-        "How often to save: steps (250, '250it') or a time ('10min').",
-        live=True,
+    interval: Interval = _live(
+        Interval(steps=250), "How often to save: steps (250, '250it') or a time ('10min')."
     )
-    keep: int = option(
-        2, "Checkpoints to keep in the model folder.", minimum=1, maximum=100, live=True
-    )
-    keep_best: int = option(
+    keep: int = _live(2, "Checkpoints to keep in the model folder.", minimum=1, maximum=100)
+    keep_best: int = _live(
         0,
         "How many more to keep: those with the lowest mean loss over their save interval, if that "
         "was ten steps at least.",
         minimum=0,
         maximum=100,
-        live=True,
     )
-    monitor: str = option(
+    monitor: str = _live(
         "loss",
         "What keep_best ranks by: 'loss', or the name of a number that a trainer, an objective or "
         "an add-on reports.",
-        live=True,
     )
-    monitor_mode: str = option(
-        "min", "Whether a small or a large number is better.", choices=("min", "max"), live=True
+    monitor_mode: str = _live(
+        "min", "Whether a small or a large number is better.", choices=("min", "max")
     )
-    snapshot_interval: int = option(
+    snapshot_interval: int = _live(
         0,
         "Steps between checkpoints that are kept permanently; 0 for none. They hold exactly the "
         "step in their name; their disk is not in the figure told at the start.",
         minimum=0,
         maximum=10_000_000,
-        live=True,
     )
-    max_disk: Size = option(
+    max_disk: Size = _live(
         Size(),
         "What all checkpoints may take on disk, the one being written included: '20GB', or 0 for "
         "no bound. Older ones are dropped to fit, snapshots never.",
-        live=True,
     )
     optimizer: str = option(
         "always",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
+
 from fs_kernel.options.fields import OptionInfo
 
 
@@ -15,17 +17,10 @@ def option_facts(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]
         ``name``, ``type``, ``help``, ``minimum``, ``maximum``, ``choices``, ``fixed``, ``live`` and
         ``plugin``, the kind of plugin that the option names; None where there is none.
     """
-    return {
-        "name": name,
-        "type": getattr(annotation, "__name__", str(annotation)),
-        "help": info.help,
-        "minimum": info.minimum,
-        "maximum": info.maximum,
-        "choices": list(info.choices) if info.choices else None,
-        "fixed": info.fixed,
-        "live": info.live,
-        "plugin": info.plugin,
-    }
+    told = attrs.asdict(
+        info, filter=attrs.filters.exclude("formerly", "formerly_values", "machine_local")
+    )
+    return {"name": name, "type": getattr(annotation, "__name__", str(annotation)), **told}
 
 
 def option_line(facts: dict[str, Any], value: Any) -> str:

@@ -10,16 +10,19 @@ from typing import Any, ClassVar
 import attrs
 
 from fs_kernel.errors import ConfigError
-from fs_kernel.options.fields import OptionInfo, nearest_name, options_of, to_toml_value
+from fs_kernel.options.fields import options_of, to_toml_value
 
 
+@attrs.frozen(eq=False)
 class Config(Mapping[str, Any]):
-    """Option objects by section: ``config["training"].batch_size``. Read-only."""
+    """Option objects by section: ``config["training"].batch_size``. Read-only.
 
-    def __init__(self, sections: Mapping[str, Any], origins: Mapping[str, str] | None = None):
-        self._sections = dict(sections)
-        #: Where each value that is not a default came from, by "section.option".
-        self.origins = dict(origins or {})
+    Attributes:
+        origins: where each value that is not a default came from, by "section.option".
+    """
+
+    _sections: Mapping[str, Any] = attrs.field(converter=dict)
+    origins: Mapping[str, str] = attrs.field(factory=dict)
 
     def __getitem__(self, section: str) -> Any:
         try:
@@ -62,35 +65,16 @@ class Config(Mapping[str, Any]):
         }
 
 
-@attrs.define
-class Report:
-    """What was found while sources were read.
-
-    Attributes:
-        problems: one line each; any of them makes the options unusable.
-        unfit: problems by option that a later source may still solve.
-        notes: lines the user should read.
-    """
-
-    problems: list[str] = attrs.field(factory=list)
-    unfit: dict[str, str] = attrs.field(factory=dict)
-    notes: list[str] = attrs.field(factory=list)
-
-
 @attrs.frozen
 class OptionSource:
-    """One source of option values, and what happens to those that cannot be used.
-
-    This class is strict: what does not fit is a problem. Subclasses say otherwise.
+    """One source of option values; `Resolution` says what happens to those that cannot be used.
 
     Attributes:
         name: what to call it in messages.
         values: ``{section: {option: value}}``, each value as a user would write it.
+        of_model: whether the values are those of the model, so that its fixed options stand.
     """
 
-    #: Whether the options' ranges hold.
-    bounded: ClassVar[bool] = True
-    #: Whether the values are those of the model, so that its fixed options stand.
     of_model: ClassVar[bool] = False
 
     name: str
@@ -101,84 +85,19 @@ class OptionSource:
         given = self.values.get(section, {})
         return attrs.evolve(self, values={section: {k: given[k] for k in options if k in given}})
 
-    def unused_section(self, report: Report, section: str) -> None:
-        """Handle a section of an installed component that this run does not use."""
-
-    def unknown_section(self, report: Report, section: str, known: Iterable[str]) -> None:
-        """Handle a section that no installed component has."""
-        where = f"[{section}]" if section else f"'{next(iter(self.values[section]), '')}'"
-        near = nearest_name(section, known)
-        report.problems.append(f"{self.name}: there is no section {where}{near}")
-
-    def unknown_option(self, report: Report, name: str, value: Any, known: Iterable[str]) -> None:
-        """Handle an option that its section does not have."""
-        near = nearest_name(name.rpartition(".")[2], known)
-        report.problems.append(f"{self.name}: there is no option {name}{near}")
-
-    def misfit(self, report: Report, name: str, info: OptionInfo, error: Exception) -> None:
-        """Handle a value of a wrong type, out of range, or not among the choices."""
-        report.problems.append(f"{self.name}: {name}: {error}")
-
-    def fixed(self, report: Report, name: str, kept: Any, given: Any) -> None:
-        """Handle a value that differs from the model's own, which cannot change."""
-        line = f"{self.name}: {name} is fixed at {to_toml_value(kept)!r} in this model"
-        report.problems.append(f"{line}; a new value needs a new model folder")
-
-    def takes(self, report: Report, name: str, info: OptionInfo) -> bool:
-        """Tell whether an option may come from here at all."""
-        return True
-
 
 class CommandLineSource(OptionSource):
     """What a user typed, or a program gave, for this run: all of it is meant to count."""
 
-    def unused_section(self, report: Report, section: str) -> None:
-        """Tell that it changes nothing."""
-        line = f"{self.name}: [{section}] belongs to nothing that this run uses"
-        report.notes.append(f"{line}; it changes nothing")
-
 
 class FileSource(OptionSource):
-    """A TOML file, which several networks and models may share."""
-
-    def fixed(self, report: Report, name: str, kept: Any, given: Any) -> None:
-        """Tell that the model's own value stands."""
-        line = f"{self.name}: {name} is fixed at {to_toml_value(kept)!r} in this model"
-        report.notes.append(f"{line}; {to_toml_value(given)!r} is not used")
+    """A TOML file, which several networks and models may share: not all of it need count."""
 
 
 class ModelFolderSource(OptionSource):
-    """The options a model was last trained with, by the plugins of that time.
+    """The options a model was last trained with, by the plugins of that time."""
 
-    Ranges bind users, not what a program set while training. What the plugins of today no longer
-    know or take is left out with a note, so that an old model opens; only fixed options, without
-    which it would be another network, must be set again.
-    """
-
-    bounded = False
     of_model = True
-
-    def unknown_section(self, report: Report, section: str, known: Iterable[str]) -> None:
-        """Pass over it: its plugin is not installed any more, or was renamed."""
-
-    def unknown_option(self, report: Report, name: str, value: Any, known: Iterable[str]) -> None:
-        """Tell that it is left out."""
-        report.notes.append(f"{self.name}: {name} = {value!r}: this option no longer exists")
-
-    def misfit(self, report: Report, name: str, info: OptionInfo, error: Exception) -> None:
-        """Tell that the default is used; a fixed option must be given by a later source."""
-        line = f"{self.name}: {name}: {error}"
-        if info.fixed:
-            report.unfit[name] = f"{line}; set it again with --set"
-        else:
-            report.notes.append(f"{line}; the default is used")
-
-    def takes(self, report: Report, name: str, info: OptionInfo) -> bool:
-        """Refuse, and tell, what belongs to a machine: folders are copied between them."""
-        if info.machine_local:
-            line = f"{self.name}: {name} is not taken from a model folder"
-            report.notes.append(f"{line}; set it in a file or with --set")
-        return not info.machine_local
 
 
 @attrs.frozen

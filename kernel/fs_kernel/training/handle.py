@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fs_kernel import networks
-from fs_kernel.options.checks import find_option
 from fs_kernel.options.sources import Config
+from fs_kernel.options.store import find_option
 from fs_kernel.training.agenda import Action, Agenda
 from fs_kernel.training.events import EventBus
 from fs_kernel.training.metrics import MetricsReader

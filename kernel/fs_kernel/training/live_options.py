@@ -7,8 +7,7 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.options.checks import check_option
-from fs_kernel.options.store import OptionStore
+from fs_kernel.options.store import OptionStore, check_option
 
 
 @attrs.define
