@@ -16,7 +16,7 @@ from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.networks import serialization
 from fs_kernel.plugins import record
 from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage.model_state import ModelState
+from fs_kernel.storage import ModelState
 from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.types import Network
 
@@ -35,16 +35,17 @@ def make_network(
     Raises:
         FsError: the plugin or the checkpoint cannot make one.
     """
-    lines: list[str] = []
+    model, lines = resolved.plugins.model, list[str]()
     with networks.building(seed, device):
         if resolved.checkpoint is None:
-            built = networks.build(resolved.plugins.model)
+            built = networks.build(model)
             built.mixed_layers = networks.following_layers(built)
         else:
-            built = _adapt(resolved, _rebuild(resolved))
+            built = _rebuild(resolved)
+            if (adapted := model.adapt_model(built, resolved.before)) is not None:
+                built = attrs.evolve(built, model=adapted.model, outputs=adapted.outputs)
         built.owned = _owned_networks(resolved, built)
     if resolved.checkpoint is None:
-        model = resolved.plugins.model
         networks.require_reopenable(built, model.custom_objects(), str(model))
     else:
         tensors = resolved.checkpoints.read_weights(resolved.checkpoint)
@@ -61,20 +62,12 @@ def _owned_networks(resolved: ResolvedRun, built: Network) -> dict[str, Any]:
         PluginError: two of them give one name, or a checkpoint could not hold what they give.
     """
     owned: dict[str, Any] = {}
-    for kind in ("trainers", "objectives"):
-        for plugin in resolved.plugins.every(kind):
-            made = networks.check_owned(plugin.build_networks(built), str(plugin))
-            if twice := sorted(made.keys() & owned.keys()):
-                raise PluginError(f"{plugin}: another plugin owns a network '{twice[0]}' too")
-            owned |= made
+    for plugin in (*resolved.plugins.every("trainers"), *resolved.plugins.objectives):
+        made = networks.check_owned(plugin.build_networks(built), str(plugin))
+        if twice := sorted(made.keys() & owned.keys()):
+            raise PluginError(f"{plugin}: another plugin owns a network '{twice[0]}' too")
+        owned |= made
     return owned
-
-
-def _adapt(resolved: ResolvedRun, built: Network) -> Network:
-    adapted = resolved.plugins.model.adapt_model(built, resolved.before)
-    if adapted is None:
-        return built
-    return attrs.evolve(built, model=adapted.model, outputs=adapted.outputs)
 
 
 def read_graph(resolved: ResolvedRun) -> Network:
@@ -93,8 +86,7 @@ def _rebuild(resolved: ResolvedRun) -> Network:
     except ModelFolderError as error:
         if not record.has_changed(resolved.remembered.get(record.key(item)), item):
             raise
-        fitted = record.what_fitted(resolved.remembered, item, resolved.request.model_dir)
-        raise ModelFolderError(f"{error}; {fitted}") from error
+        raise _misfit(resolved, str(error)) from error
 
 
 def _require_fingerprint(
@@ -103,15 +95,17 @@ def _require_fingerprint(
     assert resolved.state is not None
     if networks.fingerprint(built) == resolved.state.fingerprint:
         return
-    if not (lines := networks.differences(built, tensors)):
-        return
-    item = resolved.plugins.model.loaded
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    fitted = record.what_fitted(resolved.remembered, item, resolved.request.model_dir)
-    raise ModelFolderError(
-        f"checkpoint {resolved.checkpoint} does not fit {item}, which builds another network now: "
-        f"{', '.join(lines[:3])}{more}; {fitted}"
-    )
+    if lines := networks.differences(built, tensors):
+        more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+        does_not = f"checkpoint {resolved.checkpoint} does not fit {resolved.plugins.model}"
+        now = f"which builds another network now: {', '.join(lines[:3])}{more}"
+        raise _misfit(resolved, f"{does_not}, {now}")
+
+
+def _misfit(resolved: ResolvedRun, line: str) -> ModelFolderError:
+    item, model_dir = resolved.plugins.model.loaded, resolved.request.model_dir
+    fitted = record.what_fitted(resolved.remembered, item, model_dir)
+    return ModelFolderError(f"{line}; {fitted}")
 
 
 def load_weights(

@@ -1,23 +1,18 @@
-"""Read the sources of a run's options, in the present spelling of their sections."""
+"""Hold the sources of a run's options, and load the plugins that options of plugins name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from fs_kernel.options.sources import (
-    CommandLineSource,
-    FileSource,
-    ModelFolderSource,
-    OptionSource,
-    Renames,
-    read_toml,
-)
+from fs_kernel.errors import ConfigError
+from fs_kernel.options import OptionSource, OptionStore, Renames, Resolution, options_of
+from fs_kernel.options.defaults import KERNEL_SECTIONS
 from fs_kernel.plugins import discovery, record
-from fs_kernel.plugins.plugin_set import RunPlugins
+from fs_kernel.plugins.plugin import Plugin
+from fs_kernel.plugins.plugin_set import RunPlugins, load_role
 
 
 @attrs.frozen
@@ -25,44 +20,19 @@ class Sources:
     """The sources of a run's options, lowest first, and what has new names since they were written.
 
     Attributes:
-        ordered: the sources; their sections have the new names.
+        ordered: the sources.
         renames: what has new names.
-        notes: a line for each section that had an old one.
     """
 
-    ordered: tuple[OptionSource, ...]
+    ordered: list[OptionSource]
     renames: Renames
-    notes: list[str]
 
-
-def read_sources(
-    model_dir: Path,
-    remembered: Path | None,
-    config_file: Path | None,
-    values: Mapping[str, Mapping[str, Any]],
-) -> Sources:
-    """Return the sources of a run's options.
-
-    Args:
-        model_dir: the model folder.
-        remembered: the options of the checkpoint to resume from, if there is one.
-        config_file: the user's file, if there is one.
-        values: ``{section: {option: value}}`` from the command line or the API.
-
-    Raises:
-        ConfigError: a file cannot be read, or is not TOML.
-    """
-    sources: list[OptionSource] = []
-    if remembered is not None:
-        sources.append(ModelFolderSource(str(model_dir), read_toml(remembered)))
-    if config_file is not None:
-        sources.append(FileSource(str(config_file), read_toml(config_file)))
-    sources.append(CommandLineSource("--set", values))
-    renames = installed_renames()
-    # Here, not in the resolution, because plugins migrate their sections before that.
-    pairs = [renames.apply(source) for source in sources]
-    notes = [line for _, lines in pairs for line in lines]
-    return Sources(tuple(source for source, _ in pairs), renames, notes)
+    def resolution(self, classes: Mapping[str, type], ignored: Container[str] = ()) -> Resolution:
+        """Return the options of some sections with every source added."""
+        resolution = Resolution(classes, ignored, self.renames)
+        for source in self.ordered:
+            resolution.add(source)
+        return resolution
 
 
 def installed_renames() -> Renames:
@@ -76,18 +46,16 @@ def installed_renames() -> Renames:
     return Renames(sections, names)
 
 
-def migrated(sources: Sources, plugins: RunPlugins, remembered: record.Facts) -> Sources:
-    """Return the sources with the model folder's options as the plugins of today know them."""
-    return attrs.evolve(
-        sources,
-        ordered=tuple(
-            _migrated(source, plugins, remembered) if source.of_model else source
-            for source in sources.ordered
-        ),
-    )
+def migrated(source: OptionSource, plugins: RunPlugins, remembered: record.Facts) -> OptionSource:
+    """Return a source; that of the model folder has the options as the plugins of today know them.
 
-
-def _migrated(source: OptionSource, plugins: RunPlugins, remembered: record.Facts) -> OptionSource:
+    Args:
+        source: one of the run's.
+        plugins: the run's plugins.
+        remembered: what the folder knows of the plugins that wrote its options.
+    """
+    if not source.of_model:
+        return source
     values = dict(source.values)
     for item in plugins.all:
         was = remembered.get(record.key(item.loaded))
@@ -96,3 +64,51 @@ def _migrated(source: OptionSource, plugins: RunPlugins, remembered: record.Fact
                 version = was.get("version") or ""
                 values[section] = item.migrate_options(section, values[section], version)
     return attrs.evolve(source, values=values)
+
+
+def add_named_plugins(
+    classes: dict[str, type], sources: Sources, options: OptionStore
+) -> dict[tuple[str, str], Plugin]:
+    """Load the plugins that options of the chosen plugins name, and add their sections.
+
+    They may name further ones in their turn. Local code that only the model folder names is not
+    loaded: it is refused when a plugin asks for it.
+
+    Args:
+        classes: the sections of the chosen plugins; those of the named ones are added.
+        sources: of the option values.
+        options: the run's, which the named plugins share.
+
+    Returns:
+        The named plugins by kind and name.
+
+    Raises:
+        PluginError: one is not installed, or cannot be used.
+        ConfigError: one gives a section that another plugin gives too.
+    """
+    named: dict[tuple[str, str], Plugin] = {}
+    unread = [section for section in classes if section not in KERNEL_SECTIONS]
+    while unread:
+        section = unread.pop(0)
+        unnamed = record.unnamed(sources.ordered, classes.values())
+        for kind, reference in _references(sources.resolution({section: classes[section]})):
+            if (kind, reference) in named or reference in unnamed:
+                continue
+            item = named[kind, reference] = load_role(kind, reference, options)
+            for new, cls in item.config_defaults().items():
+                if classes.setdefault(new, cls) is not cls:
+                    raise ConfigError(
+                        f"{item} and another plugin give different options for [{new}]"
+                    )
+                unread.append(new)
+    return named
+
+
+def _references(resolution: Resolution) -> Iterator[tuple[str, Any]]:
+    """Yield kind and name of each plugin that options name."""
+    for section, cls in resolution.classes.items():
+        for name, (_, info) in options_of(cls).items():
+            value = resolution.value(section, name)
+            for reference in value if isinstance(value, list) else [value]:
+                if info.plugin is not None and reference not in (None, "", "none"):
+                    yield info.plugin, reference

@@ -5,29 +5,31 @@ No network is built here, and nothing in the model folder is changed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from fs_kernel.errors import ConfigError, FacesError, ModelFolderError, PluginError, UsageError
-from fs_kernel.options.defaults import KERNEL_SECTIONS
-from fs_kernel.options.fields import options_of
-from fs_kernel.options.resolution import Resolution, winning_value
-from fs_kernel.options.sources import Config, OptionSource
-from fs_kernel.options.store import OptionStore
+from fs_kernel.options import Config, OptionSource, OptionStore, Resolution, options_of
+from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.options.sources import CommandLineSource, FileSource, ModelFolderSource, read_toml
 from fs_kernel.plugins import discovery, record
 from fs_kernel.plugins.loading import LoadedPlugin, load
 from fs_kernel.plugins.other_formats import refuse_other_format
 from fs_kernel.plugins.plugin import Plugin
 from fs_kernel.plugins.plugin_set import RunPlugins, load_role, make_role
-from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.storage.model_state import ModelState
-from fs_kernel.training.named_plugins import add_named_plugins
-from fs_kernel.training.option_sources import Sources, migrated, read_sources
+from fs_kernel.storage import Checkpoints, ModelState
+from fs_kernel.training.option_sources import (
+    Sources,
+    add_named_plugins,
+    installed_renames,
+    migrated,
+)
 from fs_kernel.types import Side
 
 
@@ -142,24 +144,26 @@ def resolve_run(
         state = ModelState.from_json(checkpoints.read_state(checkpoint), f"checkpoint {checkpoint}")
     elif look:
         refuse_other_format(request.model_dir)
-    sources = _sources(request, checkpoints, checkpoint)
-    warnings += sources.notes
+    sources, notes = _read_sources(request, checkpoints, checkpoint)
+    warnings += notes
     chosen = _choose(request, state, sources, kinds, warnings)
 
-    options = OptionStore()
-    plugins = RunPlugins(options, [make_role(item.kind, item, options) for item in chosen])
+    store = OptionStore()
+    plugins = RunPlugins(store, [make_role(item.kind, item, store) for item in chosen])
     classes = {**KERNEL_SECTIONS, **plugins.config_defaults()}
     remembered = dict(state.plugins) if state else {}
-    sources = migrated(sources, plugins, remembered)
-    named = add_named_plugins(classes, sources, options) if kinds is None else {}
+    current = [migrated(each, plugins, remembered) for each in sources.ordered]
+    sources = Sources(current, sources.renames)
+    named = add_named_plugins(classes, sources, store) if kinds is None else {}
     resolution = Resolution(classes, discovery.sections(), sources.renames)
     before: Config | None = None
     for source in sources.ordered:
         resolution.add(source)
         if source.of_model:
             # It is the lowest source, so this is what the folder has without the others.
-            before = _config_or_none(resolution)
-    options.replace(resolution.config())
+            with contextlib.suppress(ConfigError):
+                before = resolution.config()
+    store.replace(resolution.config())
     for addon in plugins.addons:
         addon.check_options()
     upgrades = record.upgrade_notes(remembered, chosen, request.model_dir)
@@ -170,8 +174,8 @@ def resolve_run(
         state,
         plugins,
         named,
-        options,
-        before or options.config,
+        store,
+        before or store.config,
         [*warnings, *resolution.notes, *upgrades],
         remembered,
         record.unnamed(sources.ordered, classes.values()),
@@ -186,23 +190,26 @@ def trainer_of(request: Request) -> Any:
     """
     checkpoints = Checkpoints(request.model_dir)
     checkpoint = checkpoints.current_name() if checkpoints.exists() else None
-    name, _ = _name_of("trainer", _sources(request, checkpoints, checkpoint))
-    return load_role("trainers", name)
+    sources, _ = _read_sources(request, checkpoints, checkpoint)
+    return load_role("trainers", sources.resolution(KERNEL_SECTIONS).value("training", "trainer"))
 
 
-def _sources(request: Request, checkpoints: Checkpoints, checkpoint: str | None) -> Sources:
-    remembered = None if checkpoint is None else checkpoints.config_path(checkpoint)
-    return read_sources(request.model_dir, remembered, request.config_file, request.values)
-
-
-def _config_or_none(resolution: Resolution) -> Config | None:
-    try:
-        return resolution.config()
-    except ConfigError:
-        return None
-
-
-# --- plugins ---
+def _read_sources(
+    request: Request, checkpoints: Checkpoints, checkpoint: str | None
+) -> tuple[Sources, list[str]]:
+    """Return the sources of a run's options, and a line for each section that had an old name."""
+    sources: list[OptionSource] = []
+    if checkpoint is not None:
+        values = read_toml(checkpoints.config_path(checkpoint))
+        sources.append(ModelFolderSource(str(request.model_dir), values))
+    if (path := request.config_file) is not None:
+        sources.append(FileSource(str(path), read_toml(path)))
+    sources.append(CommandLineSource("--set", request.values))
+    renames = installed_renames()
+    # Here, not in the resolution, because plugins migrate their sections before that.
+    pairs = [renames.apply(source) for source in sources]
+    lines = [line for _, found in pairs for line in found]
+    return Sources([source for source, _ in pairs], renames), lines
 
 
 def _choose(
@@ -213,21 +220,23 @@ def _choose(
     warnings: list[str],
 ) -> list[LoadedPlugin]:
     """Load the model and the plugins that ``[training]`` names."""
-    unnamed = record.unnamed(_names_only(sources.ordered))
+    names = [name for name, (_, info) in options_of(TrainingOptions).items() if info.plugin]
+    unnamed = record.unnamed(source.only("training", names) for source in sources.ordered)
+    training = sources.resolution(KERNEL_SECTIONS)
 
     def take(kind: str, reference: Any) -> LoadedPlugin:
-        if not isinstance(reference, str) or reference not in unnamed:
-            return load(kind, reference)
-        before = state.plugins if state else {}
-        raise record.not_named(kind, reference, before, request.model_dir)
+        if isinstance(reference, str) and reference in unnamed:
+            before = state.plugins if state else {}
+            raise record.not_named(kind, reference, before, request.model_dir)
+        return load(kind, reference)
 
     model = request.model
     if model is None:
         model = record.remembered_model(state, request.model_dir) if state else "original"
     wanted = [("models", model)]
-    for kind, option in (("trainers", "trainer"), ("feeds", "feed"), ("executors", "executor")):
+    for kind in ("trainers", "feeds", "executors"):
         given = request.objects.get(kind)
-        wanted.append((kind, _name_of(option, sources)[0] if given is None else given))
+        wanted.append((kind, training.value("training", kind[:-1]) if given is None else given))
     chosen = [take(kind, it) for kind, it in wanted if kinds is None or kind in kinds]
     if state is not None and not record.is_model_of(chosen[0], state):
         raise ModelFolderError(
@@ -236,34 +245,19 @@ def _choose(
         )
     if kinds is not None:
         return chosen
-    listed, source = _name_of("addons", sources)
+    source = training.given.get("training.addons")
     named = request.addons is not None or not (source is None or source.of_model)
-    listed = listed if request.addons is None else request.addons
+    listed = training.value("training", "addons") if request.addons is None else request.addons
+    installed = [found.name for found in discovery.installed("addons")]
     for addon in (item for item in listed if item not in request.without):
         try:
             chosen.append(take("addons", addon))
         except PluginError as error:
             # A default one may be missing, but one that is installed must work.
-            if named or (discovery.installed("addons") and not _missing(addon)):
+            if named or addon in installed:
                 raise
             warnings.append(f"running without it: {error}")
-    return [*chosen, *(take("objectives", item) for item in _name_of("objectives", sources)[0])]
-
-
-def _name_of(option: str, sources: Sources) -> tuple[Any, OptionSource | None]:
-    """Return what an option of ``[training]`` names, and the source that does."""
-    name = f"training.{option}"
-    return winning_value(KERNEL_SECTIONS, sources.ordered, name, sources.renames)
-
-
-def _names_only(sources: Iterable[OptionSource]) -> list[OptionSource]:
-    training = options_of(KERNEL_SECTIONS["training"])
-    names = [name for name, (_, info) in training.items() if info.plugin]
-    return [source.only("training", names) for source in sources]
-
-
-def _missing(addon: Any) -> bool:
-    return all(found.name != addon for found in discovery.installed("addons"))
+    return [*chosen, *(take("objectives", it) for it in training.value("training", "objectives"))]
 
 
 # --- what a run fixes when it starts ---
@@ -290,14 +284,11 @@ def resolve_folders(resolved: ResolvedRun, sides: tuple[Side, ...]) -> dict[Side
     for side in sides:
         path = given.get(side) or remembered.get(side)
         if path is None:
-            raise UsageError(_no_folder(side))
+            give = f"-{side.upper()}" if side in ("a", "b") else f"--faces {side}"
+            line = f"no folder of faces given for side {side.upper()}"
+            raise UsageError(f"{line}: pass {give} FOLDER")
         folders[side] = Path(os.path.abspath(path))  # noqa: PTH100
         # What a feed can read is its own affair: a folder, or a packed file.
         if not folders[side].exists():
             raise FacesError(f"the folder of side {side.upper()} does not exist: {path}")
     return folders
-
-
-def _no_folder(side: Side) -> str:
-    give = f"-{side.upper()} FOLDER" if side in ("a", "b") else f"--faces {side} FOLDER"
-    return f"no folder of faces given for side {side.upper()}: pass {give}"
