@@ -9,7 +9,6 @@ from fs_kernel.options.fields import parse_duration as parse_duration
 from fs_kernel.options.fields import to_toml_value as to_toml_value
 from fs_kernel.options.resolution import Resolution as Resolution
 from fs_kernel.options.resolution import resolve as resolve
-from fs_kernel.options.resolution import winning_value as winning_value
 from fs_kernel.options.sources import CommandLineSource as CommandLineSource
 from fs_kernel.options.sources import Config as Config
 from fs_kernel.options.sources import FileSource as FileSource

@@ -168,26 +168,3 @@ def resolve(
     for source in sources:
         resolution.add(source)
     return resolution.config(), resolution.notes
-
-
-def winning_value(
-    classes: Mapping[str, type],
-    sources: Iterable[OptionSource],
-    name: str,
-    renames: Renames | None = None,
-) -> tuple[Any, OptionSource | None]:
-    """Return what one option will have, and the source that gives it; None for its default.
-
-    What does not fit is passed over: the resolution of all options reports it.
-
-    Args:
-        classes: with the option's section.
-        sources: lowest first.
-        name: "section.option".
-        renames: sections and plugins that have new names.
-    """
-    section, _, key = name.rpartition(".")
-    resolution = Resolution({section: classes[section]}, (), renames or Renames())
-    for source in sources:
-        resolution.add(source)
-    return resolution.value(section, key), resolution.given.get(name)

@@ -17,7 +17,6 @@ from fs_kernel.options import (
     find_option,
     option,
     resolve,
-    winning_value,
 )
 from fs_kernel.plugins import discovery
 from fs_kernel.training.option_sources import installed_renames
@@ -133,19 +132,24 @@ def test_what_the_sources_have_so_far_can_be_read_before_the_next_one():
         ([{"width": 1}, {"width": "x", "nonsense": 1}], 1, "0"),
     ],
 )
-def test_the_winning_value_is_what_the_resolution_would_give(values, expected, origin):
+def test_a_resolution_has_each_value_and_its_source_before_it_is_complete(values, expected, origin):
     folder, given = values
     sources = [
         ModelFolderSource("0", {"loader": folder}),
         CommandLineSource("1", {"loader": given}),
     ]
-    value, source = winning_value(CLASSES, sources, "loader.width")
-    assert (value, source and source.name) == (expected, origin)
+    resolution = Resolution(CLASSES)
+    for each in sources:
+        resolution.add(each)
+    source = resolution.given.get("loader.width")
+    assert resolution.value("loader", "width") == expected
+    assert (source and source.name) == origin
 
 
-def test_the_winning_value_knows_old_names():
-    sources = [FileSource("it", {"feed": {"jobs": 9}})]
-    assert winning_value(CLASSES, sources, "loader.workers", RENAMES)[0] == 9
+def test_a_resolution_knows_old_names():
+    resolution = Resolution(CLASSES, (), RENAMES)
+    resolution.add(FileSource("it", {"feed": {"jobs": 9}}))
+    assert resolution.value("loader", "workers") == 9
 
 
 def test_a_store_holds_the_options_of_now_and_those_read_before_stay():
