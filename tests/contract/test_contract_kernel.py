@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -97,8 +98,10 @@ def test_importing_is_light(code):
     assert not roots & {"torch", "keras", "cv2", "fs_nn"}
 
 
-def test_everything_the_package_promises_is_there():
-    missing = [name for name in fs_kernel.__all__ if not hasattr(fs_kernel, name)]
-    assert missing == []
+@pytest.mark.parametrize("below", ["", ".options", ".storage", ".networks", ".types"])
+def test_everything_a_package_exports_is_there(below):
+    package = importlib.import_module(f"fs_kernel{below}")
+    assert package.__all__ != []
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        fs_kernel.nonsense
+        package.nonsense
