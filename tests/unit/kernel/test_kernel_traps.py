@@ -92,7 +92,7 @@ def test_what_cannot_be_opened_again_is_refused_before_the_first_step(
 ):
     code, out, err = fs_run(middle, "model", "-i", 1, *dry)
     assert code == 4
-    assert says in err.replace("_fs_local_", "")
+    assert says in err.replace("fs_local_", "")
     assert "step 1" not in out + err
     assert not (tmp_path / "model" / "checkpoints").exists()
 
