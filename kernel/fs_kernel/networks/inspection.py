@@ -13,7 +13,7 @@ MAX_DEPTH = 100
 #: Keras takes about ten milliseconds for each, and longer the more there are.
 MAX_LAYERS = 5_000
 #: Calls on what a later layer of the file gives. Keras writes layers in the order of the graph, so
-#: only layers used in turns have such calls; for each, Keras goes through all layers again.
+#: only layers used in turns have such calls; for each, Keras may go through all layers once more.
 MAX_BACKWARD = 50
 _STRUCTURE = frozenset(["__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"])
 _MARKERS = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__")

@@ -9,6 +9,7 @@ from fs_kernel.storage.checkpoints import Checkpoints
 TRAP = """
 import keras
 from fs_kernel import Network, NetworkSpec, Output, hookimpl
+from fs_kernel.testing import PlainTrainer as Trainer
 
 
 def abs_(x):
@@ -38,7 +39,7 @@ class Trap:
         return Network(keras.Model(list(inputs.values()), out, name="trap"), outputs)
 """
 MEAN = "x - keras.ops.mean(x, axis=(1, 2), keepdims=True)"
-SMALL = ("-b", 2, "--seed", 1)
+SMALL = ("-b", 2, "--seed", 1, "--set", "training.addons=[]")
 LAMBDA = 'keras.layers.Lambda(lambda y: y * 2, name="lam_" + side)(x)'
 
 
@@ -51,7 +52,19 @@ def fs_run(fs, tmp_path, monkeypatch, people):
         (tmp_path / "trap.py").write_text(TRAP.format(call=middle))
         faces = ["-A", people / "A", "-B", people / "B"]
         return fs(
-            "run", "-t", "./trap.py:Trap", *faces, "-m", folder, "-b", 2, "--seed", 1, *arguments
+            "run",
+            "-t",
+            "./trap.py:Trap",
+            "--trainer",
+            "./trap.py:Trainer",
+            *faces,
+            "-m",
+            folder,
+            "-b",
+            2,
+            "--seed",
+            1,
+            *arguments,
         )
 
     return call
@@ -79,7 +92,7 @@ def test_what_cannot_be_opened_again_is_refused_before_the_first_step(
 ):
     code, out, err = fs_run(middle, "model", "-i", 1, *dry)
     assert code == 4
-    assert says in err.replace("_fs_local_", "")
+    assert says in err.replace("fs_local_", "")
     assert "step 1" not in out + err
     assert not (tmp_path / "model" / "checkpoints").exists()
 
