@@ -17,7 +17,7 @@ from fs_kernel.plugins import discovery
 #: Every required hook of a kind, doing nothing; bodies of fake plugins.
 HOOKS = {
     "models": "network_spec build_model",
-    "trainers": "start_trainer train_batch get_sampler",
+    "trainers": "create_trainer get_sampler",
     "feeds": "open_feed",
     "executors": "make_forward",
     "addons": "",

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from fs_kernel.errors import ConfigError
+from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import roles
 from fs_kernel.plugins.loading import LoadedPlugin, load
@@ -35,10 +35,21 @@ def load_role(kind: str, reference: Any, store: OptionStore | None = None) -> An
 
 @attrs.define
 class RunPlugins:
-    """The plugins of one run. Kinds that were not asked for are missing (``fs swap``)."""
+    """The plugins of one run. Kinds that were not asked for are missing (``fs swap``).
+
+    Raises:
+        PluginError: one of them was chosen twice.
+    """
 
     store: OptionStore
     all: list[Plugin]
+
+    def __attrs_post_init__(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        for plugin in self.all:
+            if (plugin.kind, plugin.name) in seen:
+                raise PluginError(f"{plugin} was chosen twice", plugin.name)
+            seen.add((plugin.kind, plugin.name))
 
     def one(self, kind: str) -> Any:
         """Return the one plugin of a kind."""

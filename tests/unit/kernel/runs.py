@@ -1,4 +1,4 @@
-"""Tiny runs and what they leave in their folder, for tests of the engine."""
+"""Tiny runs and what they leave in their folder, for tests of the loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from fs_kernel import hookimpl
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.testing import tiny_run
+from fs_kernel.testing import PlainTrainer, tiny_run
+from fs_kernel.testing.plugins import PlainSteps
 
 
 def open_tiny(folder, steps, *, every=0, **arguments):
@@ -20,7 +21,7 @@ def train(folder, steps, **arguments):
 
 
 def held(folder):
-    """Weights and the whole training state of the generation that counts."""
+    """Weights and the whole training state of the checkpoint that counts."""
     checkpoints = Checkpoints(folder / "model")
     name = checkpoints.latest_valid(lambda line: pytest.fail(line))
     return checkpoints.read_weights(name), checkpoints.read_training(name)
@@ -49,18 +50,50 @@ def everything_below(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-class Requesting:
-    """An add-on that asks for something at a step, from its own thread."""
-
-    name = "requesting"
-
-    def __init__(self, what, at):
-        self.what, self.at, self.heard = what, at, []
+class SteppedTrainer(PlainTrainer):
+    """A plain trainer that does something around its steps."""
 
     @hookimpl
-    def make_observers(self, run):
+    def create_trainer(self, run):
+        self.run, self.made = run, _Steps(run)
+        self.made.owner = self
+        return self.made
+
+    def after(self, batch, result):
+        """Return what a step returns in place of ``result``."""
+        return result
+
+
+class _Steps(PlainSteps):
+    owner: SteppedTrainer
+
+    def train_step(self, batch):
+        return self.owner.after(batch, super().train_step(batch))
+
+
+class Watching:
+    """An add-on of observers."""
+
+    name = "watching"
+
+    def __init__(self, *observers, name="watching"):
+        self.name, self._observers = name, observers
+
+    @hookimpl
+    def create_addon(self, run):
         self.run = run
-        return [self]
+        return self
+
+    def observers(self):
+        return self._observers or [self]
+
+
+class Requesting(Watching):
+    """An add-on that asks for something at a step, from its own thread."""
+
+    def __init__(self, what, at):
+        super().__init__(name="requesting")
+        self.what, self.at, self.heard = what, at, []
 
     def on_metrics(self, metrics):
         if metrics.step == self.at:

@@ -11,11 +11,9 @@ import time
 import pytest
 import torch
 from forked import Child, fs_run, saved_step, until
-from fs_kernel.hookspecs import hookimpl
 from fs_kernel.storage import files
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.testing import PlainTrainer
-from runs import held, identical, losses, open_tiny, state_of, train
+from runs import SteppedTrainer, held, identical, losses, open_tiny, state_of, train
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 FOREVER = ("-i", "1000000", "--set", "save.interval=5")
@@ -72,7 +70,7 @@ def test_that_exit_code_is_for_signals_alone(start):
     assert start("-i", "2", "--exit-on-preempt", "85", wait=False).wait() == 0
 
 
-def test_sigusr1_saves_at_once_and_goes_on(tmp_path, start, events):
+def test_sigusr1_saves_at_once_and_training_continues(tmp_path, start, events):
     child = start("-i", "1000000", "--set", "save.interval=1000000", wait=False)
     assert until(lambda: (tmp_path / "model/logs/events.jsonl").exists())
     assert until(lambda: events(tmp_path, "metrics"))
@@ -85,7 +83,7 @@ def test_sigusr1_saves_at_once_and_goes_on(tmp_path, start, events):
     assert child.wait() == 0
 
 
-def test_under_nohup_the_end_of_the_terminal_is_no_end(tmp_path, start):
+def test_under_nohup_the_end_of_the_terminal_does_not_end_it(tmp_path, start):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         child = start(*FOREVER)
@@ -98,14 +96,13 @@ def test_under_nohup_the_end_of_the_terminal_is_no_end(tmp_path, start):
     assert child.wait() == 0
 
 
-class Stuck(PlainTrainer):
+class Stuck(SteppedTrainer):
     """Hangs in step 8."""
 
-    @hookimpl
-    def train_batch(self, state, batch):
+    def after(self, batch, result):
         if batch.step == 8:
             time.sleep(60)
-        return super().train_batch(state, batch)
+        return result
 
 
 def test_a_second_ctrl_c_ends_a_step_that_hangs(tmp_path, start, events):
@@ -127,7 +124,7 @@ def test_max_time_ends_the_run_saved(tmp_path, start):
     assert "time at step" in (tmp_path / "output").read_text()
 
 
-# --- exactly on, however it ended ---
+# --- resumed exactly, however it ended ---
 
 
 def on_to(folder, target):
@@ -152,7 +149,7 @@ def test_stopping_after_any_step_changes_nothing(tmp_path, events, stop):
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_at_any_moment_changes_nothing(tmp_path, start, events, kind):
-    """Dropout, SpatialDropout2D, GaussianNoise and Adam go on to the bit."""
+    """Dropout, SpatialDropout2D, GaussianNoise and Adam continue to the bit."""
     child = start("-i", "1000000", "--set", "save.interval=1")
     assert until(lambda: saved_step(tmp_path) >= 3)
     child.send(kind)
@@ -165,7 +162,7 @@ def test_a_signal_at_any_moment_changes_nothing(tmp_path, start, events, kind):
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "training.safetensors", "manifest.json"])
-def test_a_kill_while_the_saver_writes_changes_nothing(tmp_path, events, file):
+def test_a_kill_while_a_checkpoint_is_written_changes_nothing(tmp_path, events, file):
     """The child is killed in the middle of a save, with training going on beside it."""
     on_to(tmp_path, 2)
     write = files.write_chunks
@@ -197,7 +194,7 @@ def test_a_kill_while_the_saver_writes_changes_nothing(tmp_path, events, file):
 # --- the surroundings vanish ---
 
 
-def test_a_terminal_that_is_gone_is_no_matter(tmp_path, start):
+def test_a_terminal_that_is_gone_changes_nothing(tmp_path, start):
     """Writing to it fails with EIO; a SIGHUP comes with it and saves."""
     master, slave = os.openpty()
     child = start(*FOREVER, output=slave)
@@ -208,7 +205,7 @@ def test_a_terminal_that_is_gone_is_no_matter(tmp_path, start):
     assert state_of(tmp_path)["stop_reason"] == "stopped"
 
 
-def test_a_reader_of_stderr_that_is_gone_is_no_matter(tmp_path, start):
+def test_a_reader_of_stderr_that_is_gone_changes_nothing(tmp_path, start):
     reader, writer = os.pipe()
     child = start(*FOREVER, output=writer)
     os.close(writer)
@@ -217,7 +214,7 @@ def test_a_reader_of_stderr_that_is_gone_is_no_matter(tmp_path, start):
     assert child.wait() == 0
 
 
-def test_a_closed_stderr_is_no_matter(tmp_path):
+def test_a_closed_stderr_changes_nothing(tmp_path):
     on_to(tmp_path, 1)
 
     def work():
@@ -240,7 +237,7 @@ def test_a_model_folder_deleted_under_the_run_is_made_again(tmp_path, start):
     on_to(tmp_path, state_of(tmp_path)["iterations"] + 1)
 
 
-def test_logs_deleted_under_the_run_are_begun_anew(tmp_path):
+def test_logs_deleted_under_the_run_are_made_again(tmp_path):
     run = open_tiny(tmp_path, 6, every=2)
     for metrics in run:
         if metrics.step == 3:
@@ -250,11 +247,11 @@ def test_logs_deleted_under_the_run_are_begun_anew(tmp_path):
     assert (tmp_path / "model/logs/events.jsonl").exists()
 
 
-def test_checkpoints_deleted_under_the_run_are_begun_anew(tmp_path):
+def test_checkpoints_deleted_under_the_run_are_made_again(tmp_path):
     run = open_tiny(tmp_path, 6, every=2)
     for metrics in run:
         if metrics.step == 3:
-            run._saver.take(wait=True)
+            run._checkpointer.collect(wait=True)
             shutil.rmtree(tmp_path / "model/checkpoints")
     run.close()
     assert state_of(tmp_path)["iterations"] == 6

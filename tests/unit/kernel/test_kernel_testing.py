@@ -1,4 +1,4 @@
-"""The kit for plugin authors: fixtures, harness, and the price of having it installed."""
+"""The kit for plugin authors: fixtures, fake run, and the price of having it installed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from fs_kernel import types
 from fs_kernel.errors import ConfigError
 from fs_kernel.testing import TinyModel, parts
+from fs_kernel.testing.fake_run import FakeRun
 from fs_kernel.testing.suites.addons import EVENTS, sample_events
 
 
@@ -30,23 +31,23 @@ def test_tiny_runs_train_and_are_closed(fs_run, tmp_path):
     assert run.info.model_dir == tmp_path / "model"
 
 
-def test_a_plugin_alone(fs_plugins):
-    facade = fs_plugins("models", TinyModel, {"model.tiny.width": 3})
-    assert facade.config["model.tiny"].width == 3
-    assert facade.network_spec().input_shapes["a"] == (16, 16, 3)
+def test_a_plugin_alone(fs_plugin):
+    model = fs_plugin("models", TinyModel, {"model.tiny.width": 3})
+    assert model.config["model.tiny"].width == 3
+    assert model.network_spec().input_shapes["a"] == (16, 16, 3)
     with pytest.raises(ConfigError, match="below the smallest value"):
-        fs_plugins("models", TinyModel, {"model.tiny.width": 0})
+        fs_plugin("models", TinyModel, {"model.tiny.width": 0})
 
 
-def test_what_is_installed_is_not_to_be_seen(fs_plugins):
+def test_what_is_installed_is_not_to_be_seen(fs_plugin):
     with pytest.raises(AssertionError, match="hand in the object itself"):
-        fs_plugins("models", "original")
+        fs_plugin("models", "original")
 
 
-def test_the_harness_is_a_run(tmp_path):
-    """Whatever trainers and add-ons may ask of a run, the harness has."""
+def test_the_fake_run_is_a_run(tmp_path):
+    """All that trainers and add-ons may ask of a run, the fake run has."""
     built = parts.build_network(TinyModel)
-    run = parts.HarnessRun(built, parts.make_plugins("models", TinyModel).config, tmp_path)
+    run = FakeRun(built, parts.make_plugin("models", TinyModel).config, tmp_path)
     wanted = {name for name in dir(types.Run) if not name.startswith("_")}
     wanted |= set(types.Run.__annotations__)
     assert [name for name in sorted(wanted) if not hasattr(run, name)] == []
@@ -59,7 +60,7 @@ def test_the_harness_is_a_run(tmp_path):
 
 def test_add_ons_are_tried_with_every_event(tmp_path):
     built = parts.build_network(TinyModel)
-    run = parts.HarnessRun(built, parts.make_plugins("models", TinyModel).config, tmp_path)
+    run = FakeRun(built, parts.make_plugin("models", TinyModel).config, tmp_path)
     assert set(sample_events(run)) == set(EVENTS)
 
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fs_kernel import hookimpl
 from fs_kernel.errors import UsageError
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import tiny_run
+from runs import Watching
 
 NAMES = {"trainer": "plain", "feed": "arrays", "executor": "straight", "addons": ["counting"]}
 KINDS = {
@@ -28,23 +28,14 @@ class Counting:
     def on_metrics(self, metrics):
         steps.append(metrics.step)
 
+class Both:
+    def observers(self):
+        return [Counting()]
+
 @hookimpl
-def make_observers():
-    return [Counting()]
+def create_addon():
+    return Both()
 """
-
-
-class Watching:
-    """An add-on of one observer."""
-
-    name = "watching"
-
-    def __init__(self, observer):
-        self.observer = observer
-
-    @hookimpl
-    def make_observers(self):
-        return [self.observer]
 
 
 def run(folder, steps=1, **settings):
@@ -119,7 +110,7 @@ def test_metrics_interval_is_the_pace_of_reports(tmp_path, events):
     ("interval", "keep", "expected"),
     [(2, 9, [6, 4, 2]), (3, 9, [6, 3]), (2, 1, [6]), (2, 2, [6, 4])],
 )
-def test_save_interval_and_keep_decide_which_generations_there_are(
+def test_save_interval_and_keep_decide_which_checkpoints_there_are(
     tmp_path, interval, keep, expected
 ):
     settings = {"training.iterations": 6, "save.interval": interval, "save.keep": keep}
@@ -127,6 +118,6 @@ def test_save_interval_and_keep_decide_which_generations_there_are(
         for _ in opened:
             # A save that is not done yet when the next is due puts that one off.
             for thread in threading.enumerate():
-                if thread.name == "fs-saver":
+                if thread.name == "fs-checkpointer":
                     thread.join()
     assert [made.step for made in Checkpoints(tmp_path / "model").checkpoints()] == expected

@@ -1,4 +1,4 @@
-"""The facade over the chosen plugins: loading, checking, calling, blaming."""
+"""Plugins behind the typed calls of their kinds: checked, called, blamed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ import types
 import attrs
 import pytest
 from fake_packages import empty_plugin
-from fs_kernel import NetworkSpec, hookimpl, option
+from fs_kernel import Config, NetworkSpec, hookimpl, option
 from fs_kernel.errors import ConfigError, FacesError, PluginError
-from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.options import OptionStore
+from fs_kernel.plugins.plugin_set import RunPlugins, load_role
+from fs_kernel.options.fields import Interval
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
+from fs_kernel.types import StateWriter
 
 
-def facade(*pairs):
-    return Plugins([load(kind, plugin) for kind, plugin in pairs])
+def role(kind, plugin):
+    """Return one plugin, its options at their defaults."""
+    return run_of((kind, plugin)).all[0]
+
+
+def run_of(*pairs):
+    """Return the plugins of a run, their options at their defaults."""
+    store = OptionStore()
+    plugins = RunPlugins(store, [load_role(kind, plugin, store) for kind, plugin in pairs])
+    store.replace(Config({name: cls() for name, cls in plugins.config_defaults().items()}))
+    return plugins
 
 
 SHORT = NetworkSpec({"a": (2, 2, 3)})
@@ -46,36 +57,68 @@ class Model:
 
 class Addon:
     @hookimpl
-    def make_observers(self, run):
-        return [run]
+    def create_addon(self, run):
+        return types.SimpleNamespace(observers=lambda: [run])
 
 
 def test_hooks_are_called_with_the_plugins_own_sections_only():
-    plugins = facade(("models", Model()), ("trainers", PlainTrainer()), ("addons", Addon()))
-    classes = plugins.config_defaults()
-    assert classes == {"model.m": Own}
-    from fs_kernel.options import resolve
-
-    plugins.config = resolve({**classes, "training": Own}, [])[0]
-    assert plugins.network_spec() == NetworkSpec({"a": (1, 1, 3)})
-    assert list(plugins.view("models")) == ["model.m"]
-    assert list(plugins.view("trainers")) == []
+    plugins = run_of(("models", Model()), ("trainers", PlainTrainer()), ("addons", Addon()))
+    assert plugins.config_defaults() == {"model.m": Own}
+    assert plugins.model.network_spec() == NetworkSpec({"a": (1, 1, 3)})
+    assert list(plugins.model.config) == ["model.m"]
+    assert list(plugins.trainer.config) == []
+    plugins.store.set("model.m", "x", 7, "a test")
+    assert plugins.model.network_spec() == NetworkSpec({"a": (7, 1, 3)})
 
 
 def test_optional_hooks_have_defaults():
-    plugins = facade(("models", Model()), ("trainers", PlainTrainer()))
-    plugins.config_defaults()
-    plugins.config = plugins.config.__class__({"model.m": Own()})
-    assert plugins.freeze_layers(None) == []
-    assert plugins.load_layers(None) == []
-    assert plugins.build_inference(None, "a", "b") is None
-    assert plugins.custom_objects() == {}
-    assert plugins.adapt_model(None, None) is None
-    assert plugins.batch_needs() == frozenset()
-    assert (
-        plugins.trainer_state({"adam": types.SimpleNamespace(state_dict=lambda: {"state": {}})})
-        == {}
-    )
+    model = role("models", Model())
+    assert model.freeze_layers(None) == []
+    assert model.load_layers(None) == []
+    assert model.build_inference(None, "a", "b") is None
+    assert model.custom_objects() == {}
+    assert model.adapt_model(None, Config({"model.m": Own()})) is None
+    assert model.required_fields() == frozenset()
+    assert model.migrate_options("model.m", {"x": 3}, "1") == {"x": 3}
+    trainer = role("trainers", PlainTrainer())
+    assert trainer.required_fields() == frozenset()
+    assert trainer.build_networks(None) == {}
+    assert trainer.averaged_weights({}) is None
+    assert trainer.launch([], 2) is None
+    assert trainer.connect("cpu") is None
+    assert trainer.fit_batch_size(7, None) == 7
+    assert trainer.accepts_state({}, StateWriter("plain", None, None)), "its own state"
+    assert not trainer.accepts_state({}, StateWriter("other", None, None))
+
+
+def test_optional_methods_of_objects_have_defaults():
+    class Bare(PlainTrainer):
+        @hookimpl
+        def create_trainer(self):
+            return types.SimpleNamespace(train_step=lambda batch: None)
+
+    trainer = role("trainers", Bare()).create(None)
+    assert trainer.state_dict() is None
+    trainer.load_state_dict({})
+    trainer.on_options_changed()
+    with trainer.full_weights():
+        trainer.close(failed=False)
+    assert not trainer.adds_objectives
+    addon = role("addons", types.ModuleType("empty")).create(None)
+    assert (addon.observers(), addon.evaluate(), addon.check_metrics(None)) == ([], {}, None)
+    assert addon.evaluation_interval == Interval()
+    assert addon.on_bad_step(None) is False
+
+
+def test_an_interval_may_be_written_as_users_write_it():
+    made = types.SimpleNamespace(evaluation_interval="3it", evaluate=dict)
+    plugin = types.SimpleNamespace(create_addon=None, name="timed")
+    plugin = type("Timed", (), {"create_addon": hookimpl(lambda self: made)})
+    addon = role("addons", plugin()).create(None)
+    assert addon.evaluation_interval == Interval(steps=3)
+    made.evaluation_interval = "soon"
+    with pytest.raises(PluginError, match="'Timed' failed in evaluation_interval"):
+        _ = addon.evaluation_interval
 
 
 def test_plugins_may_leave_out_arguments():
@@ -84,19 +127,15 @@ def test_plugins_may_leave_out_arguments():
         def network_spec(self):
             return SHORT
 
-    plugins = facade(("models", Short()))
-    plugins.config_defaults()
-    plugins.config = plugins.config.__class__({"model.m": Own()})
-    assert plugins.network_spec() is SHORT
+    assert role("models", Short()).network_spec() is SHORT
 
 
 def test_each_addon_answers_for_itself():
     first, second = Addon(), Addon()
     first.name, second.name = "one", "two"
-    plugins = facade(("addons", first), ("addons", second))
-    one, two = plugins.chosen
-    assert plugins.make_observers(one, "run 1") == ["run 1"]
-    assert plugins.make_observers(two, "run 2") == ["run 2"]
+    one, two = run_of(("addons", first), ("addons", second)).addons
+    assert one.create("run 1").observers() == ["run 1"]
+    assert two.create("run 2").observers() == ["run 2"]
 
 
 def test_a_plugin_that_cannot_be_told_from_its_equals_is_refused():
@@ -105,7 +144,7 @@ def test_a_plugin_that_cannot_be_told_from_its_equals_is_refused():
         x: int = 5
 
     with pytest.raises(PluginError, match=r"model 'm' is not hashable.*eq=False"):
-        facade(("models", Unhashable()), ("trainers", PlainTrainer()))
+        role("models", Unhashable())
 
 
 def test_two_sections_of_one_class_are_shared_and_of_two_classes_refused():
@@ -121,10 +160,10 @@ def test_two_sections_of_one_class_are_shared_and_of_two_classes_refused():
             return {"model.m": self.section}
 
     same = Trainer()
-    assert facade(("models", Model()), ("trainers", same)).config_defaults() == {"model.m": Own}
+    assert run_of(("models", Model()), ("trainers", same)).config_defaults() == {"model.m": Own}
     same.section = Other
     with pytest.raises(ConfigError, match=r"model 'm' and trainer 'plain' give different options"):
-        facade(("models", Model()), ("trainers", same)).config_defaults()
+        run_of(("models", Model()), ("trainers", same))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +176,7 @@ def test_nonsense_from_config_defaults_is_blamed(given):
             return given
 
     with pytest.raises(PluginError, match=r"model 'm'.*config_defaults"):
-        facade(("models", Wrong())).config_defaults()
+        role("models", Wrong())
 
 
 def test_options_without_a_default_are_blamed():
@@ -151,7 +190,7 @@ def test_options_without_a_default_are_blamed():
             return {"model.m": Bare}
 
     with pytest.raises(PluginError, match=r"model 'm'.*config_defaults"):
-        facade(("models", Wrong())).config_defaults()
+        role("models", Wrong())
 
 
 # --- blame ---
@@ -172,9 +211,7 @@ class Failing(Model):
 def call_failing(error):
     plugin = Failing()
     plugin.error = error
-    plugins = facade(("models", plugin), ("trainers", PlainTrainer()))
-    plugins.config_defaults()
-    return plugins.network_spec()
+    return role("models", plugin).network_spec()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +236,7 @@ def test_a_raise_names_plugin_and_hook(error, reason):
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), FacesError("no faces"), ConfigError("x"), MemoryError()]
 )
-def test_what_is_no_fault_of_the_plugin_passes(error):
+def test_what_is_not_the_plugins_fault_passes(error):
     with pytest.raises(type(error)) as caught:
         call_failing(error)
     assert caught.value is error
@@ -213,9 +250,8 @@ def test_blame_names_distribution_version_and_where_to_report(site):
         version="3.1",
         metadata="Project-URL: Bug Tracker, https://example.org/bugs\n",
     )
-    plugins = Plugins([load("models", "aaa")])
     with pytest.raises(PluginError) as caught:
-        plugins.network_spec()
+        role("models", "aaa").network_spec()
     assert str(caught.value) == (
         "model 'aaa' (fs-model-aaa 3.1) failed in network_spec: OSError: disk; "
         "report it at https://example.org/bugs"
@@ -229,7 +265,7 @@ def test_a_generator_of_faces_is_blamed_for_what_it_raises_later(tmp_path):
             yield 1
             raise ZeroDivisionError("later")
 
-    faces = facade(("feeds", Feed())).read_faces(tmp_path, (4, 4, 3), "bgr")
+    faces = role("feeds", Feed()).read_faces(tmp_path, (4, 4, 3), "bgr")
     assert next(faces) == 1
     with pytest.raises(PluginError, match="feed 'arrays' failed in read_faces: ZeroDivisionError"):
         next(faces)
@@ -238,7 +274,7 @@ def test_a_generator_of_faces_is_blamed_for_what_it_raises_later(tmp_path):
 def test_what_cannot_be_done_without_a_hook_is_said(tmp_path):
     """ArrayFeed has no read_faces."""
     with pytest.raises(PluginError, match="has no hook read_faces"):
-        list(facade(("feeds", ArrayFeed())).read_faces(tmp_path, (4, 4, 3), "bgr"))
+        list(role("feeds", ArrayFeed()).read_faces(tmp_path, (4, 4, 3), "bgr"))
 
 
 # --- results ---
@@ -249,9 +285,9 @@ def test_what_cannot_be_done_without_a_hook_is_said(tmp_path):
     [
         ("models", TinyModel, "network_spec", lambda p: p.network_spec()),
         ("models", TinyModel, "build_model", lambda p: p.build_model({})),
-        ("trainers", PlainTrainer, "train_batch", lambda p: p.train_batch(None, None, "ab")),
+        ("trainers", PlainTrainer, "create_trainer", lambda p: p.create(None)),
         ("trainers", PlainTrainer, "get_sampler", lambda p: p.get_sampler({}, 1, 1, 1, {})),
-        ("feeds", ArrayFeed, "open_feed", lambda p: p.open_feed({}, None)),
+        ("feeds", ArrayFeed, "open_feed", lambda p: p.open({}, None)),
         ("executors", PlainExecutor, "make_forward", lambda p: p.make_forward(0, 0, "fp32")),
     ],
 )
@@ -263,20 +299,31 @@ def test_nonsense_from_a_required_hook_is_blamed(kind, plugin, hook, call, resul
             return {}
 
     setattr(Wrong, hook, hookimpl(lambda self: result))
-    plugins = facade((kind, Wrong()))
-    plugins.config_defaults()
+    plugin = role(kind, Wrong())
     with pytest.raises(PluginError, match=f"returned {type(result).__name__} from {hook}, not "):
-        call(plugins)
+        call(plugin)
 
 
 @pytest.mark.parametrize("result", [5, True])
-def test_nonsense_from_make_observers_is_blamed(result):
+def test_nonsense_from_observers_is_blamed(result):
     class Wrong(Addon):
-        make_observers = hookimpl(lambda self: result)
+        @hookimpl
+        def create_addon(self):
+            return types.SimpleNamespace(observers=lambda: result)
 
-    plugins = facade(("addons", Wrong()))
-    with pytest.raises(PluginError, match="'Wrong' failed in make_observers: TypeError"):
-        plugins.make_observers(plugins.chosen[0], None)
+    with pytest.raises(PluginError, match="'Wrong' failed in observers: TypeError"):
+        role("addons", Wrong()).create(None).observers()
+
+
+@pytest.mark.parametrize("result", [5, ["a"], {"psnr": "high"}, {"psnr": None}])
+def test_nonsense_from_evaluate_is_blamed(result):
+    class Wrong(Addon):
+        @hookimpl
+        def create_addon(self):
+            return types.SimpleNamespace(evaluate=lambda: result)
+
+    with pytest.raises(PluginError, match="'Wrong' failed in evaluate: "):
+        role("addons", Wrong()).create(None).evaluate()
 
 
 # --- what fits ---
@@ -288,57 +335,57 @@ def test_an_addon_with_a_models_hook_is_refused():
         def build_model(self):
             return None
 
-    with pytest.raises(PluginError, match="'build_model' is no hook of an add-on"):
-        facade(("addons", Wrong()))
+    with pytest.raises(PluginError, match="'build_model' is not a hook of an add-on"):
+        role("addons", Wrong())
 
 
-def test_a_misspelt_hook_names_the_nearest():
+def test_a_misspelled_hook_names_the_nearest():
     class Wrong(Model):
         @hookimpl
         def build_modl(self):
             return None
 
     with pytest.raises(
-        PluginError, match=r"'build_modl' is no hook of a model; did you mean 'build_model'"
+        PluginError, match=r"'build_modl' is not a hook of a model; did you mean 'build_model'"
     ):
-        facade(("models", Wrong()))
+        role("models", Wrong())
 
 
-def test_a_hook_with_an_argument_nobody_gives_is_refused():
+def test_a_hook_with_an_unknown_argument_is_refused():
     class Wrong(Model):
         @hookimpl
         def build_model(self, inputz):
             return None
 
     with pytest.raises(PluginError, match="has no argument 'inputz'; it may take inputs, config"):
-        facade(("models", Wrong()))
+        role("models", Wrong())
 
 
 @pytest.mark.parametrize(
     ("kind", "hooks"),
     [
         ("models", "network_spec, build_model"),
-        ("trainers", "start_trainer, train_batch, get_sampler"),
+        ("trainers", "create_trainer, get_sampler"),
         ("feeds", "open_feed"),
         ("executors", "make_forward"),
     ],
 )
 def test_missing_required_hooks_are_named(kind, hooks):
     with pytest.raises(PluginError, match=f"lacks the hooks? {hooks} "):
-        facade((kind, types.ModuleType("empty")))
+        role(kind, types.ModuleType("empty"))
 
 
 def test_an_addon_may_be_empty():
-    facade(("addons", types.ModuleType("empty")))
+    role("addons", types.ModuleType("empty"))
 
 
-def test_an_unmarked_hook_is_no_hook():
+def test_an_unmarked_hook_is_not_a_hook():
     class Wrong(PlainExecutor):
         def make_forward(self, network, device, precision):
             return None
 
     with pytest.raises(PluginError, match=r"lacks the hook make_forward .is each marked"):
-        facade(("executors", Wrong()))
+        role("executors", Wrong())
 
 
 def test_a_plugin_whose_attributes_raise_is_blamed():
@@ -348,12 +395,12 @@ def test_a_plugin_whose_attributes_raise_is_blamed():
             raise RuntimeError("attribute")
 
     with pytest.raises(PluginError, match="model 'm'"):
-        facade(("models", Wrong()))
+        role("models", Wrong())
 
 
 def test_the_same_addon_twice_is_one_clear_line():
     first, second = Addon(), Addon()
     first.name = second.name = "one"
     with pytest.raises(PluginError, match=r"add-on 'one'.*twice") as caught:
-        facade(("addons", first), ("addons", second))
+        run_of(("addons", first), ("addons", second))
     assert "<" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Those who watch: isolated from the run and from each other."""
+"""Observers are isolated from the run and from each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def warnings():
 
 @pytest.fixture
 def observers(warnings):
-    return Observers(warnings.append)
+    return Observers(lambda line, error: warnings.append(line))
 
 
 def test_every_observer_hears_what_it_has_methods_for_in_order(observers, warnings):
@@ -37,7 +37,7 @@ def test_every_observer_hears_what_it_has_methods_for_in_order(observers, warnin
     observers.add("second", second)
     for number in range(5):
         observers.tell("on_metrics", number)
-    observers.tell("on_preview", "nobody")
+    observers.tell("on_preview", "not heard")
     observers.tell("on_checkpoint", "c")
     observers.close()
     assert first.seen == [*(("metrics", n) for n in range(5)), ("checkpoint", "c")]
@@ -46,7 +46,7 @@ def test_every_observer_hears_what_it_has_methods_for_in_order(observers, warnin
 
 
 @pytest.mark.parametrize("error", [ValueError("bad day"), SystemExit(3), KeyboardInterrupt()])
-def test_one_that_raises_is_switched_off_once_and_others_go_on(observers, warnings, error):
+def test_one_that_raises_is_switched_off_once_and_others_continue(observers, warnings, error):
     class Failing(Recorder):
         def on_metrics(self, value):
             super().on_metrics(value)
@@ -67,7 +67,7 @@ def test_one_that_raises_is_switched_off_once_and_others_go_on(observers, warnin
 
 
 def test_a_warning_may_be_told_to_the_observers_themselves():
-    """The engine does so, from the failing observer's own thread."""
+    """The event bus does so, from the failing observer's own thread."""
     heard = []
 
     class Failing:
@@ -78,7 +78,7 @@ def test_a_warning_may_be_told_to_the_observers_themselves():
         def on_warning(self, line):
             heard.append(line)
 
-    everyone = Observers(lambda line: everyone.tell("on_warning", line))
+    everyone = Observers(lambda line, error: everyone.tell("on_warning", line))
     everyone.add("failing", Failing())
     everyone.add("listener", Listener())
     everyone.tell("on_metrics", 1)
@@ -149,7 +149,7 @@ def test_metrics_are_dropped_for_a_slow_one_and_nothing_else_is(observers, monke
     assert kinds.count("checkpoint") == 20
 
 
-def test_closing_twice_is_fine(observers):
+def test_closing_twice_does_nothing(observers):
     observers.add("x", Recorder())
     observers.close()
     observers.close()

@@ -8,17 +8,17 @@ import threading
 import pytest
 import torch
 from fs_kernel.cli import run_cli
-from fs_kernel.errors import ConfigError, TrainingError
-from fs_kernel.hookspecs import hookimpl
+from fs_kernel.errors import BadStepError, ConfigError, ModelFolderError, TrainingError
 from fs_kernel.options.defaults import SaveOptions
 from fs_kernel.storage import checkpoints as checkpoint
 from fs_kernel.storage import files, tree
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.testing import PlainTrainer
-from fs_kernel.training import checkpointer as saver
-from fs_kernel.training.checkpointer import Saver, Staging
+from fs_kernel.training.agenda import SaveReason
+from fs_kernel.training.checkpointer import Checkpointer, SaveFailure, saved_or_raise
+from fs_kernel.training.staging import Staging
+from fs_kernel.types import Saved
 from generations import content, loaded, names
-from runs import held, identical, open_tiny, state_of, train
+from runs import SteppedTrainer, held, identical, open_tiny, state_of, train
 
 
 class Gate:
@@ -64,7 +64,7 @@ def test_copies_are_contiguous_equal_and_apart():
         torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
         torch.ones(3, requires_grad=True) * 2,
     ]
-    staging.begin()
+    staging.reset()
     copies = [staging.copy(source) for source in sources]
     for source, copy in zip(sources, copies, strict=True):
         assert copy.is_contiguous()
@@ -79,16 +79,16 @@ def test_copies_are_contiguous_equal_and_apart():
 def test_the_buffer_is_reused_and_grows_once():
     staging = Staging(64, pinned=False)
     first = staging._buffer.data_ptr()
-    staging.begin()
+    staging.reset()
     small, large = staging.copy(torch.ones(4)), staging.copy(torch.ones(1000))
     assert small.data_ptr() == first
     assert torch.equal(large, torch.ones(1000))
-    staging.begin()
+    staging.reset()
     grown = staging._buffer.data_ptr()
     places = [staging.copy(torch.ones(4)).data_ptr(), staging.copy(torch.ones(1000)).data_ptr()]
     assert places[0] == grown
     assert grown < places[1] < grown + len(staging._buffer)
-    staging.begin()
+    staging.reset()
     assert staging._buffer.data_ptr() == grown
     assert [staging.copy(torch.ones(4)).data_ptr(), staging.copy(torch.ones(1000)).data_ptr()] == (
         places
@@ -98,7 +98,7 @@ def test_the_buffer_is_reused_and_grows_once():
 def test_a_session_s_buffer_is_large_enough_from_the_start(tmp_path):
     with open_tiny(tmp_path, 2) as run:
         run.advance()
-        staging = run._saver._staging
+        staging = run._checkpointer._staging
         before = staging._buffer.data_ptr()
         run.save()
         assert staging._used <= len(staging._buffer)
@@ -116,9 +116,9 @@ def test_training_on_does_not_change_what_is_written(tmp_path, gate, events):
     for _ in range(6):
         next(steps)
     assert gate.reached.is_set()
-    assert run._saver.busy
+    assert run._checkpointer.busy
     gate.open.set()
-    while run._saver.take() is None:
+    while run._checkpointer.collect() is None:
         threading.Event().wait(0.01)
     slow = held(tmp_path / "slow")
     run.close(save=False)
@@ -156,11 +156,11 @@ def test_the_end_waits_for_the_last_save(tmp_path, gate):
     run = open_tiny(tmp_path, 3, every=2)
     for _ in range(2):
         run.advance()
-    run._attend()
+    run._decide()
     assert gate.reached.wait(30)
     threading.Timer(0.3, gate.open.set).start()
     run.close(save=False)
-    assert not [t for t in threading.enumerate() if t.name == "fs-saver"]
+    assert not [t for t in threading.enumerate() if t.name == "fs-checkpointer"]
     assert state_of(tmp_path)["iterations"] == 2
 
 
@@ -181,58 +181,82 @@ def test_the_pause_is_told_apart_from_the_writing(tmp_path, gate, events):
 # --- failures in the thread ---
 
 
-def saved_by(run_saver, step, trained=None):
-    made = content(step)
-    if trained is not None:
-        made.weights["a/kernel"] = trained
-    run_saver.begin(lambda copy: made, SaveOptions())
-    return run_saver.take(wait=True)
+class Made:
+    """A checkpointer whose checkpoints hold what is given."""
+
+    def __init__(self, folder, **options):
+        self.content = None
+        self.asked = []
+        self.options = SaveOptions(**options)
+        self.checkpointer = Checkpointer(
+            Checkpoints(folder),
+            self._capture,
+            lambda: self.options,
+            lambda: Staging(64, pinned=False),
+            0,
+        )
+
+    def _capture(self, with_trainer, copy):
+        self.asked.append(with_trainer)
+        return self.content
+
+    def start(self, step, trained=None, reason=SaveReason.REQUESTED, **facts):
+        self.content = content(step)
+        if trained is not None:
+            self.content.weights["a/kernel"] = trained
+        self.checkpointer.start(reason, **facts)
+
+    def save(self, *arguments, **facts):
+        self.start(*arguments, **facts)
+        return self.checkpointer.collect(wait=True)
 
 
 def test_a_failure_is_handed_over_and_the_next_save_works(tmp_path, monkeypatch):
-    made = Saver(Checkpoints(tmp_path), Staging(64, pinned=False))
-    assert saved_by(made, 1).generation.step == 1
+    made = Made(tmp_path)
+    assert made.save(1).step == 1
     with monkeypatch.context() as patch:
         patch.setattr(
             files, "write_chunks", lambda *_: (_ for _ in ()).throw(OSError(28, "No space"))
         )
-        failed = saved_by(made, 2)
-    assert failed.generation is None
-    assert failed.error.errno == 28
-    assert not made.busy
+        failed = made.save(2)
+    assert isinstance(failed, SaveFailure)
+    assert failed.step == 2
+    assert failed.message.endswith("No space; the checkpoint of step 1 is intact")
+    with pytest.raises(ModelFolderError, match="could not save step 2 in .*: No space"):
+        saved_or_raise(failed)
+    assert not made.checkpointer.busy
+    assert made.checkpointer.last_step == 1
     assert loaded(tmp_path) == 1
-    assert saved_by(made, 3).generation.step == 3
+    assert made.save(3).step == 3
     assert loaded(tmp_path) == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_no_numbers_are_never_written(tmp_path, value):
-    made = Saver(Checkpoints(tmp_path), Staging(64, pinned=False))
-    saved_by(made, 1)
-    failed = saved_by(made, 2, torch.tensor([1.0, value]))
-    assert isinstance(failed.error, TrainingError)
-    assert "the weight a/kernel is no finite number" in str(failed.error)
+def test_weights_that_are_not_numbers_are_never_written(tmp_path, value):
+    made = Made(tmp_path)
+    made.save(1)
+    with pytest.raises(BadStepError, match="step 2: the weight a/kernel is not finite"):
+        made.save(2, torch.tensor([1.0, value]))
+    assert not made.checkpointer.busy
     assert names(tmp_path) == ["000000001"]
     assert loaded(tmp_path) == 1
 
 
-class Poison(PlainTrainer):
-    """One weight becomes no number at a step; the losses of that step are still fine."""
+class Poison(SteppedTrainer):
+    """One weight becomes not-a-number at a step; the losses of that step are still finite."""
 
     def __init__(self, at):
         self.at = at
 
-    @hookimpl
-    def train_batch(self, state, batch):
-        result = super().train_batch(state, batch)
+    def after(self, batch, result):
         if batch.step == self.at:
-            parameter = state["run"].parameters()["decoder_a/face/bias"]
+            parameter = self.run.parameters()["decoder_a/face/bias"]
             with torch.no_grad():
                 parameter.fill_(float("nan"))
         return result
 
 
-def test_weights_that_are_no_numbers_end_the_run_with_the_last_checkpoint_intact(tmp_path):
+def test_weights_that_are_not_numbers_end_the_run_with_the_last_checkpoint_intact(tmp_path):
     train(tmp_path, 2)
     before = held(tmp_path)
     with pytest.raises(TrainingError, match=r"step 4: the weight decoder_a/face/bias") as caught:
@@ -245,7 +269,7 @@ def test_weights_that_are_no_numbers_end_the_run_with_the_last_checkpoint_intact
 def test_a_background_save_of_such_weights_ends_the_run(tmp_path):
     train(tmp_path, 2)
     values = {"training.metrics_interval": 1000}
-    with pytest.raises(TrainingError, match="no finite number"):
+    with pytest.raises(TrainingError, match="not finite"):
         train(tmp_path, 400, every=2, trainer=Poison(4), set=values)
     assert state_of(tmp_path)["iterations"] == 2
 
@@ -275,7 +299,7 @@ def test_memory_that_runs_out_while_copying_is_one_line(tmp_path, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     with monkeypatch.context() as patch:
-        patch.setattr(saver.Staging, "copy", exhausted)
+        patch.setattr(Staging, "copy", exhausted)
         with pytest.raises(TrainingError, match="out of memory at batch size 4"):
             train(tmp_path, 3)
     assert train(tmp_path, 3).step == 3
@@ -284,7 +308,7 @@ def test_memory_that_runs_out_while_copying_is_one_line(tmp_path, monkeypatch):
 # --- bounds on the disk ---
 
 
-def test_as_many_generations_are_kept_as_fit(tmp_path):
+def test_as_many_checkpoints_are_kept_as_fit(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     size = checkpoints.write(content(1), keep=9).bytes
     for step in range(2, 8):
@@ -335,7 +359,7 @@ def test_the_start_says_how_much_disk_the_checkpoints_take(tmp_path):
     assert facts["disk_bytes"] == 4 * size
 
 
-def test_a_pointer_that_cannot_be_replaced_does_not_pile_up_generations(tmp_path, monkeypatch):
+def test_a_pointer_that_cannot_be_replaced_does_not_pile_up_checkpoints(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(content(1), keep=2)
 
@@ -364,8 +388,8 @@ def test_a_clock_that_jumps_back_does_not_change_the_order(tmp_path, monkeypatch
 # --- readers beside a writer ---
 
 
-def test_reading_goes_on_while_a_run_saves(tmp_path, capsys):
-    """With one generation kept, what a reader has chosen is gone a moment later."""
+def test_reading_continues_while_a_run_saves(tmp_path, capsys):
+    """With one checkpoint kept, what a reader has chosen is gone a moment later."""
     train(tmp_path, 1)
     run = open_tiny(tmp_path, 10**6, set={"save.keep": 1})
     done = threading.Event()
@@ -394,7 +418,7 @@ def test_reading_goes_on_while_a_run_saves(tmp_path, capsys):
     assert "using checkpoint" not in capsys.readouterr().err
 
 
-def test_a_generation_is_never_listed_half_removed(tmp_path, monkeypatch):
+def test_a_checkpoint_is_never_listed_half_removed(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(content(1), keep=1)
     seen = []

@@ -1,4 +1,4 @@
-"""Full disks, read-only folders, damaged generations: one line, and nothing is lost."""
+"""Full disks, read-only folders, damaged checkpoints: one line, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, events, monkeypatch):
     assert len(messages) == 2
     assert "No space left" in messages[0]
     assert "checkpoint of step 2 is intact" in messages[0]
-    assert "training goes on" in messages[0]
+    assert "training continues" in messages[0]
     assert state_of(tmp_path)["iterations"] == 12
 
 
@@ -52,11 +52,11 @@ def test_a_full_disk_at_the_first_save_promises_no_checkpoint(tmp_path, monkeypa
 
 
 def test_a_disk_that_is_too_small_is_found_at_the_start(tmp_path, monkeypatch):
-    from fs_kernel.training import session as startup
+    from fs_kernel.training import space
 
     usage = shutil_usage(free=1000)
-    monkeypatch.setattr(startup.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ModelFolderError, match=r"saving needs about .* GB more"):
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(ModelFolderError, match=r"saving needs about .* MB more"):
         open_tiny(tmp_path, 1)
 
 
@@ -95,7 +95,7 @@ def test_logs_that_cannot_be_written_are_found_at_the_start(tmp_path):
         open_tiny(tmp_path, 1)
 
 
-def test_a_damaged_generation_is_passed_over_with_a_warning(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
     train(tmp_path, 4, every=2)
     (tmp_path / "model/checkpoints/000000004/weights.safetensors").write_bytes(b"x")
     with open_tiny(tmp_path, 5) as run:

@@ -13,6 +13,7 @@ from fs_kernel.errors import (
     ConfigError,
     FacesError,
     ModelFolderError,
+    PluginError,
     UsageError,
 )
 from fs_kernel.storage.checkpoints import Checkpoints
@@ -114,7 +115,7 @@ def test_wrong_sides_and_folders(tmp_path):
         open_tiny(tmp_path, 1, folders={"c": tmp_path})
     with pytest.raises(FacesError, match="folder of side B does not exist"):
         open_tiny(tmp_path, 1, b=tmp_path / "gone")
-    with pytest.raises(UsageError, match="where the faces of B are: -B FOLDER"):
+    with pytest.raises(UsageError, match="side B: pass -B FOLDER"):
         open_tiny(tmp_path, 1, b=None)
     assert not (tmp_path / "model").exists()
 
@@ -251,7 +252,10 @@ def test_a_network_with_layers_of_its_own(tmp_path):
         def custom_objects(self):
             return {"Doubling": Doubling}
 
-    assert train(tmp_path, 2, model=Own()).step == 2
+    with pytest.raises(PluginError, match="Doubling, which could not be read back.*name it in"):
+        open_tiny(tmp_path, 2, model=Own())
+    assert not (tmp_path / "model").exists()
+    assert train(tmp_path, 2, model=Named()).step == 2
     with pytest.raises(ModelFolderError, match="Doubling, which is neither plain Keras nor"):
         open_tiny(tmp_path, 3, model=Own())
     assert train(tmp_path, 3, model=Named()).step == 3

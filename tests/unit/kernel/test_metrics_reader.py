@@ -8,8 +8,7 @@ import pytest
 import torch
 from fs_kernel.errors import TrainingError
 from fs_kernel.training import metrics as module
-from fs_kernel.training.coordination import Alone
-from fs_kernel.training.metrics import Ledger
+from fs_kernel.training.metrics import MetricsReader
 from fs_kernel.types import BatchLoss, LossPart, StepResult
 
 
@@ -26,6 +25,10 @@ def result(a, b, rate=None, dtype=torch.float32):
     return StepResult([side("a", a), side("b", b)], learning_rate=rate)
 
 
+def reader(images):
+    return MetricsReader(images, lambda values: values)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is moved by hand."""
@@ -35,18 +38,18 @@ def clock(monkeypatch):
 
 
 def test_nothing_pending():
-    ledger = Ledger(8, Alone())
-    assert ledger.read() is None
-    assert ledger.take_average() is None
+    metrics_reader = reader(8)
+    assert metrics_reader.read() is None
+    assert metrics_reader.take_average() is None
 
 
 def test_the_last_step_is_reported_and_all_count_for_the_speed(clock):
-    ledger = Ledger(8, Alone())
-    ledger.add(1, result(1.0, 2.0), 0.5)
-    ledger.add(2, result(3.0, 4.0), 0.1)
-    ledger.add(3, result(5.0, 6.0, rate=1e-3), 0.2)
+    metrics_reader = reader(8)
+    metrics_reader.add(1, result(1.0, 2.0), 0.5)
+    metrics_reader.add(2, result(3.0, 4.0), 0.1)
+    metrics_reader.add(3, result(5.0, 6.0, rate=1e-3), 0.2)
     clock[0] += 2.0
-    metrics = ledger.read()
+    metrics = metrics_reader.read()
     assert metrics.step == 3
     assert metrics.losses == {"a": 5.0, "b": 6.0}
     assert metrics.parts == {
@@ -56,49 +59,49 @@ def test_the_last_step_is_reported_and_all_count_for_the_speed(clock):
     assert metrics.learning_rate == 1e-3
     assert metrics.images_per_second == pytest.approx(3 * 8 / 2.0)
     assert metrics.step_seconds == 0.2
-    assert ledger.read() is None
+    assert metrics_reader.read() is None
 
 
 def test_the_average_is_of_the_summed_loss_since_the_last_one():
-    ledger = Ledger(8, Alone())
-    ledger.add(1, result(1.0, 2.0), 0.1)
-    ledger.read()
-    ledger.add(2, result(3.0, 4.0), 0.1)
-    ledger.read()
-    assert ledger.take_average() == pytest.approx(5.0)
-    assert ledger.take_average() is None
+    metrics_reader = reader(8)
+    metrics_reader.add(1, result(1.0, 2.0), 0.1)
+    metrics_reader.read()
+    metrics_reader.add(2, result(3.0, 4.0), 0.1)
+    metrics_reader.read()
+    assert metrics_reader.take_average() == pytest.approx(5.0)
+    assert metrics_reader.take_average() is None
 
 
 def test_a_pause_can_be_left_out_of_the_speed(clock):
-    ledger = Ledger(10, Alone())
+    metrics_reader = reader(10)
     clock[0] += 50.0
-    ledger.resume_clock()
+    metrics_reader.resume_clock()
     clock[0] += 1.0
-    ledger.add(1, result(1.0, 1.0), 0.1)
-    assert ledger.read().images_per_second == pytest.approx(10.0)
+    metrics_reader.add(1, result(1.0, 1.0), 0.1)
+    assert metrics_reader.read().images_per_second == pytest.approx(10.0)
 
 
-def test_a_clock_that_stands_still_is_no_division_by_zero(clock):
-    ledger = Ledger(10, Alone())
-    ledger.add(1, result(1.0, 1.0), 0.0)
-    assert math.isfinite(ledger.read().images_per_second)
+def test_a_clock_that_stands_still_does_not_divide_by_zero(clock):
+    metrics_reader = reader(10)
+    metrics_reader.add(1, result(1.0, 1.0), 0.0)
+    assert math.isfinite(metrics_reader.read().images_per_second)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_float_type_is_read(dtype):
-    ledger = Ledger(8, Alone())
-    ledger.add(1, result(1.0, 2.0, dtype=dtype), 0.1)
-    assert ledger.read().losses == {"a": 1.0, "b": 2.0}
+    metrics_reader = reader(8)
+    metrics_reader.add(1, result(1.0, 2.0, dtype=dtype), 0.1)
+    assert metrics_reader.read().losses == {"a": 1.0, "b": 2.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_no_number_names_step_side_and_part(value):
-    ledger = Ledger(8, Alone())
-    ledger.add(41, result(1.0, 1.0), 0.1)
-    ledger.add(42, result(1.0, value), 0.1)
-    ledger.add(43, result(1.0, 1.0), 0.1)
+def test_a_loss_that_is_not_a_number_names_step_side_and_part(value):
+    metrics_reader = reader(8)
+    metrics_reader.add(41, result(1.0, 1.0), 0.1)
+    metrics_reader.add(42, result(1.0, value), 0.1)
+    metrics_reader.add(43, result(1.0, 1.0), 0.1)
     with pytest.raises(TrainingError) as caught:
-        ledger.read()
+        metrics_reader.read()
     text = str(caught.value)
     assert text.startswith("step 42: ")
     assert "b face_64/ssim" in text
@@ -107,22 +110,22 @@ def test_a_loss_that_is_no_number_names_step_side_and_part(value):
 
 
 def test_it_is_not_forgotten():
-    ledger = Ledger(8, Alone())
-    ledger.add(1, result(math.nan, 1.0), 0.1)
+    metrics_reader = reader(8)
+    metrics_reader.add(1, result(math.nan, 1.0), 0.1)
     for _ in range(2):
         with pytest.raises(TrainingError, match="step 1"):
-            ledger.read()
+            metrics_reader.read()
 
 
 def test_without_parts_only_the_bad_side_is_named():
-    ledger = Ledger(8, Alone())
+    metrics_reader = reader(8)
     losses = [BatchLoss("a", torch.tensor(1.0)), BatchLoss("b", torch.tensor(math.nan))]
-    ledger.add(1, StepResult(losses), 0.1)
+    metrics_reader.add(1, StepResult(losses), 0.1)
     with pytest.raises(TrainingError, match=r"\(b total"):
-        ledger.read()
+        metrics_reader.read()
 
 
 def test_adding_reads_nothing_from_the_device():
     """Meta tensors cannot be read, so reading would raise."""
     loss = BatchLoss("a", torch.empty((), device="meta"))
-    Ledger(8, Alone()).add(1, StepResult([loss]), 0.1)
+    reader(8).add(1, StepResult([loss]), 0.1)

@@ -1,4 +1,4 @@
-"""Runs that cannot go on, and who is blamed."""
+"""Runs that cannot continue, and who is blamed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ from fs_kernel.errors import (
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.testing import ArrayFeed, PlainTrainer, TinyModel
 from fs_kernel.training import observers
-from runs import Requesting, everything_below, held, identical, open_tiny, state_of, train
+from runs import (
+    Requesting,
+    SteppedTrainer,
+    Watching,
+    everything_below,
+    held,
+    identical,
+    open_tiny,
+    state_of,
+    train,
+)
 
 # --- failures ---
 
 
-class Breaking(PlainTrainer):
+class Breaking(SteppedTrainer):
     """Does something at one step."""
 
     def __init__(self, at, action):
         self.at, self.action = at, action
 
-    @hookimpl
-    def train_batch(self, state, batch):
-        result = super().train_batch(state, batch)
+    def after(self, batch, result):
         return self.action(result) if batch.step == self.at else result
 
 
@@ -41,11 +49,11 @@ def spoil(result):
 
 
 @pytest.mark.parametrize("metrics", [1, 100])
-def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path, events, metrics):
+def test_a_loss_that_is_not_a_number_ends_the_run_and_saves_nothing(tmp_path, events, metrics):
     train(tmp_path, 2)
     before = held(tmp_path)
     values = {"training.metrics_interval": metrics}
-    with pytest.raises(TrainingError, match="step 4: the loss is no finite number"):
+    with pytest.raises(TrainingError, match="step 4: the loss is not finite"):
         train(tmp_path, 9, every=2, trainer=Breaking(4, spoil), set=values)
     assert state_of(tmp_path)["iterations"] == 2
     assert identical(held(tmp_path), before)
@@ -53,7 +61,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path, event
     assert train(tmp_path, 3).step == 3
 
 
-def test_a_loss_that_is_no_number_at_the_very_last_step(tmp_path):
+def test_a_loss_that_is_not_a_number_at_the_very_last_step(tmp_path):
     with pytest.raises(TrainingError, match="step 3"):
         train(tmp_path, 3, trainer=Breaking(3, spoil), set={"training.metrics_interval": 100})
     assert not Checkpoints(tmp_path / "model").exists()
@@ -105,7 +113,7 @@ def test_a_feed_that_cannot_draw_a_preview_is_blamed(tmp_path):
 def test_a_feed_that_cannot_close_spoils_nothing(tmp_path, events):
     assert train(tmp_path, 2, feed=BadFeed("close", ValueError("x"))).step == 2
     assert "failed in close" in events(tmp_path, "warning")[0]["message"]
-    with pytest.raises(TrainingError, match="no finite number"):
+    with pytest.raises(TrainingError, match="not finite"):
         train(tmp_path, 4, feed=BadFeed("close", ValueError("x")), trainer=Breaking(3, spoil))
 
 
@@ -122,28 +130,30 @@ def test_a_feed_that_cannot_close_spoils_nothing(tmp_path, events):
 )
 def test_a_trainer_that_returns_nonsense_is_blamed(tmp_path, action):
     train(tmp_path, 1)
-    with pytest.raises(PluginError, match=r"trainer 'plain' returned .* from train_batch"):
+    with pytest.raises(PluginError, match=r"trainer 'plain' returned .* from train_step"):
         train(tmp_path, 4, trainer=Breaking(2, action))
     assert state_of(tmp_path)["iterations"] == 1
 
 
 @pytest.mark.parametrize("total", [1.0, torch.ones(2), None])
-def test_a_loss_that_is_no_scalar_tensor_is_blamed(tmp_path, total):
+def test_a_loss_that_is_not_a_scalar_tensor_is_blamed(tmp_path, total):
     import attrs
 
     def action(result):
         losses = [attrs.evolve(loss, total=total) for loss in result.losses]
         return attrs.evolve(result, losses=losses)
 
-    with pytest.raises(PluginError, match=r"trainer 'plain'.*train_batch"):
+    with pytest.raises(PluginError, match=r"trainer 'plain'.*train_step"):
         train(tmp_path, 4, trainer=Breaking(2, action))
 
 
 def test_a_trainer_whose_state_cannot_be_saved_is_blamed(tmp_path):
     class Odd(PlainTrainer):
         @hookimpl
-        def trainer_state(self, state):
-            return {"x": object()}
+        def create_trainer(self, run):
+            made = super().create_trainer(run)
+            made.state_dict = lambda: {"x": object()}
+            return made
 
     with pytest.raises(PluginError, match=r"trainer 'plain' failed in .*cannot hold a object"):
         train(tmp_path, 1, trainer=Odd())
@@ -152,29 +162,28 @@ def test_a_trainer_whose_state_cannot_be_saved_is_blamed(tmp_path):
 def test_a_trainer_that_cannot_take_its_state_back_is_blamed(tmp_path):
     class Forgetful(PlainTrainer):
         @hookimpl
-        def restore_trainer(self, state, tree):
+        def create_trainer(self, run):
+            made = super().create_trainer(run)
+            made.load_state_dict = self.refuse
+            return made
+
+        def refuse(self, state):
             raise KeyError("exp_avg")
 
     train(tmp_path, 1)
     before = everything_below(tmp_path)
-    with pytest.raises(PluginError, match="'plain' failed in restore_trainer: KeyError"):
+    with pytest.raises(PluginError, match="'plain' failed in load_state_dict: KeyError"):
         open_tiny(tmp_path, 2, trainer=Forgetful())
     assert everything_below(tmp_path) == before
 
 
 def test_an_observer_that_fails_is_one_warning(tmp_path, events):
     class Failing:
-        name = "failing"
-
-        @hookimpl
-        def make_observers(self):
-            return [self]
-
         def on_metrics(self, metrics):
             raise ValueError("tired")
 
     fine = Requesting("save", -1)
-    assert train(tmp_path, 5, addons=[Failing(), fine]).step == 5
+    assert train(tmp_path, 5, addons=[Watching(Failing(), name="failing"), fine]).step == 5
     (warning,) = events(tmp_path, "warning")
     assert "add-on 'failing' failed in on_metrics and is switched off" in warning["message"]
     assert fine.heard[-1].reason == "target"
@@ -185,16 +194,10 @@ def test_a_hanging_observer_does_not_keep_the_run(tmp_path, monkeypatch):
     release = threading.Event()
 
     class Hanging:
-        name = "hanging"
-
-        @hookimpl
-        def make_observers(self):
-            return [self]
-
         def on_start(self, info):
             release.wait(30)
 
-    assert train(tmp_path, 3, addons=[Hanging()]).step == 3
+    assert train(tmp_path, 3, addons=[Watching(Hanging())]).step == 3
     release.set()
 
 
@@ -203,6 +206,9 @@ def test_an_addon_that_fails_at_the_start_leaves_no_threads(tmp_path):
         name = "failing"
 
         @hookimpl
+        def create_addon(self):
+            return self
+
         def before_training(self):
             raise ValueError("not today")
 

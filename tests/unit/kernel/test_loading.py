@@ -8,8 +8,8 @@ import types
 import pytest
 from fake_packages import empty_plugin
 from fs_kernel.errors import PluginError
-from fs_kernel.plugins.loading import Chosen, blame, load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins.loading import LoadedPlugin, blame, load
+from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing import TinyModel
 
 # --- loading ---
@@ -44,7 +44,7 @@ def test_a_python_file(tmp_path, monkeypatch, absolute):
     monkeypatch.chdir(tmp_path)
     chosen = load("models", str(tmp_path / "my_net.py") if absolute else "./my_net.py")
     assert chosen.name == "my_net"
-    Plugins([chosen])
+    make_role("models", chosen)
     assert chosen.identity()["distribution"] is None
 
 
@@ -134,7 +134,7 @@ def test_identity_is_what_a_checkpoint_remembers(site):
 
 
 def test_blame_text_stands_alone():
-    chosen = Chosen("models", "x", None)
+    chosen = LoadedPlugin("models", "x", None)
     assert str(blame(chosen, "its import", KeyError("k"))) == (
         "model 'x' failed in its import: KeyError: 'k'"
     )

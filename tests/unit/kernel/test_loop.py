@@ -122,7 +122,7 @@ def test_a_run_that_was_not_trained_leaves_no_checkpoint(tmp_path):
     assert not Checkpoints(tmp_path / "model").exists()
 
 
-def test_closing_twice_and_after_the_end_is_fine(tmp_path, events):
+def test_closing_twice_and_after_the_end_does_nothing(tmp_path, events):
     run = open_tiny(tmp_path, 2)
     run.train()
     run.close()
@@ -218,5 +218,7 @@ def test_f1_the_target_is_a_total_and_the_limit_is_the_sessions(tmp_path):
             ends.append(run.train(max_seconds=0.05).step)
     state = state_of(tmp_path)
     assert state["target_iterations"] == 10**6
-    assert [s["steps"] for s in state["sessions"]] == [ends[0], ends[1] - ends[0]]
+    # Sessions without a step are left out; a busy machine may take all the time to start.
+    steps = [ends[0], ends[1] - ends[0]]
+    assert [s["steps"] for s in state["sessions"]] == [n for n in steps if n]
     assert train(tmp_path, ends[1] + 2).step == ends[1] + 2
