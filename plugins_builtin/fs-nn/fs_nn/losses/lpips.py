@@ -151,8 +151,9 @@ class LPIPSPlugin:
             raise ConfigError(
                 f"loss {self.loss.name} needs a file {stem}*.pth, which is not there: put "
                 f"torchvision's {backbone.title} weights ({backbone.features}-*.pth) and the "
-                f"linear layers of the Python package lpips (its weights/v0.1/"
-                f"{backbone.heads}.pth) into one folder and name it with loss.lpips_weights (now {where})"
+                "linear layers of the Python package lpips (its weights/v0.1/"
+                f"{backbone.heads}.pth) into one folder and name it with loss.lpips_weights "
+                f"(now {where})"
             )
         return path
 
