@@ -72,7 +72,7 @@ def start(trainer, network, executor=FAST):
         module=getattr(forward, "module", None),
         info=SimpleNamespace(precision="fp32", executor="keras" if executor is KERAS else "torch"),
     )
-    return trainer.plugin.start_trainer(run)
+    return trainer.plugin.create_trainer(run)
 
 
 def gradients(state, batch):
@@ -124,7 +124,7 @@ def test_a_step_reports_and_changes_what_one_device_does(monkeypatch):
         network = small_network()
         state = start(fs_trainer_distributed, network)
         assert (state.replicas is None) == (count == 1)
-        result = fs_trainer_distributed.plugin.train_batch(state, exact_batch(network, 4))
+        result = state.train_step(exact_batch(network, 4))
         results.append((result, networks.parameters(network)))
     (one, weights), (two, same) = results
     assert two.stepped
@@ -140,7 +140,7 @@ def test_changed_weights_of_losses_reach_every_gpu(monkeypatch):
     network = small_network()
     state, batch = start(fs_trainer_distributed, network), exact_batch(network, 4)
     before = gradients(state, batch)[1]
-    fs_trainer_distributed.plugin.change_options(state, configure(loss_weight_2=400))
+    state.on_options_changed(configure(loss_weight_2=400))
     after = gradients(state, batch)[1]
     added = 3 * before[0].parts[1].unweighted
     torch.testing.assert_close(after[0].total, before[0].total + added, rtol=1e-9, atol=1e-12)

@@ -89,7 +89,7 @@ def everything(root: Path, rank: int) -> dict:
     seen["resumed"] = advance(root / "fsdp", "fsdp", 4, **EVERYTHING)
     seen["straight"] = advance(root / "straight", "fsdp", 9, **EVERYTHING)
     seen["from_original"] = advance(root / "original", "fsdp", 4, **EVERYTHING)
-    group = fs_trainer_fsdp.plugin.join_group("cpu", Config({"trainer.fsdp": ProcessOptions()}))
+    group = fs_trainer_fsdp.plugin.connect("cpu", Config({"trainer.fsdp": ProcessOptions()}))
     seen |= sharded_facts.facts(root, group)
     group.close(failed=False)
     return seen

@@ -21,7 +21,7 @@ from fs_kernel.types import DeferredTensor
 from fs_nn import optimizers
 from fs_nn.losses import mae, mse
 from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
-from fs_nn.sharded import is_spread
+from fs_nn.dtensor import is_sharded
 from fs_nn.training import Steps
 from fs_trainer_fsdp import ShardedSteps, written
 from small_model import SmallModel
@@ -122,7 +122,7 @@ def of_bytes(group) -> dict:
     steps, network = started(group, optimizer="adam")
     steps.step(batch_of(network, group.rank))
     entries = steps.optimizer.state()["weights"].values()
-    moments = [v for entry in entries for v in entry["values"].values() if is_spread(v)]
+    moments = [v for entry in entries for v in entry["values"].values() if is_sharded(v)]
     weights = list(networks.parameters(network).values())
     whole_bytes = sum(t.numel() * t.element_size() for t in (*weights, *moments))
     return {
@@ -165,7 +165,7 @@ def of_weights(group) -> dict:
         "whole_are_the_networks_own": are_own and shapes,
         "whole_after_stop": whole_after,
         "same_shards_when_started_anew": anew.shards is steps.shards,
-        "spread_when_started_anew": all(map(is_spread, networks.parameters(network).values())),
+        "spread_when_started_anew": all(map(is_sharded, networks.parameters(network).values())),
         "outputs_when_started_anew": float((outputs() - before).abs().max()),
     }
 

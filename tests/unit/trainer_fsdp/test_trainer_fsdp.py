@@ -318,7 +318,7 @@ def test_the_sampler_is_the_chosen_one(kind):
 def test_processes_wait_for_one_another_as_long_as_timeout_says(monkeypatch):
     """What a hung process does to the others is shown with trainer ddp, whose group it is."""
     waited = []
-    monkeypatch.setattr(fs_nn.processes, "join", lambda device, timeout: waited.append(timeout))
+    monkeypatch.setattr(fs_nn.processes, "connect", lambda device, timeout: waited.append(timeout))
     config = Config({"trainer.fsdp": ProcessOptions(timeout=7)})
-    assert fs_trainer_fsdp.plugin.join_group("cpu", config) is None
+    assert fs_trainer_fsdp.plugin.connect("cpu", config) is None
     assert waited == [7]
