@@ -19,7 +19,7 @@ from fs_kernel import networks
 from fs_kernel.errors import ConfigError
 from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
-from fs_kernel.training import step as stepper
+from fs_kernel.training import batches
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks
@@ -47,7 +47,7 @@ def small_network():
 
 def exact_batch(network, size):
     """In float64, so that only another order of sums can make a difference."""
-    return stepper._mapped(random_batch(network, size), lambda tensor: tensor.double())
+    return batches.mapped(random_batch(network, size), lambda tensor: tensor.double())
 
 
 def configure(**loss):
@@ -61,7 +61,7 @@ def configure(**loss):
     )
 
 
-def start(trainer, network, executor=FAST):
+def start(trainer, network, executor=FAST, objectives=()):
     forward = executor.make_forward(network, simulated.CPU)
     run = FakeRun(
         network,
@@ -70,6 +70,7 @@ def start(trainer, network, executor=FAST):
         found=INSTALLED,
         runs=forward,
         module=getattr(forward, "module", None),
+        objectives=objectives,
         info=SimpleNamespace(precision="fp32", executor="keras" if executor is KERAS else "torch"),
     )
     return trainer.plugin.create_trainer(run)
@@ -196,6 +197,28 @@ def test_a_network_that_is_lowered_in_part_is_refused(monkeypatch):
         start(fs_trainer_distributed, network)
 
 
+class Brightness:
+    """An objective without anything of its own."""
+
+    def terms(self, batch, outputs):
+        return {"a": {"bright": outputs[0].mean(dim=(1, 2, 3))}}
+
+    def train_step(self):
+        return {}
+
+
+def test_objectives_are_added_on_one_device_and_refused_on_several(monkeypatch):
+    simulated.install(monkeypatch, 2)
+    with pytest.raises(ConfigError, match=r"cannot add objectives on several GPUs; choose.*'ddp'"):
+        start(fs_trainer_distributed, small_network(), objectives=[Brightness()])
+    simulated.install(monkeypatch, 1)
+    network = small_network()
+    state = start(fs_trainer_distributed, network, objectives=[Brightness()])
+    result = state.train_step(exact_batch(network, 4))
+    parts = [(part.output, part.function) for part in result.losses[0].parts]
+    assert parts[-1] == ("objective", "bright")
+
+
 # --- batches and GPUs ---
 
 
@@ -270,9 +293,9 @@ def test_a_batch_that_was_raised_reaches_the_feed_and_the_sampler(tmp_path, monk
         assert run.info.batch_size == 6
         assert any("a batch of 4 is smaller" in line for line in run.warnings)
         run.advance()
-        replicas = run._stepper._trainer.replicas
+        replicas = run._parts.step.actors.trainer.made.replicas
         assert replicas.sizes == [[1] * 6]
-        drawn = run._stepper._sampler.draw(run.step + 1)
+        drawn = run._parts.step.actors.sampler.draw(run.step + 1)
         assert {len(indices) for indices in drawn.values()} == {6}
 
 
