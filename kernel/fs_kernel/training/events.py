@@ -60,6 +60,8 @@ class EventBus:
         self._history: LossHistory | None = None
         self._lock = threading.Lock()
         self._relayed: list[Message] = []
+        #: What was said before anything could record or show it; None once the run has started.
+        self._early: list[Message] | None = []
         self._said: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
         self._observers = Observers(self._observer_failed)
 
@@ -98,6 +100,10 @@ class EventBus:
                 self._history.go_back(self._step())
         if method := METHODS[event]:
             self._observers.tell(method, argument)
+        if event == "started":
+            early, self._early = self._early or [], None
+            for message in early:
+                self._tell(message)
 
     def emit_record(self, event: str, record: Any) -> None:
         """Say that something happened of which an attrs record holds all facts."""
@@ -123,7 +129,13 @@ class EventBus:
             if self.relays and not repeated:
                 self._relayed.append(message)
         if not self.relays and not repeated:
-            self.emit(message.kind, str(message), message=message.text, **message.origin())
+            if self._early is not None and self._log is None:
+                self._early.append(message)
+            else:
+                self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        self.emit(message.kind, str(message), message=message.text, **message.origin())
 
     def take_relayed(self) -> tuple[Message, ...]:
         """Return the messages that process 0 has not heard."""
