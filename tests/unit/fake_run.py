@@ -1,14 +1,19 @@
-"""A `fs_kernel.types.Run` of parts, for tests of trainers and their parts without an engine."""
+"""A `fs_kernel.types.Run` of parts, for tests of trainers and their parts without a loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import torch
-from fs_kernel.training.coordination import Alone
+from fs_kernel import networks
+from fs_kernel.options import Config
+from fs_kernel.options.store import OptionStore
+from fs_kernel.plugins.loading import LoadedPlugin
+from fs_kernel.plugins.plugin_set import make_role
+from fs_kernel.training.coordination import SingleGroup
 from fs_kernel.types import Batch, BatchMeta, Network
 
 
@@ -25,6 +30,7 @@ class FakeRun:
         module: what runs the lowered network.
         info: the facts of the session.
         group: the processes that share it.
+        objectives: what adds terms to the trainer's loss.
     """
 
     network: Network | None = None
@@ -34,17 +40,21 @@ class FakeRun:
     runs: Callable[..., list[torch.Tensor]] | None = None
     module: torch.nn.Module | None = None
     info: Any = SimpleNamespace(precision="fp32")
-    group: Any = attrs.field(factory=Alone)
+    group: Any = attrs.field(factory=SingleGroup)
+    objectives: Sequence[Any] = ()
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
 
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
-        return self.weights()
+    def parameters(self, of: str | None = None) -> dict[str, torch.nn.Parameter]:
+        return self.weights() if of is None else networks.parameters(self.network, of)
 
     def forward(self, inputs: Any, training: bool = True) -> list[torch.Tensor]:
         return self.runs(inputs, training=training)
 
     def find(self, kind: str, name: str) -> Any:
-        return self.found[kind][name]
+        store = OptionStore(Config(dict(self.config)))
+        role = make_role(kind, LoadedPlugin(kind, name, self.found[kind][name]), store)
+        role.config_defaults()
+        return role
 
 
 def random_batch(

@@ -42,7 +42,7 @@ def gradients(parameters, seed):
 
 
 def train(optimizer, parameters, steps, seed=1):
-    """Steps with gradients of their own; what `NamedOptimizer.step` returned."""
+    """Steps with gradients of their own; what `ManagedOptimizer.step` returned."""
     done = []
     for number in range(steps):
         gradients(parameters, 1000 * seed + number)

@@ -105,14 +105,14 @@ def test_f11_a_history_of_zero_is_all_of_it():
         gradient = torch.tensor([float(norm)])
         clip([gradient])
     assert gradient.item() == pytest.approx(min(seen[-1], np.percentile(seen, 50)), rel=1e-5)
-    np.testing.assert_array_equal(clip.state()["norms"], seen)
+    np.testing.assert_array_equal(clip.state_dict()["norms"], seen)
 
 
 def test_autoclip_does_not_remember_what_is_not_finite():
     clip = AutoClip(50, 3, CPU)
     for value in (1.0, float("inf"), 2.0, float("nan"), 3.0, 4.0):
         clip([torch.tensor([value])])
-    assert clip.state()["norms"].tolist() == [2.0, 3.0, 4.0]
+    assert clip.state_dict()["norms"].tolist() == [2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("history", [4, 0])
@@ -123,7 +123,7 @@ def test_autoclip_goes_on_from_its_state(history, before):
         for clip in (straight, stopped):
             clip(drawn(step))
     resumed = AutoClip(25, history, CPU)
-    resumed.restore(copy.deepcopy(stopped.state()))
+    resumed.load_state_dict(copy.deepcopy(stopped.state_dict()))
     for step in range(before, before + 6):
         one, two = drawn(step, 2.0), drawn(step, 2.0)
         straight(one)
@@ -135,10 +135,10 @@ def test_a_shorter_history_keeps_the_newest():
     long, short = AutoClip(50, 0, CPU), AutoClip(50, 3, CPU)
     for value in range(1, 9):
         long([torch.tensor([float(value)])])
-    short.restore(long.state())
-    assert short.state()["norms"].tolist() == [6.0, 7.0, 8.0]
+    short.load_state_dict(long.state_dict())
+    assert short.state_dict()["norms"].tolist() == [6.0, 7.0, 8.0]
     short([torch.tensor([9.0])])
-    assert short.state()["norms"].tolist() == [7.0, 8.0, 9.0]
+    assert short.state_dict()["norms"].tolist() == [7.0, 8.0, 9.0]
 
 
 # --- as options ---
@@ -206,10 +206,10 @@ def test_f11_a_resumed_run_clips_as_one_that_was_never_stopped():
     straight = weights()
     optimizer = make(straight, **options)
     train(optimizer, straight, 5)
-    kept, state = copies(straight), copy.deepcopy(optimizer.state())
+    kept, state = copies(straight), copy.deepcopy(optimizer.state_dict())
     train(optimizer, straight, 4, seed=2)
     resumed = make(kept, **options)
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     train(resumed, kept, 4, seed=2)
     assert equal(straight, kept)
 
@@ -220,7 +220,7 @@ def test_state_of_another_kind_of_clipping_is_passed_over():
     train(optimizer, parameters, 2)
     for kind in ("none", "norm"):
         other = make(weights(), gradient_clipping=kind)
-        other.restore(copy.deepcopy(optimizer.state()))
+        other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         back = make(weights(), gradient_clipping="autoclip")
-        back.restore(copy.deepcopy(other.state()))
-        assert len(back.state()["clipping"]["norms"]) == 0
+        back.load_state_dict(copy.deepcopy(other.state_dict()))
+        assert len(back.state_dict()["clipping"]["norms"]) == 0

@@ -10,14 +10,24 @@ import pytest
 import torch
 from fake_run import FakeRun
 from fs_kernel.errors import ConfigError
+from fs_kernel.options import Config
 from fs_kernel.types import Network, Output
-from fs_nn.collate import build_collator
-from fs_nn.losses import LPIPSVGG16, LPIPSAlex, LPIPSSqueeze, mse
+from fs_nn.losses import (
+    LPIPSVGG16,
+    LPIPSAlex,
+    LPIPSSqueeze,
+    lpips_alex,
+    lpips_squeeze,
+    lpips_vgg16,
+    mse,
+)
+from fs_nn.masked_loss import build_masked_loss
 from fs_nn.options import LossOptions
 from nn_pictures import noise, waves
 from safetensors.torch import save_file
 
 CLASSES = {cls.name: cls for cls in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG16)}
+PLUGINS = {plugin.name: plugin for plugin in (lpips_alex, lpips_squeeze, lpips_vgg16)}
 #: lpips 0.1.4 (PyPI) over torchvision 0.29's networks with the weights of `drawn`, spatial, on
 #: `waves(64, 0.0)` and `waves(64, 1.0)`: the mean, and the pixels (0, 0), (10, 40), (32, 32),
 #: (63, 3). The package crops no borders and does not scale the result.
@@ -100,7 +110,7 @@ def test_no_weight_trains(alex):
 def test_making_one_draws_no_random_numbers(tmp_path):
     options = files(tmp_path)
     before = torch.get_rng_state()
-    LPIPSAlex.from_options(options)
+    create(lpips_alex, options)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -131,21 +141,28 @@ def files(folder, suffix=".pth", features="alexnet", heads="alex", damage=None):
     return LossOptions(lpips_weights=str(folder))
 
 
+def create(plugin, options):
+    return plugin.create_loss(Config({"loss": options}))
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_from_files(tmp_path, alex, suffix):
-    loss = LPIPSAlex.from_options(files(tmp_path, suffix))
+    loss = create(lpips_alex, files(tmp_path, suffix))
     pair = waves(64, 0.0), waves(64, 1.0)
     assert torch.equal(loss(*pair), alex(*pair))
 
 
-def test_the_collator_reads_them(tmp_path):
+def test_the_masked_loss_reads_them(tmp_path):
     network = Network(None, [Output("a", "face", 64)], sides=("a",), color_order="bgr")
-    run = FakeRun(network, found={"losses": {**CLASSES, "mse": mse}})
-    options = {"loss_function": "lpips_alex", "loss_function_2": "none"}
+    chosen = {"loss_function": "lpips_alex", "loss_function_2": "none"}
+
+    def build(options):
+        found = {"losses": {**PLUGINS, "mse": mse}}
+        return build_masked_loss(FakeRun(network, config={"loss": options}, found=found), options)
+
     with pytest.raises(ConfigError, match=r"lpips_alex needs a file alexnet\*\.pth"):
-        build_collator(run, LossOptions(**options))
-    folder = files(tmp_path).lpips_weights
-    build_collator(run, LossOptions(**options, lpips_weights=folder))
+        build(LossOptions(**chosen))
+    build(LossOptions(**chosen, lpips_weights=files(tmp_path).lpips_weights))
 
 
 @pytest.mark.parametrize("missing", ["alexnet", "alex"])
@@ -153,7 +170,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path, missing):
     options = files(tmp_path)
     (tmp_path / f"{missing}.pth").unlink()
     with pytest.raises(ConfigError) as caught:
-        LPIPSAlex.from_options(options)
+        create(lpips_alex, options)
     text = str(caught.value)
     assert f"needs a file {missing}*.pth" in text
     assert "torchvision's AlexNet weights" in text
@@ -164,9 +181,9 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path, missing):
 
 def test_no_folder_and_a_wrong_folder_are_said(tmp_path):
     with pytest.raises(ConfigError, match="now not set"):
-        LPIPSSqueeze.from_options(LossOptions())
+        create(lpips_squeeze, LossOptions())
     with pytest.raises(ConfigError, match=r"now '.*nowhere'"):
-        LPIPSSqueeze.from_options(LossOptions(lpips_weights=str(tmp_path / "nowhere")))
+        create(lpips_squeeze, LossOptions(lpips_weights=str(tmp_path / "nowhere")))
 
 
 def test_torchvisions_names_are_held_against_their_digits(tmp_path):
@@ -174,25 +191,25 @@ def test_torchvisions_names_are_held_against_their_digits(tmp_path):
     path = tmp_path / "alexnet.pth"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     right = path.rename(tmp_path / f"alexnet-owt-{digest[:8]}.pth")
-    LPIPSAlex.from_options(options)
+    create(lpips_alex, options)
     right.rename(tmp_path / "alexnet-owt-01234567.pth")
     with pytest.raises(ConfigError, match=f"damaged: its SHA-256 begins with {digest[:8]}"):
-        LPIPSAlex.from_options(options)
+        create(lpips_alex, options)
 
 
 def test_digests_of_the_user_are_compared(tmp_path):
     options = files(tmp_path)
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(tmp_path.iterdir())]
-    LPIPSAlex.from_options(attrs.evolve(options, lpips_sha256=[d.upper() for d in digests]))
+    create(lpips_alex, attrs.evolve(options, lpips_sha256=[d.upper() for d in digests]))
     with pytest.raises(ConfigError, match=f"alexnet.pth has the SHA-256 {digests[1]}"):
-        LPIPSAlex.from_options(attrs.evolve(options, lpips_sha256=digests[:1]))
+        create(lpips_alex, attrs.evolve(options, lpips_sha256=digests[:1]))
 
 
 def test_two_files_for_one_network_are_refused(tmp_path):
     options = files(tmp_path)
     (tmp_path / "alexnet-other.pth").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"holds both alexnet-other\.pth and alexnet\.pth"):
-        LPIPSAlex.from_options(options)
+        create(lpips_alex, options)
 
 
 def drop(contents):
@@ -217,7 +234,7 @@ def whole_model(contents):
 )
 def test_files_of_something_else_are_refused(tmp_path, damage, message):
     with pytest.raises(ConfigError, match=message):
-        LPIPSAlex.from_options(files(tmp_path, damage=damage))
+        create(lpips_alex, files(tmp_path, damage=damage))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -226,7 +243,7 @@ def test_a_damaged_file_is_one_line(tmp_path, suffix):
     path = tmp_path / f"alexnet{suffix}"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ConfigError, match="cannot be read as weights") as caught:
-        LPIPSAlex.from_options(options)
+        create(lpips_alex, options)
     assert "\n" not in str(caught.value)
 
 
@@ -238,5 +255,5 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path):
     options = files(tmp_path)
     torch.save({"features.0.weight": Trap()}, tmp_path / "alexnet.pth")
     with pytest.raises(ConfigError, match="cannot be read as weights"):
-        LPIPSAlex.from_options(options)
+        create(lpips_alex, options)
     assert not (tmp_path / "sprung").exists()

@@ -110,11 +110,11 @@ def test_state_continues_to_the_bit_through_a_file(name):
     optimizer = make(straight, KINDS[name], optimizer=name, **OPTIONS)
     train(optimizer, straight, 8)
     kept = copies(straight)
-    skeleton, tensors = tree.pack(optimizer.state())
+    skeleton, tensors = tree.pack(optimizer.state_dict())
     train(optimizer, straight, 3, seed=2)
 
     resumed = make(kept, KINDS[name], optimizer=name, **OPTIONS)
-    resumed.restore(tree.unpack(skeleton, tensors, "test"))
+    resumed.load_state_dict(tree.unpack(skeleton, tensors, "test"))
     train(resumed, kept, 3, seed=2)
     assert equal(straight, kept)
 
@@ -129,9 +129,9 @@ def test_strides_of_weights_change_nothing_and_are_kept(name):
     for _ in range(2):
         train(one, plain, 7)
         train(two, turned, 7)
-        saved = tree.unpack(*tree.pack(two.state()), "test")
+        saved = tree.unpack(*tree.pack(two.state_dict()), "test")
         two = make(turned, KINDS[name], optimizer=name, **OPTIONS)
-        two.restore(saved)
+        two.load_state_dict(saved)
     for key, parameter in plain.items():
         torch.testing.assert_close(turned[key], parameter, rtol=1e-6, atol=1e-8)
     kernel = turned["encoder/conv/kernel"]
@@ -150,15 +150,15 @@ def test_f7_freezing_and_unfreezing_keeps_the_rest(name):
     everything = weights()
     optimizer = make(everything, KINDS[name], optimizer=name, **OPTIONS)
     train(optimizer, everything, 8)
-    state = copy.deepcopy(optimizer.state())
+    state = copy.deepcopy(optimizer.state_dict())
     fewer = {n: p for n, p in everything.items() if not n.startswith("encoder")}
     frozen = make(fewer, KINDS[name], optimizer=name, **OPTIONS)
-    frozen.restore(state)
+    frozen.load_state_dict(state)
     train(frozen, fewer, 2)
     thawed = make(everything, KINDS[name], optimizer=name, **OPTIONS)
-    thawed.restore(copy.deepcopy(frozen.state()))
+    thawed.load_state_dict(copy.deepcopy(frozen.state_dict()))
     train(thawed, everything, 2)
-    assert set(thawed.state()["weights"]) == set(everything)
+    assert set(thawed.state_dict()["weights"]) == set(everything)
     assert all(torch.isfinite(p).all() for p in everything.values())
 
 
@@ -167,10 +167,10 @@ def test_f12_rate_epsilon_decay_and_betas_changed_since_take_effect(name):
     before = weights()
     optimizer = make(before, KINDS[name], optimizer=name)
     train(optimizer, before, 8)
-    state = copy.deepcopy(optimizer.state())
+    state = copy.deepcopy(optimizer.state_dict())
     after = copies(before)
     resumed = make(after, KINDS[name], optimizer=name, **OPTIONS | {"ada_amsgrad": False})
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     assert resumed.learning_rate == 1e-4
     expected = {"lr": 1e-4, "betas": (0.8, 0.99), "eps": 1e-5, "weight_decay": 0.1}
     group = resumed._optimizer.param_groups[0]

@@ -33,7 +33,7 @@ def batches(optimizer, parameters, numbers):
 
 
 def saved(optimizer):
-    return tree.unpack(*tree.pack(optimizer.state()), "test")
+    return tree.unpack(*tree.pack(optimizer.state_dict()), "test")
 
 
 # --- accumulation ---
@@ -76,7 +76,7 @@ def test_a_stop_between_accumulated_batches_loses_nothing(precision):
     assert state["accumulated"]["batches"] == 2
     batches(optimizer, straight, range(5, 9))
     resumed = make(kept, **options)
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     assert batches(resumed, kept, range(5, 9)) == [True, False, False, True]
     assert equal(straight, kept)
 
@@ -87,7 +87,7 @@ def test_waiting_gradients_are_dropped_if_accumulation_changed():
     batches(optimizer, parameters, range(2))
     changed = weights()
     resumed = make(changed, gradient_accumulation=2)
-    resumed.restore(saved(optimizer))
+    resumed.load_state_dict(saved(optimizer))
     assert all(p.grad is None for p in changed.values())
     assert batches(resumed, changed, range(2)) == [False, True]
 
@@ -97,7 +97,7 @@ def test_going_back_drops_gradients_of_the_present():
     optimizer = make(parameters, gradient_accumulation=2)
     state = saved(optimizer)
     batches(optimizer, parameters, [0])
-    optimizer.restore(state)
+    optimizer.load_state_dict(state)
     assert all(p.grad is None for p in parameters.values())
     assert batches(optimizer, parameters, range(2)) == [False, True]
 
@@ -106,7 +106,7 @@ def test_a_state_between_steps_holds_no_gradients():
     parameters = weights()
     optimizer = make(parameters, gradient_accumulation=2)
     batches(optimizer, parameters, range(2))
-    assert optimizer.state()["accumulated"] == {"batches": 0, "of": 2, "gradients": {}}
+    assert optimizer.state_dict()["accumulated"] == {"batches": 0, "of": 2, "gradients": {}}
 
 
 # --- loss scaling ---
@@ -120,14 +120,14 @@ def test_a_step_whose_gradients_overflow_is_left_out(clipping):
     )
     assert batches(optimizer, parameters, [0]) == [True]
     kept, average = copies(parameters), copy.deepcopy(optimizer.average.weights())
-    scale = optimizer.state()["scaler"]["scale"]
+    scale = optimizer.state_dict()["scaler"]["scale"]
     optimizer.backward(pull(parameters, 1) * 3e38)
     assert optimizer.step() is False
     assert optimizer.steps == 1
     assert equal(parameters, kept)
     assert equal(average, optimizer.average.weights())
     assert all(p.grad is None for p in parameters.values())
-    assert optimizer.state()["scaler"]["scale"] == scale / 2
+    assert optimizer.state_dict()["scaler"]["scale"] == scale / 2
     assert batches(optimizer, parameters, [2]) == [True]
 
 
@@ -155,9 +155,9 @@ def test_clipping_sees_gradients_without_their_scale():
 
 def test_the_rate_rises_linearly_to_its_full_value():
     schedule = WarmUp(1e-4, 4)
-    rates = [schedule.at(step) for step in (1, 2, 4, 5, 1000)]
+    rates = [schedule.rate_at(step) for step in (1, 2, 4, 5, 1000)]
     assert rates == pytest.approx([2.5e-5, 5e-5, 1e-4, 1e-4, 1e-4])
-    assert WarmUp(1e-4, 0).at(1) == 1e-4
+    assert WarmUp(1e-4, 0).rate_at(1) == 1e-4
 
 
 def test_warm_up_counts_steps_of_the_optimizer():
@@ -187,7 +187,7 @@ def test_a_resumed_model_goes_on_with_its_warm_up():
     kept, state = copies(straight), saved(optimizer)
     train(optimizer, straight, 5, seed=2)
     resumed = make(kept, **options)
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     assert resumed.learning_rate == pytest.approx(1e-4 * 4 / 6)
     train(resumed, kept, 5, seed=2)
     assert resumed.learning_rate == 1e-4
@@ -213,7 +213,7 @@ def test_the_average_is_the_formula():
 def test_it_is_off_unless_asked_for():
     optimizer = make(weights())
     assert optimizer.average is None
-    assert optimizer.state()["average"] is None
+    assert optimizer.state_dict()["average"] is None
 
 
 def test_the_average_goes_on_to_the_bit_and_does_not_touch_the_weights():
@@ -225,7 +225,7 @@ def test_the_average_goes_on_to_the_bit_and_does_not_touch_the_weights():
     kept, state = copies(straight), saved(optimizer)
     train(optimizer, straight, 3, seed=2)
     resumed = make(kept, ema_decay=0.99)
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     train(resumed, kept, 3, seed=2)
     assert equal(optimizer.average.weights(), resumed.average.weights())
 
@@ -247,20 +247,20 @@ def test_an_average_begun_later_starts_at_the_weights_and_one_turned_off_is_drop
     train(optimizer, parameters, 2)
     later = copies(parameters)
     resumed = make(later, ema_decay=0.9)
-    resumed.restore(saved(optimizer))
+    resumed.load_state_dict(saved(optimizer))
     assert equal(resumed.average.weights(), parameters)
     plain = make(weights())
-    plain.restore(saved(resumed))
-    assert plain.state()["average"] is None
+    plain.load_state_dict(saved(resumed))
+    assert plain.state_dict()["average"] is None
 
 
 def test_an_average_for_another_shape_is_refused_and_nothing_changes():
     parameters = weights({"kernel": (2, 3)})
-    state = WeightAverage(weights({"kernel": (3, 2)}), 0.9).state()
+    state = WeightAverage(weights({"kernel": (3, 2)}), 0.9).state_dict()
     optimizer = make(parameters, ema_decay=0.9)
     train(optimizer, parameters, 1)
     resumed = make(copies(parameters), ema_decay=0.9)
     with pytest.raises(ModelFolderError, match=r"saved average of 'kernel' has shape \[3, 2\]"):
-        resumed.restore({**saved(optimizer), "average": state})
-    assert resumed.state()["weights"] == {}
+        resumed.load_state_dict({**saved(optimizer), "average": state})
+    assert resumed.state_dict()["weights"] == {}
     assert resumed.steps == 0

@@ -17,7 +17,7 @@ def test_amsgrad_is_passed_on():
     parameters = weights()
     optimizer = make(parameters, ada_amsgrad=True)
     train(optimizer, parameters, 1)
-    assert "max_exp_avg_sq" in optimizer.state()["weights"]["encoder/conv/kernel"]["values"]
+    assert "max_exp_avg_sq" in optimizer.state_dict()["weights"]["encoder/conv/kernel"]["values"]
 
 
 def test_an_optimizer_gets_only_what_its_signature_names():
@@ -38,11 +38,11 @@ def test_state_is_kept_by_name_whatever_the_order():
     first = weights()
     optimizer = make(first)
     train(optimizer, first, 2)
-    tree = copy.deepcopy(optimizer.state())
+    tree = copy.deepcopy(optimizer.state_dict())
     turned = dict(reversed([(n, Parameter(p.detach().clone())) for n, p in first.items()]))
     resumed = make(turned)
-    resumed.restore(tree)
-    for name, entry in resumed.state()["weights"].items():
+    resumed.load_state_dict(tree)
+    for name, entry in resumed.state_dict()["weights"].items():
         assert torch.equal(entry["values"]["exp_avg"], tree["weights"][name]["values"]["exp_avg"])
 
 
@@ -50,19 +50,21 @@ def test_f7_freezing_and_unfreezing_keeps_the_rest():
     everything = weights()
     optimizer = make(everything)
     train(optimizer, everything, 2)
-    tree = copy.deepcopy(optimizer.state())
+    tree = copy.deepcopy(optimizer.state_dict())
 
     fewer = {n: p for n, p in everything.items() if not n.startswith("encoder")}
     frozen = make(fewer)
-    frozen.restore(tree)
-    assert set(frozen.state()["weights"]) == set(fewer)
+    frozen.load_state_dict(tree)
+    assert set(frozen.state_dict()["weights"]) == set(fewer)
     train(frozen, fewer, 1)
 
     thawed = make(everything)
-    thawed.restore(copy.deepcopy(frozen.state()))
-    assert set(thawed.state()["weights"]) == set(fewer)
+    thawed.load_state_dict(copy.deepcopy(frozen.state_dict()))
+    assert set(thawed.state_dict()["weights"]) == set(fewer)
     train(thawed, everything, 1)
-    steps = {n: entry["values"]["step"].item() for n, entry in thawed.state()["weights"].items()}
+    steps = {
+        n: entry["values"]["step"].item() for n, entry in thawed.state_dict()["weights"].items()
+    }
     assert steps["encoder/conv/kernel"] == 1
     assert steps["decoder_a/dense/kernel"] == 4
 
@@ -71,12 +73,12 @@ def test_a_state_for_another_shape_is_refused_and_nothing_changes():
     parameters = weights()
     optimizer = make(parameters)
     train(optimizer, parameters, 1)
-    tree = copy.deepcopy(optimizer.state())
+    tree = copy.deepcopy(optimizer.state_dict())
     other = weights({**SHAPES, "decoder_a/dense/kernel": (5, 8)})
     resumed = make(other)
     with pytest.raises(ModelFolderError, match=r"'decoder_a/dense/kernel' is for shape \[8, 5\]"):
-        resumed.restore(tree)
-    assert resumed.state()["weights"] == {}
+        resumed.load_state_dict(tree)
+    assert resumed.state_dict()["weights"] == {}
 
 
 def test_moments_take_the_strides_of_their_weight():
@@ -104,10 +106,10 @@ def test_moments_take_the_strides_of_their_weight():
                 for k, v in entry["values"].items()
             },
         }
-        for name, entry in two.state()["weights"].items()
+        for name, entry in two.state_dict()["weights"].items()
     }
     two = make(turned)
-    two.restore({**one.state(), "weights": tree})
+    two.load_state_dict({**one.state_dict(), "weights": tree})
     kernel = turned["encoder/conv/kernel"]
     moments = two._optimizer.state[kernel]
     assert moments["exp_avg"].stride() == kernel.stride()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fs_kernel.errors import ConfigError
 from fs_kernel.storage import tree
+from fs_kernel.training.sampler_feedback import DELAY
 from fs_nn.sampling import LossSampler, UniformSampler, YawSampler, build_sampler, yaw_groups
 
 SIZES = {"a": 10, "b": 7}
@@ -181,22 +182,61 @@ def test_a_draw_depends_on_no_loss_younger_than_the_lag():
 
     sampler = LossSampler(SIZES, 4, 1, 2)
     train(sampler, 1, 20, losses=by_chance)
-    early = {step: sampler.draw(step) for step in range(21, 42)}
-    for done in range(21, 31):
+    early = {step: sampler.draw(step) for step in range(21, 46)}
+    for done in range(21, 35):
         train(sampler, done, done, losses=by_chance)
-        for step in range(done + 1, 32):
+        for step in range(done + 1, 36):
             assert same(sampler.draw(step), early[step]), "losses of steps up to 20 count"
-    assert not all(same(sampler.draw(step), early[step]) for step in range(32, 42))
+    assert not all(same(sampler.draw(step), early[step]) for step in range(36, 46))
 
 
-@pytest.mark.parametrize("lag", [1, 2, 5, 10])
-def test_how_far_the_feed_works_ahead_changes_no_draw(lag):
-    known = train(LossSampler(SIZES, 4, 1, 2), 1, 40)
-    others = train(LossSampler(SIZES, 4, 1, lag), 1, 40, lag)
+def run_with(prefetch, first=1, last=40, state=None):
+    """Draws by step as a feed makes them that works so many steps ahead, and the last state.
+
+    The kernel reads losses when `DELAY` further steps are done.
+    """
+    sampler = LossSampler(SIZES, 4, 1, prefetch + DELAY)
+    if state is not None:
+        sampler.load_state_dict(tree.unpack(*tree.pack(state), "test"))
+    ahead = {step: sampler.draw(step) for step in range(first, first + prefetch)}
+    for step in range(first, last + 1):
+        if step + prefetch <= last:
+            ahead[step + prefetch] = sampler.draw(step + prefetch)
+        if step - DELAY >= first:
+            sampler.update(step - DELAY, ahead[step - DELAY], loss_of(ahead[step - DELAY]))
+    for step in range(max(first, last - DELAY + 1), last + 1):
+        sampler.update(step, ahead[step], loss_of(ahead[step]))
+    return ahead, sampler.state_dict()
+
+
+@pytest.mark.parametrize("prefetch", [2, 6, 7, 10])
+def test_how_far_the_feed_works_ahead_changes_no_draw(prefetch):
+    known, _ = run_with(1)
+    others, _ = run_with(prefetch)
     assert all(same(known[step], others[step]) for step in known)
 
 
-def test_a_feed_that_works_further_ahead_is_heard_later():
+@pytest.mark.parametrize(("before", "after"), [(1, 7), (2, 10), (7, 1), (10, 1)])
+def test_a_feed_may_work_further_ahead_after_a_resume(before, after):
+    known, _ = run_with(1)
+    first, state = run_with(before, 1, 20)
+    rest, _ = run_with(after, 21, 40, state)
+    assert all(same(known[step], {**first, **rest}[step]) for step in known)
+
+
+def test_a_folder_that_was_begun_with_another_lag_keeps_it():
+    """Until the lag was part of the state it was ten steps, or what the feed needed."""
+    _, state = run_with(1)
+    assert state.pop("lag") == 14
+    sampler = LossSampler(SIZES, 4, 1, 1 + DELAY)
+    sampler.load_state_dict(state)
+    assert sampler.state_dict()["lag"] == 10
+    further = LossSampler(SIZES, 4, 1, 8 + DELAY)
+    further.load_state_dict(sampler.state_dict())
+    assert further.state_dict()["lag"] == 12
+
+
+def test_a_feed_that_works_further_ahead_is_told_later():
     sampler = LossSampler(SIZES, 4, 1, 15)
     draws = train(sampler, 1, 40, 15)
     again = train(LossSampler(SIZES, 4, 1, 15), 1, 40, 15)

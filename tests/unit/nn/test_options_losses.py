@@ -6,8 +6,8 @@ import pytest
 import torch
 from fake_run import FakeRun
 from fs_kernel.types import Batch, BatchMeta, Network, Output
-from fs_nn.collate import build_collator
 from fs_nn.losses import l_inf_norm, logcosh, mae, mse
+from fs_nn.masked_loss import build_masked_loss
 from fs_nn.options import LossOptions
 
 LOSSES = {"mae": mae, "mse": mse, "logcosh": logcosh, "l_inf_norm": l_inf_norm}
@@ -29,7 +29,7 @@ def test_four_losses_add_up_by_their_weights():
     rng = torch.Generator().manual_seed(1)
     prediction, target = (torch.rand((2, 16, 16, 3), generator=rng) for _ in range(2))
     batch = Batch(1, {"a": target}, {"a": [target]}, BatchMeta({}, {"a": {}}))
-    _, loss = build_collator(run, options)("a", [prediction], batch)
+    _, loss = build_masked_loss(run, options)("a", [prediction], batch)
     parts = {part.function: part for part in loss.parts}
     expected = {"mae": 1.0, "mse": 0.5, "logcosh": 2.0, "l_inf_norm": 0.1}
     assert list(parts) == list(expected)

@@ -25,9 +25,9 @@ def test_a_sampler_that_listens_hears_every_process(tmp_path):
 
 def test_timeout_is_the_patience_of_a_group(monkeypatch):
     asked = []
-    monkeypatch.setattr(processes, "join", lambda *given: asked.append(given))
+    monkeypatch.setattr(processes, "connect", lambda *given: asked.append(given))
     config = {"trainer.ddp": plugin.options(timeout=7)}
-    assert plugin.join_group("cpu", config) is None
+    assert plugin.connect("cpu", config) is None
     assert asked == [("cpu", 7)]
 
 
@@ -40,7 +40,7 @@ def test_it_starts_processes_with_torchs_launcher(monkeypatch):
 
 def test_without_a_launcher_it_trains_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert processes.join("cpu", 5) is None
+    assert processes.connect("cpu", 5) is None
     assert plugin.fit_batch_size(1, torch.device("cpu"), {}) == 1
 
 

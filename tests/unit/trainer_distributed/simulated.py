@@ -36,7 +36,7 @@ class CpuReplicas(Replicas):
             return [node] * len(device_ids)
 
         shares = pieces(inputs)
-        self.sizes.append([len(share[0]["a"]) for share in shares])
+        self.sizes.append([len(share[1]["a"]) for share in shares])
         return shares, [{}] * len(shares)
 
     def parallel_apply(self, replicas, inputs, kwargs):

@@ -19,7 +19,7 @@ from fs_kernel import networks
 from fs_kernel.errors import ConfigError
 from fs_kernel.options import Config
 from fs_kernel.testing import tiny_run
-from fs_kernel.training import step as stepper
+from fs_kernel.training import batches
 from fs_kernel.types import BatchMeta
 from fs_model_original.network import original
 from fs_nn.blocks import Blocks
@@ -47,7 +47,7 @@ def small_network():
 
 def exact_batch(network, size):
     """In float64, so that only another order of sums can make a difference."""
-    return stepper._mapped(random_batch(network, size), lambda tensor: tensor.double())
+    return batches.mapped(random_batch(network, size), lambda tensor: tensor.double())
 
 
 def configure(**loss):
@@ -61,7 +61,7 @@ def configure(**loss):
     )
 
 
-def start(trainer, network, executor=FAST):
+def start(trainer, network, executor=FAST, objectives=()):
     forward = executor.make_forward(network, simulated.CPU)
     run = FakeRun(
         network,
@@ -70,9 +70,10 @@ def start(trainer, network, executor=FAST):
         found=INSTALLED,
         runs=forward,
         module=getattr(forward, "module", None),
+        objectives=objectives,
         info=SimpleNamespace(precision="fp32", executor="keras" if executor is KERAS else "torch"),
     )
-    return trainer.plugin.start_trainer(run)
+    return trainer.plugin.create_trainer(run)
 
 
 def gradients(state, batch):
@@ -124,7 +125,7 @@ def test_a_step_reports_and_changes_what_one_device_does(monkeypatch):
         network = small_network()
         state = start(fs_trainer_distributed, network)
         assert (state.replicas is None) == (count == 1)
-        result = fs_trainer_distributed.plugin.train_batch(state, exact_batch(network, 4))
+        result = state.train_step(exact_batch(network, 4))
         results.append((result, networks.parameters(network)))
     (one, weights), (two, same) = results
     assert two.stepped
@@ -140,7 +141,7 @@ def test_changed_weights_of_losses_reach_every_gpu(monkeypatch):
     network = small_network()
     state, batch = start(fs_trainer_distributed, network), exact_batch(network, 4)
     before = gradients(state, batch)[1]
-    fs_trainer_distributed.plugin.change_options(state, configure(loss_weight_2=400))
+    state.on_options_changed(configure(loss_weight_2=400))
     after = gradients(state, batch)[1]
     added = 3 * before[0].parts[1].unweighted
     torch.testing.assert_close(after[0].total, before[0].total + added, rtol=1e-9, atol=1e-12)
@@ -194,6 +195,28 @@ def test_a_network_that_is_lowered_in_part_is_refused(monkeypatch):
     monkeypatch.setattr(FAST, "make_forward", partly)
     with pytest.raises(ConfigError, match="leaves 'encoder' and 1 more to Keras"):
         start(fs_trainer_distributed, network)
+
+
+class Brightness:
+    """An objective without anything of its own."""
+
+    def terms(self, batch, outputs):
+        return {"a": {"bright": outputs[0].mean(dim=(1, 2, 3))}}
+
+    def train_step(self):
+        return {}
+
+
+def test_objectives_are_added_on_one_device_and_refused_on_several(monkeypatch):
+    simulated.install(monkeypatch, 2)
+    with pytest.raises(ConfigError, match=r"cannot add objectives on several GPUs; choose.*'ddp'"):
+        start(fs_trainer_distributed, small_network(), objectives=[Brightness()])
+    simulated.install(monkeypatch, 1)
+    network = small_network()
+    state = start(fs_trainer_distributed, network, objectives=[Brightness()])
+    result = state.train_step(exact_batch(network, 4))
+    parts = [(part.output, part.function) for part in result.losses[0].parts]
+    assert parts[-1] == ("objective", "bright")
 
 
 # --- batches and GPUs ---
@@ -270,9 +293,9 @@ def test_a_batch_that_was_raised_reaches_the_feed_and_the_sampler(tmp_path, monk
         assert run.info.batch_size == 6
         assert any("a batch of 4 is smaller" in line for line in run.warnings)
         run.advance()
-        replicas = run._stepper._trainer.replicas
+        replicas = run._parts.step.actors.trainer.made.replicas
         assert replicas.sizes == [[1] * 6]
-        drawn = run._stepper._sampler.draw(run.step + 1)
+        drawn = run._parts.step.actors.sampler.draw(run.step + 1)
         assert {len(indices) for indices in drawn.values()} == {6}
 
 

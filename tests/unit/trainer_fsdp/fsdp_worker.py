@@ -59,11 +59,11 @@ def inside(folder) -> dict:
         with run.trial() as trial:
             for _ in range(3):
                 trial.step()
-        run._stepper.start_feed()
-        faces = run._stepper.preview(3).inputs["a"]
+        run._parts.step.start_feed()
+        faces = run._parts.step.preview(3).inputs["a"]
         for step in (1, 2):
             run.advance()
-            with run._stepper.whole_weights():
+            with run._parts.step.full_weights():
                 seen[f"swap_{step}"] = run.swapper("a", "b")(faces)[0]
         run.advance()
     seen["weights"] = {n: v.detach() for n, v in networks.weights(run.network).items()}
@@ -88,8 +88,8 @@ def everything(root: Path, rank: int) -> dict:
     seen["start"] = advance(root / "fsdp", "fsdp", 5, **EVERYTHING)
     seen["resumed"] = advance(root / "fsdp", "fsdp", 4, **EVERYTHING)
     seen["straight"] = advance(root / "straight", "fsdp", 9, **EVERYTHING)
-    seen["from_original"] = advance(root / "original", "fsdp", 4, **EVERYTHING)
-    group = fs_trainer_fsdp.plugin.join_group("cpu", Config({"trainer.fsdp": ProcessOptions()}))
+    seen["from_standard"] = advance(root / "original", "fsdp", 4, **EVERYTHING)
+    group = fs_trainer_fsdp.plugin.connect("cpu", Config({"trainer.fsdp": ProcessOptions()}))
     seen |= sharded_facts.facts(root, group)
     group.close(failed=False)
     return seen

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import fs_executor_keras
 import fs_executor_torch
-import fs_trainer_fsdp
 import torch
 import torch.distributed.checkpoint as dcp
 from fake_run import FakeRun
@@ -16,13 +17,13 @@ from fs_kernel import networks
 from fs_kernel.errors import FsError
 from fs_kernel.options import Config
 from fs_kernel.testing.parts import array_batch, build_network
-from fs_kernel.training import step as stepper
+from fs_kernel.training import batches
 from fs_kernel.types import DeferredTensor
 from fs_nn import optimizers
+from fs_nn.dtensor import is_sharded
 from fs_nn.losses import mae, mse
 from fs_nn.options import LossOptions, OptimizerOptions, SamplerOptions
-from fs_nn.sharded import is_spread
-from fs_nn.training import Steps
+from fs_nn.training import TrainingSteps
 from fs_trainer_fsdp import ShardedSteps, written
 from small_model import SmallModel
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -74,7 +75,7 @@ def fake(group, network=None, *, executor=fs_executor_torch, precision="fp32", s
 
 def batch_of(network, rank=None, step=1, size=5):
     whole = array_batch(network, size, step=step, masks={"face"})
-    return whole if rank is None else stepper._mapped(whole, lambda tensor: tensor[rank::2])
+    return whole if rank is None else batches.mapped(whole, lambda tensor: tensor[rank::2])
 
 
 def difference(one, other):
@@ -97,18 +98,18 @@ def of_optimizers(group) -> dict:
     for name, clipping in OPTIMIZERS.items():
         options = {"optimizer": name, "gradient_clipping": clipping, "ema_decay": 0.9}
         alone = fake(FakeRun().group, **options)
-        steps = Steps(alone, alone.config["trainer.fsdp"])
+        steps = TrainingSteps(alone, alone.config["trainer.fsdp"])
         shared, network = started(group, **options)
         losses = []
         for step in range(1, 4):
-            wanted = steps.step(batch_of(alone.network, step=step)).losses
-            given = shared.step(batch_of(network, group.rank, step)).losses
-            mean = group.mean(torch.stack([loss.total for loss in given]).cpu())
+            wanted = steps.train_step(batch_of(alone.network, step=step)).losses
+            given = shared.train_step(batch_of(network, group.rank, step)).losses
+            mean = group.all_reduce_mean(torch.stack([loss.total for loss in given]).cpu())
             losses.append(float((mean - torch.stack([x.total for x in wanted])).abs().max()))
         spread = shared.optimizer.average.weights()
         averages = steps.optimizer.average.weights()
         average = max(float((spread[n].full_tensor() - a).abs().max()) for n, a in averages.items())
-        with shared.whole_weights():
+        with shared.full_weights():
             seen[name] = {
                 "weights": difference(network, alone.network),
                 "average": average,
@@ -120,15 +121,15 @@ def of_optimizers(group) -> dict:
 def of_bytes(group) -> dict:
     """What a process holds after a step: shares of weights and moments, and nothing whole."""
     steps, network = started(group, optimizer="adam")
-    steps.step(batch_of(network, group.rank))
-    entries = steps.optimizer.state()["weights"].values()
-    moments = [v for entry in entries for v in entry["values"].values() if is_spread(v)]
+    steps.train_step(batch_of(network, group.rank))
+    entries = steps.optimizer.state_dict()["weights"].values()
+    moments = [v for entry in entries for v in entry["values"].values() if is_sharded(v)]
     weights = list(networks.parameters(network).values())
     whole_bytes = sum(t.numel() * t.element_size() for t in (*weights, *moments))
     return {
         "own": sum(t.to_local().untyped_storage().nbytes() for t in (*weights, *moments)),
         "whole": whole_bytes,
-        "kept_whole": sum(w.whole.untyped_storage().nbytes() for w in steps.shards.weights),
+        "kept_whole": sum(w.full.untyped_storage().nbytes() for w in steps.shards.weights),
         "moments": len(moments),
         "weights": len(weights),
     }
@@ -138,7 +139,7 @@ def of_weights(group) -> dict:
     """Shares that are replaced, whole weights and what becomes of their changes."""
     steps, network = started(group)
     pictures = batch_of(network).inputs
-    originals = [weight.whole for weight in steps.shards.weights]
+    originals = [weight.full for weight in steps.shards.weights]
 
     def outputs():
         with torch.no_grad():
@@ -146,16 +147,16 @@ def of_weights(group) -> dict:
 
     before = outputs()
     for weight in steps.shards.weights:
-        weight.share.detach().to_local().mul_(2)
+        weight.shard.detach().to_local().mul_(2)
     doubled = outputs()
-    with steps.whole_weights():
+    with steps.full_weights():
         inside = [weight.variable._value for weight in steps.shards.weights]
         are_own = all(a is b for a, b in zip(inside, originals, strict=True))
-        shapes = all(tuple(w.whole.shape) == w.variable.shape for w in steps.shards.weights)
+        shapes = all(tuple(w.full.shape) == w.variable.shape for w in steps.shards.weights)
         for weight in inside:
             weight.data.mul_(0.5)
     again = outputs()
-    fs_trainer_fsdp.plugin.stop_trainer(steps, failed=False)
+    steps.close(failed=False)
     held = [weight.variable._value for weight in steps.shards.weights]
     whole_after = all(a is b and a.numel() for a, b in zip(held, originals, strict=True))
     anew = ShardedSteps(steps.run, steps.run.config["trainer.fsdp"])
@@ -165,7 +166,7 @@ def of_weights(group) -> dict:
         "whole_are_the_networks_own": are_own and shapes,
         "whole_after_stop": whole_after,
         "same_shards_when_started_anew": anew.shards is steps.shards,
-        "spread_when_started_anew": all(map(is_spread, networks.parameters(network).values())),
+        "spread_when_started_anew": all(map(is_sharded, networks.parameters(network).values())),
         "outputs_when_started_anew": float((outputs() - before).abs().max()),
     }
 
@@ -177,14 +178,14 @@ def of_scaling(group) -> dict:
     batch = batch_of(network, group.rank)
     if group.rank == 1:
         targets = {"a": [batch.targets["a"][0] * torch.inf], "b": batch.targets["b"]}
-        batch = stepper.attrs.evolve(batch, targets=targets)
-    with steps.whole_weights():
-        before = [w.whole.detach().clone() for w in steps.shards.weights]
-    stepped = steps.step(batch).stepped
+        batch = attrs.evolve(batch, targets=targets)
+    with steps.full_weights():
+        before = [w.full.detach().clone() for w in steps.shards.weights]
+    stepped = steps.train_step(batch).stepped
     halved = steps.optimizer._scaler.get_scale()
-    with steps.whole_weights():
-        same = all(w.whole.equal(b) for w, b in zip(steps.shards.weights, before, strict=True))
-    good = steps.step(batch_of(network, group.rank)).stepped
+    with steps.full_weights():
+        same = all(w.full.equal(b) for w, b in zip(steps.shards.weights, before, strict=True))
+    good = steps.train_step(batch_of(network, group.rank)).stepped
     return {"stepped": stepped, "same": same, "scale": halved / scale, "then": good}
 
 
@@ -232,19 +233,24 @@ def no_space(rank):
 def of_disks(root, group) -> dict:
     """A save that fails in one process fails in all, says why, and leaves nothing."""
     steps, network = started(group)
-    steps.step(batch_of(network, group.rank))
-    tree, folder = {"optimizer": steps.optimizer.state()}, root / "disks"
+    steps.train_step(batch_of(network, group.rank))
+    tree, folder = {"optimizer": steps.optimizer.state_dict()}, root / "disks"
     with no_space(group.rank):
-        seen = {"full": line(lambda: written.settled(tree, folder, group))}
+        seen = {"full": line(lambda: written.with_full_tensors(tree, folder, group))}
+
+    def elsewhere(value):
+        given = group.broadcast(value)
+        return given / "here" if group.rank and isinstance(given, Path) else given
+
     blind = SimpleNamespace(
         rank=group.rank,
         size=2,
-        largest=group.largest,
-        gather=group.gather,
-        share=lambda value: group.share(value) if group.rank == 0 else group.share(value) / "here",
+        all_reduce_max=group.all_reduce_max,
+        all_gather=group.all_gather,
+        broadcast=elsewhere,
     )
-    seen["unseen"] = line(lambda: written.settled(tree, folder, blind))
-    settled = written.settled(tree, folder, group)
+    seen["unseen"] = line(lambda: written.with_full_tensors(tree, folder, blind))
+    settled = written.with_full_tensors(tree, folder, group)
     values = settled["optimizer"]["weights"]["encoder/code/kernel"]["values"]
     moment = values["exp_avg"]
     seen["settled"] = isinstance(moment, DeferredTensor) == (group.rank == 0)

@@ -163,7 +163,7 @@ def test_an_overflow_in_one_process_is_left_out_in_all(seen):
 def test_previews_and_trials_in_a_sharded_run(seen, tmp_path):
     """A trial leaves no trace; previews show the weights of their moment, each time."""
     with open_small(tmp_path, "standard", **EVERYTHING) as run:
-        faces = run._stepper.preview(3).inputs["a"]
+        faces = run._parts.step.preview(3).inputs["a"]
         swaps = []
         for _ in range(2):
             run.advance()
@@ -191,7 +191,7 @@ def test_a_resumed_run_goes_on_to_the_bit(seen):
 
 def test_what_one_process_saved_goes_on_in_two(seen, alone):
     folder, losses = alone
-    assert seen.first["from_original"] == pytest.approx(losses[5:], rel=1e-12)
+    assert seen.first["from_standard"] == pytest.approx(losses[5:], rel=1e-12)
     assert_alike(held(seen.root / "original", STEP_9), held(folder, STEP_9))
 
 
@@ -234,7 +234,7 @@ def test_a_kill_while_shards_are_written_spoils_nothing(seen, tmp_path):
     assert_alike(held(tmp_path / "fsdp", STEP_9), before, 0)
     shards = [*(tmp_path / "fsdp/model/checkpoints").glob(".writing-shards-*/sharded/*")]
     assert len(shards) == 2
-    advance(tmp_path / "fsdp", "original", 1, **EVERYTHING)
+    advance(tmp_path / "fsdp", "standard", 1, **EVERYTHING)
     assert checkpoints.current_name() == "000000010"
     assert not [*(tmp_path / "fsdp/model/checkpoints").glob(".*")]
 
@@ -272,8 +272,8 @@ def test_a_run_outlives_a_save_that_failed(seen):
     ("what", "line"),
     [
         ("keras", "executor 'keras' runs it as a Keras model; add --set training.executor=torch"),
-        ("optimizer", "optimizer 'stubborn' cannot change weights that are spread over processes"),
-        ("scalar", "cannot spread the weight 'temperature', which is a single number"),
+        ("optimizer", "optimizer 'stubborn' cannot change weights that are sharded over processes"),
+        ("scalar", "cannot shard the weight 'temperature', which is a single number"),
         ("outside", "'extra:d/conv/kernel', which is not in the main network; choose trainer"),
     ],
 )
@@ -300,7 +300,7 @@ def test_a_weight_is_cut_along_its_longest_axis_that_is_shared_evenly(shape, siz
 def test_alone_it_trains_as_original_would(tmp_path):
     """Without a launcher there is one process, and any executor will do."""
     weights = []
-    for trainer in ("original", "fsdp"):
+    for trainer in ("standard", "fsdp"):
         advance(tmp_path / trainer, trainer, 2, executor="keras")
         weights.append(Checkpoints(tmp_path / trainer / "model").read_weights("000000002"))
     assert all(value.equal(weights[1][name]) for name, value in weights[0].items())
@@ -318,7 +318,7 @@ def test_the_sampler_is_the_chosen_one(kind):
 def test_processes_wait_for_one_another_as_long_as_timeout_says(monkeypatch):
     """What a hung process does to the others is shown with trainer ddp, whose group it is."""
     waited = []
-    monkeypatch.setattr(fs_nn.processes, "join", lambda device, timeout: waited.append(timeout))
+    monkeypatch.setattr(fs_nn.processes, "connect", lambda device, timeout: waited.append(timeout))
     config = Config({"trainer.fsdp": ProcessOptions(timeout=7)})
-    assert fs_trainer_fsdp.plugin.join_group("cpu", config) is None
+    assert fs_trainer_fsdp.plugin.connect("cpu", config) is None
     assert waited == [7]

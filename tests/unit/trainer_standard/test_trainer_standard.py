@@ -57,7 +57,7 @@ def start(network, loss=None, **options):
         found=INSTALLED,
         runs=fs_executor_keras.make_forward(network, device),
     )
-    return plugin.start_trainer(run)
+    return plugin.create_trainer(run)
 
 
 def named(network):
@@ -73,10 +73,7 @@ def named(network):
 def steps(state, network, numbers):
     """Totals of the given steps, each with data of its own."""
     return [
-        [
-            loss.total.item()
-            for loss in plugin.train_batch(state, random_batch(network, 2, n)).losses
-        ]
+        [loss.total.item() for loss in state.train_step(random_batch(network, 2, n)).losses]
         for n in numbers
     ]
 
@@ -85,10 +82,7 @@ def test_it_learns_one_batch():
     network = small_network()
     state = start(network, learning_rate=1e-4)
     batch = random_batch(network, 2)
-    totals = [
-        sum(loss.total.item() for loss in plugin.train_batch(state, batch).losses)
-        for _ in range(40)
-    ]
+    totals = [sum(loss.total.item() for loss in state.train_step(batch).losses) for _ in range(40)]
     assert totals[-1] < totals[0] - 0.01
     assert np.isfinite(totals).all()
 
@@ -97,7 +91,7 @@ def test_it_learns_one_batch():
 def test_every_weight_is_trained(learn_mask):
     network = small_network(learn_mask=learn_mask)
     before = {name: p.detach().clone() for name, p in named(network).items()}
-    result = plugin.train_batch(start(network), random_batch(network, 2))
+    result = start(network).train_step(random_batch(network, 2))
     unmoved = [name for name, p in named(network).items() if torch.equal(before[name], p)]
     assert unmoved == []
     assert all(p.grad is None for p in named(network).values())
@@ -107,7 +101,7 @@ def test_every_weight_is_trained(learn_mask):
 
 def test_the_report_names_sides_losses_and_outputs():
     network = small_network(learn_mask=True)
-    result = plugin.train_batch(start(network), random_batch(network, 2))
+    result = start(network).train_step(random_batch(network, 2))
     assert [loss.side for loss in result.losses] == ["a", "b"]
     for loss in result.losses:
         names = [(part.output, part.function) for part in loss.parts]
@@ -124,7 +118,7 @@ def test_sides_do_not_train_each_others_decoder():
     for sizes in batch.meta.masks["b"].values():
         sizes[64] = torch.zeros_like(sizes[64])
     before = {name: p.detach().clone() for name, p in named(network).items()}
-    plugin.train_batch(start(network), batch)
+    start(network).train_step(batch)
     unmoved = {n.split("/")[0] for n, p in named(network).items() if torch.equal(before[n], p)}
     assert unmoved == {"decoder_b"}
 
@@ -145,7 +139,7 @@ def test_a_restored_trainer_goes_on_to_the_bit():
     network = small_network(seed=5)
     state = start(network)
     steps(state, network, range(3))
-    tree = copy.deepcopy(plugin.trainer_state(state))
+    tree = copy.deepcopy(state.state_dict())
     kept = {name: p.detach().clone() for name, p in named(network).items()}
     expected = steps(state, network, range(3, 6))
 
@@ -154,7 +148,7 @@ def test_a_restored_trainer_goes_on_to_the_bit():
         for name, parameter in named(resumed).items():
             parameter.copy_(kept[name])
     fresh, state = start(resumed), start(resumed)
-    plugin.restore_trainer(state, tree)
+    state.load_state_dict(tree)
     assert steps(state, resumed, range(3, 6)) == expected
     with torch.no_grad():
         for name, parameter in named(resumed).items():
@@ -166,10 +160,10 @@ def test_accumulated_batches_change_the_weights_once():
     network = small_network()
     state = start(network, gradient_accumulation=2)
     before = {name: p.detach().clone() for name, p in named(network).items()}
-    first = plugin.train_batch(state, random_batch(network, 2, 0))
+    first = state.train_step(random_batch(network, 2, 0))
     assert not first.stepped
     assert all(torch.equal(before[name], p) for name, p in named(network).items())
-    second = plugin.train_batch(state, random_batch(network, 2, 1))
+    second = state.train_step(random_batch(network, 2, 1))
     assert second.stepped
     assert not any(torch.equal(before[name], p) for name, p in named(network).items())
 
@@ -188,7 +182,7 @@ def test_everything_a_step_may_keep_goes_on_to_the_bit():
     network = small_network(seed=5)
     state = start(network, **options)
     steps(state, network, range(5))
-    packed = tree.pack(plugin.trainer_state(state))
+    packed = tree.pack(state.state_dict())
     kept = {name: p.detach().clone() for name, p in named(network).items()}
     expected = steps(state, network, range(5, 9))
     resumed = small_network(seed=6)
@@ -196,7 +190,7 @@ def test_everything_a_step_may_keep_goes_on_to_the_bit():
         for name, parameter in named(resumed).items():
             parameter.copy_(kept[name])
     again = start(resumed, **options)
-    plugin.restore_trainer(again, tree.unpack(*packed, "test"))
+    again.load_state_dict(tree.unpack(*packed, "test"))
     assert steps(again, resumed, range(5, 9)) == expected
     averages = [s.optimizer.average.weights() for s in (state, again)]
     assert all(torch.equal(average, averages[1][name]) for name, average in averages[0].items())
@@ -205,7 +199,7 @@ def test_everything_a_step_may_keep_goes_on_to_the_bit():
 def test_batches_without_masks_train_too():
     network = small_network()
     batch = attrs.evolve(random_batch(network, 2), meta=BatchMeta({}, {}))
-    result = plugin.train_batch(start(network), batch)
+    result = start(network).train_step(batch)
     assert all(torch.isfinite(loss.total) for loss in result.losses)
 
 
@@ -216,7 +210,7 @@ def test_needs_and_sections():
         "trainer.standard": SamplerOptions,
     }
     config = Config({"loss": LossOptions(eye_multiplier=1)})
-    assert plugin.batch_needs(config) == {"face", "eye", "mouth"}
+    assert plugin.required_fields(config) == {"face", "eye", "mouth"}
 
 
 @pytest.mark.parametrize("kind", ["uniform", "yaw", "loss"])
@@ -230,8 +224,8 @@ def test_the_sampler_is_the_chosen_one(kind):
 def test_losses_of_faces_are_told_only_to_a_sampler_that_wants_them():
     network = small_network()
     batch = random_batch(network, 3)
-    assert plugin.train_batch(start(network), batch).sample_loss is None
-    result = plugin.train_batch(start(network, sampler="loss"), batch)
+    assert start(network).train_step(batch).sample_loss is None
+    result = start(network, sampler="loss").train_step(batch)
     for loss in result.losses:
         samples = result.sample_loss[loss.side]
         assert samples.shape == (3,)
@@ -246,7 +240,7 @@ def test_losses_of_faces_are_told_only_to_a_sampler_that_wants_them():
 def change(state, loss=None, **options):
     """As the engine does: the run's options are others, then the trainer is told."""
     state.run.config = configure(loss, **options)
-    plugin.change_options(state, state.run.config)
+    state.on_options_changed(state.run.config)
 
 
 ALL = {
@@ -281,7 +275,7 @@ CHANGES = {
 
 def keep(state, network):
     """Weights and trainer as a checkpoint holds them."""
-    packed = tree.pack(plugin.trainer_state(state))
+    packed = tree.pack(state.state_dict())
     return {name: p.detach().clone() for name, p in named(network).items()}, packed
 
 
@@ -291,7 +285,7 @@ def resume(kept, packed, **options):
         for name, parameter in named(network).items():
             parameter.copy_(kept[name])
     state = start(network, **options)
-    plugin.restore_trainer(state, tree.unpack(*packed, "test"))
+    state.load_state_dict(tree.unpack(*packed, "test"))
     return state, network
 
 
@@ -308,7 +302,7 @@ def test_a_change_while_training_is_a_stop_and_a_resume_with_it(name):
     assert steps(state, network, range(3, 6)) == steps(resumed, other, range(3, 6))
     weights = named(other)
     assert all(torch.equal(p, weights[n]) for n, p in named(network).items())
-    averages = [plugin.averaged_weights(plugin.trainer_state(s)) for s in (state, resumed)]
+    averages = [plugin.averaged_weights(s.state_dict()) for s in (state, resumed)]
     assert (averages[0] is None) == (averages[1] is None)
     for weight, average in (averages[0] or {}).items():
         assert torch.equal(average, averages[1][weight])
@@ -325,7 +319,7 @@ def test_a_program_may_set_any_rate():
     steps(state, network, range(1))
     change(state, learning_rate=1e-10)
     before = {name: p.detach().clone() for name, p in named(network).items()}
-    result = plugin.train_batch(state, random_batch(network, 2))
+    result = state.train_step(random_batch(network, 2))
     assert result.learning_rate == 1e-10
     moved = max((p - before[n]).abs().max().item() for n, p in named(network).items())
     assert moved < 1e-8
@@ -336,7 +330,7 @@ def test_the_rate_that_is_told_is_the_one_of_the_warm_up():
     state = start(network, warmup_steps=4, learning_rate=1e-4, gradient_accumulation=2)
     told, used = [], []
     for number in range(12):
-        told.append(plugin.train_batch(state, random_batch(network, 2, number)).learning_rate)
+        told.append(state.train_step(random_batch(network, 2, number)).learning_rate)
         used.append(state.optimizer._optimizer.param_groups[0]["lr"])
     assert told[1::2] == used[1::2] == pytest.approx([2.5e-5, 5e-5, 7.5e-5, 1e-4, 1e-4, 1e-4])
     assert told[::2] == told[1::2], "while gradients wait, the rate they will be used with"
@@ -346,9 +340,9 @@ def test_a_multiplier_raised_while_training_counts_at_once():
     network = small_network()
     state = start(network, loss={"eye_multiplier": 1, "mouth_multiplier": 1})
     batch = random_batch(network, 2)
-    low = plugin.train_batch(state, batch).losses[0].total.item()
+    low = state.train_step(batch).losses[0].total.item()
     change(state, loss={"eye_multiplier": 40, "mouth_multiplier": 1}, learning_rate=1e-6)
-    assert plugin.train_batch(state, batch).losses[0].total.item() > 1.5 * low
+    assert state.train_step(batch).losses[0].total.item() > 1.5 * low
 
 
 def test_a_change_that_cannot_be_made_changes_nothing():
@@ -357,8 +351,8 @@ def test_a_change_that_cannot_be_made_changes_nothing():
     kept = keep(state, network)
     expected = steps(*resume(*kept), range(2))
     with pytest.raises(KeyError):
-        plugin.change_options(
-            state, configure({"loss_function_3": "gone", "loss_weight_3": 9}, learning_rate=1e-6)
+        state.on_options_changed(
+            configure({"loss_function_3": "gone", "loss_weight_3": 9}, learning_rate=1e-6)
         )
     assert steps(state, network, range(2)) == expected
 
@@ -370,7 +364,7 @@ def test_the_average_is_found_in_a_checkpoint():
     network = small_network()
     state = start(network, ema_decay=0.9)
     steps(state, network, range(3))
-    saved = tree.unpack(*tree.pack(plugin.trainer_state(state)), "test")
+    saved = tree.unpack(*tree.pack(state.state_dict()), "test")
     averages = plugin.averaged_weights(saved)
     weights = named(network)
     assert averages.keys() == weights.keys()
@@ -382,7 +376,7 @@ def test_the_average_is_found_in_a_checkpoint():
 
 def test_without_an_average_there_is_none():
     network = small_network()
-    assert plugin.averaged_weights(plugin.trainer_state(start(network))) is None
+    assert plugin.averaged_weights(start(network).state_dict()) is None
 
 
 def test_importing_the_plugin_is_light():

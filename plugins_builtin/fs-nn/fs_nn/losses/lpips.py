@@ -111,10 +111,14 @@ class LPIPSPlugin:
 
     Args:
         loss: which of them.
+
+    Attributes:
+        loss: which of them.
+        name: what it is called.
     """
 
     def __init__(self, loss: type[LPIPS]) -> None:
-        self.loss = loss
+        self.loss, self.name = loss, loss.name
 
     @hookimpl
     def config_defaults(self) -> dict[str, type]:
@@ -149,10 +153,11 @@ class LPIPSPlugin:
         if path is None:
             where = f"'{folder}'" if options.lpips_weights else "not set"
             raise ConfigError(
-                f"loss {self.loss.name} needs a file {stem}*.pth, which is not there: put "
+                f"loss {self.name} needs a file {stem}*.pth, which is not there: put "
                 f"torchvision's {backbone.title} weights ({backbone.features}-*.pth) and the "
-                f"linear layers of the Python package lpips (its weights/v0.1/"
-                f"{backbone.heads}.pth) into one folder and name it with loss.lpips_weights (now {where})"
+                "linear layers of the Python package lpips (its weights/v0.1/"
+                f"{backbone.heads}.pth) into one folder and name it with loss.lpips_weights "
+                f"(now {where})"
             )
         return path
 

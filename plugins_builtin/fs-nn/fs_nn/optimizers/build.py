@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,10 +35,11 @@ def build_optimizer(run: Run, options: OptimizerOptions, of: str | None = None) 
     if not parameters:
         whose = "all weights" if of is None else f"all weights of '{of}'"
         raise ConfigError(f"{whose} are frozen, so there is nothing to train")
-    groups: list[dict[str, Any]] = [
-        {"params": list(found.items())} if decays else {"params": list(found.items()), **_NO_DECAY}
-        for decays, found in decay_groups(parameters)
-    ]
+    decayed = [(name, weight) for name, weight in parameters.items() if _decays(name, weight)]
+    rest = [(name, weight) for name, weight in parameters.items() if not _decays(name, weight)]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+    # Torch refuses a group without weights beside one whose weights have names.
+    groups = [group for group in groups if group["params"]]
     role = run.find("optimizers", options.optimizer)
     decay = options.ema_decay
     return ManagedOptimizer(
@@ -53,19 +53,8 @@ def build_optimizer(run: Run, options: OptimizerOptions, of: str | None = None) 
     )
 
 
-_NO_DECAY = {"weight_decay": 0.0}
-
-
-def decay_groups(
-    parameters: Mapping[str, Parameter],
-) -> list[tuple[bool, dict[str, Parameter]]]:
-    """Return the weights that decay and those that do not; a group without weights is left out.
-
-    Torch refuses to mix groups with named parameters and groups without any.
-    """
-    decayed = {n: p for n, p in parameters.items() if p.ndim >= 2 and not n.endswith("bias")}
-    rest = {n: p for n, p in parameters.items() if n not in decayed}
-    return [(decays, found) for decays, found in ((True, decayed), (False, rest)) if found]
+def _decays(name: str, weight: Parameter) -> bool:
+    return weight.ndim >= 2 and not name.endswith("bias")
 
 
 def change_optimizer(
@@ -79,9 +68,10 @@ def change_optimizer(
         device: of the weights.
     """
     common = {"eps": 10.0**options.epsilon_exponent}
+    decaying = {**common, "weight_decay": options.weight_decay}
     settings = [
-        {**common, "weight_decay": options.weight_decay} if decays else common
-        for decays, _ in decay_groups(optimizer.parameters)
+        decaying if any(_decays(name, weight) for name, weight in group.items()) else common
+        for group in optimizer.groups
     ]
     optimizer.change(
         settings,

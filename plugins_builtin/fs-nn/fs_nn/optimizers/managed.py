@@ -61,9 +61,10 @@ class ManagedOptimizer:
         return self._steps
 
     @property
-    def parameters(self) -> dict[str, Parameter]:
-        """The weights by their stable names."""
-        return dict(self._parameters)
+    def groups(self) -> list[dict[str, Parameter]]:
+        """The weights of each parameter group by their stable names."""
+        groups = self._optimizer.param_groups
+        return [{self._names[id(p)]: p for p in group["params"]} for group in groups]
 
     @property
     def learning_rate(self) -> float:
