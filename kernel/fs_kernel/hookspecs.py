@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fs_kernel.options.sources import Config
     from fs_kernel.types import (
         AddOn,
+        Coordinator,
         Face,
         FaceIterator,
         Feed,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
         Network,
         NetworkSpec,
         Objective,
-        ProcessGroup,
         Run,
         Sampler,
         Side,
@@ -322,7 +322,7 @@ class ProcessHooks:
         """
 
     @hookspec(firstresult=True)
-    def connect(self, device: str, config: Config) -> ProcessGroup | None:
+    def connect(self, device: str, config: Config) -> Coordinator | None:
         """Connect to the other processes of the run.
 
         Called once per session, when the plugins are loaded and before the network is built.
@@ -332,7 +332,7 @@ class ProcessHooks:
             config: the plugin's sections.
 
         Returns:
-            The group; None if this process trains alone.
+            How they act together; None if this process trains alone.
 
         Raises:
             ConfigError: the device cannot be shared by several processes.

@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from fs_kernel.storage.checkpoints import Checkpoints
     from fs_kernel.storage.model_state import ModelState
 
-from test_fuzz import HEADER, MANIFEST, PNG, STATE, TOML, WEIGHTS
+from test_fuzz import HEADER, MANIFEST, PNG, STATE, TOML, WEIGHTS  # noqa: E402
 
 FOLDER = Path(tempfile.mkdtemp())
 OURS = (FsError, HeaderError, PngError)

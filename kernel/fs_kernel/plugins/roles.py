@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import torch
 
     from fs_kernel.types import (
+        Coordinator,
         Face,
         FeedSpec,
         Forward,
         LossFunction,
-        ProcessGroup,
         Run,
         Sampler,
         Side,
@@ -131,9 +131,9 @@ class Trainer(_Owner):
         code: int | None = self._call("launch", argv=argv, devices=devices)
         return code
 
-    def connect(self, device: str) -> ProcessGroup | None:
-        """Return the processes of the run, or None for one alone."""
-        group: ProcessGroup | None = self._call("connect", device=device, config=self.config)
+    def connect(self, device: str) -> Coordinator | None:
+        """Return how the processes of the run act together, or None for one alone."""
+        group: Coordinator | None = self._call("connect", device=device, config=self.config)
         return group
 
     def fit_batch_size(self, batch_size: int, device: torch.device) -> int:

@@ -27,12 +27,12 @@ from fs_kernel.plugins.plugin_set import RunPlugins
 from fs_kernel.storage.lock import FolderLock
 from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.training import network_of, resolve
-from fs_kernel.training.coordination import Coordinator, coordinator_of
+from fs_kernel.training.coordination import SingleProcess
 from fs_kernel.training.events import EventBus
 from fs_kernel.training.messages import captured_messages
 from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.training.space import disk_bytes, require_space
-from fs_kernel.types import FeedSpec, Forward, Network, RunInfo, Side
+from fs_kernel.types import Coordinator, FeedSpec, Forward, Network, RunInfo, Side
 
 if TYPE_CHECKING:
     import torch
@@ -153,8 +153,8 @@ def open_session(resolved: ResolvedRun) -> Session:
         events = EventBus(lambda: opening.step)
         stack.enter_context(captured_messages(events.say))
         stack.callback(events.close)
-        group = opening.plugins.trainer.connect(opening.training.device)
-        coordinator = coordinator_of(group)
+        connected = opening.plugins.trainer.connect(opening.training.device)
+        coordinator: Coordinator = connected or SingleProcess()
         stack.callback(lambda: coordinator.group.close(opening.failed))
         events.relays, events.context = not coordinator.is_main, coordinator.context
         _require_one_run(resolved, coordinator)

@@ -22,6 +22,7 @@ from fs_kernel.types.network import Output as Output
 from fs_kernel.types.network import OutputKind as OutputKind
 from fs_kernel.types.network import Side as Side
 from fs_kernel.types.run import AddOn as AddOn
+from fs_kernel.types.run import Coordinator as Coordinator
 from fs_kernel.types.run import ProcessGroup as ProcessGroup
 from fs_kernel.types.run import Run as Run
 from fs_kernel.types.run import Trial as Trial

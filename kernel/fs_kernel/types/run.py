@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
+    from fs_kernel.errors import FsError
     from fs_kernel.options.fields import Interval
     from fs_kernel.options.sources import Config
+    from fs_kernel.training.agenda import Decision
     from fs_kernel.types.data import FaceIterator
     from fs_kernel.types.events import BadStep, Metrics, Observer, RunInfo
     from fs_kernel.types.network import Network, Side
     from fs_kernel.types.training import LossTerms, StepResult, Tree
 
 
+T = TypeVar("T")
+
+
 class ProcessGroup(Protocol):
     """The processes that share a run, each with its own places of every batch.
 
-    Collective calls are made by all processes in the same order; a missing one holds up the others
-    until they time out. Values travel from CPU to CPU, so that nothing waits for a GPU. A trainer
-    may keep more in its group; it gets it back as ``run.group``.
+    A trainer may keep more in its group, such as its own collective calls; it gets the group back
+    as ``run.group``.
 
     Attributes:
         rank: which of them this one is; process 0 decides and writes, and is the only one that
@@ -38,33 +42,69 @@ class ProcessGroup(Protocol):
     device: torch.device | None
     name: str
 
-    def all_reduce_max(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the largest of all processes' values, element by element.
-
-        Args:
-            values: on the CPU, of the same shape and type everywhere; it is left as it is.
-        """
-
-    def all_reduce_mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean of all processes' values, element by element.
-
-        Args:
-            values: floating, on the CPU, of the same shape and type everywhere; it is left as it
-                is. Not-a-number in one process gives not-a-number.
-        """
-
-    def all_gather(self, value: Any) -> list[Any]:
-        """Return every process's value, in the order of ranks; any object that can be pickled."""
-
-    def broadcast(self, value: Any) -> Any:
-        """Return the value of process 0; those of the others are ignored."""
-
     def close(self, failed: bool) -> None:
         """Leave the group.
 
         Args:
             failed: other processes may be gone: do not wait for them.
         """
+
+
+class Coordinator(Protocol):
+    """Decide and act as one run, be it one process or several.
+
+    Collective calls are made by all processes in the same order; a missing one holds up the others
+    until they time out. Values travel from CPU to CPU, so that nothing waits for a GPU.
+
+    Attributes:
+        group: what plugins see as ``run.group``.
+        rank: of this process.
+        is_main: whether this process decides and writes.
+        context: what the run's records say of this process.
+    """
+
+    group: Any
+    rank: int
+    is_main: bool
+    context: dict[str, Any]
+
+    def decide(self, wish: Decision, failure: FsError | None = None) -> Decision:
+        """Return the same decision in every process, or raise the same error."""
+
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Act in each process and return its own result; if one fails, all fail with its error.
+
+        The action must not be collective: a process that failed would leave the others waiting.
+        """
+
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Act in process 0 alone; return its result in all, or fail in all."""
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the processes, element by element."""
+
+    def collect(self, value: T) -> list[T]:
+        """Return every process's value."""
+
+    def broadcast(self, value: T) -> T:
+        """Return the value of process 0."""
+
+    def local_indices(self, batch_size: int) -> range:
+        """Return the places of a batch that this process fills."""
+
+    def require_identical(
+        self, facts: Mapping[str, Any], error: type[FsError], advice: str
+    ) -> None:
+        """Compare what every process knows with what process 0 knows.
+
+        Args:
+            facts: what to call a fact, and what it is here.
+            error: what is raised in all of them if one differs.
+            advice: what to do then.
+        """
+
+    def as_group_error(self, error: Exception) -> Exception:
+        """Return what an error that ends this process means for all of them."""
 
 
 class Trial(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import torch
 from fs_kernel.errors import PluginError
-from fs_kernel.types import Batch, BatchLoss, LossPart, Objective, Run, Side
+from fs_kernel.types import Batch, BatchLoss, LossPart, LossTerms, Run, Side
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -22,7 +22,7 @@ OUTPUT = "objective"
 
 
 def add_terms(
-    objectives: Iterable[Objective],
+    objectives: Iterable[LossTerms],
     measured: Sequence[tuple[Tensor, BatchLoss]],
     batch: Batch,
     outputs: Sequence[Tensor],
@@ -94,9 +94,11 @@ def average_gradients(run: Run, parameters: Iterable[Parameter] | Mapping[str, P
 
 
 def _mean(run: Run, values: Tensor) -> Tensor:
-    channel = getattr(run.group, "gradients", None)
+    group: Any = run.group
+    channel = getattr(group, "gradients", None)
     if channel is None:
-        return run.group.all_reduce_mean(values.cpu()).to(values.device)
+        mean: Tensor = group.all_reduce_mean(values.cpu())
+        return mean.to(values.device)
     # Stays on the device: the group's own calls go by way of the CPU and would wait for it.
     torch.distributed.all_reduce(values, group=channel)
     return values / run.group.size

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from fs_kernel import Config, hookimpl, option
-from fs_kernel.types import ProcessGroup
+from fs_kernel.types import Coordinator
 
 from fs_nn.options import SamplerOptions
 from fs_nn.training import TrainerPlugin
@@ -45,11 +45,13 @@ class ProcessTrainer(TrainerPlugin):
         return launch(argv, devices)
 
     @hookimpl
-    def connect(self, device: str, config: Config) -> ProcessGroup | None:
-        """Return the processes that a launcher started with this one, if one did."""
+    def connect(self, device: str, config: Config) -> Coordinator | None:
+        """Return how the processes that a launcher started with this one act, if it started any."""
+        from fs_nn.coordination import ManyProcesses
         from fs_nn.processes import connect
 
-        return connect(device, config[self.section].timeout)
+        group = connect(device, config[self.section].timeout)
+        return None if group is None or group.size == 1 else ManyProcesses(group)
 
     @hookimpl
     def fit_batch_size(self, batch_size: int, device: torch.device, config: Config) -> int:

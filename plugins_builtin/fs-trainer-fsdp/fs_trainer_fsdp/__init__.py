@@ -71,7 +71,7 @@ class ShardedSteps(TrainingSteps):
 
 def _sharded(run: Run) -> Shards:
     """Return the shards of the run's network, or fail in all processes."""
-    from fs_kernel.training.coordination import coordinator_of
+    from fs_nn.coordination import ManyProcesses
     from fs_nn.lowering import require_lowered
 
     from fs_trainer_fsdp.shards import require_optimizer, require_shardable, shard
@@ -82,7 +82,7 @@ def _sharded(run: Run) -> Shards:
         require_optimizer(run, run.config["optimizer"])
         return module
 
-    module = coordinator_of(run.group).everywhere(checked_module)
+    module = ManyProcesses(run.group).everywhere(checked_module)
     return shard(module, run.network, run.device, run.group.size)
 
 

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.training.coordination import coordinator_of
-from fs_kernel.types import DeferredTensor, ProcessGroup, Tree
+from fs_kernel.types import DeferredTensor, Tree
+from fs_nn.coordination import ManyProcesses
 from fs_nn.dtensor import is_sharded
+from fs_nn.processes import Processes
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageWriter
@@ -31,7 +32,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 _NAME = "checkpoints/.writing-shards-"
 
 
-def with_full_tensors(tree: Tree, model_dir: Path, group: ProcessGroup) -> Tree:
+def with_full_tensors(tree: Tree, model_dir: Path, group: Processes) -> Tree:
     """Return a tree with full tensors for sharded ones, in process 0; all processes ask together.
 
     The others, which write nothing, get the tree as it is.
@@ -59,7 +60,7 @@ def with_full_tensors(tree: Tree, model_dir: Path, group: ProcessGroup) -> Tree:
     try:
         _make(folder, group)
         # Torch's save is collective, but it lets a failure in one process fail in all of them.
-        coordinator_of(group).everywhere(lambda: _write(sharded, writer))
+        ManyProcesses(group).everywhere(lambda: _write(sharded, writer))
     except BaseException:
         writer.remove()
         raise
@@ -113,7 +114,7 @@ def _mapped(node: Tree, function: Callable[[str, Any], Any], path: str = "") -> 
     return node
 
 
-def _make(folder: Path, group: ProcessGroup) -> None:
+def _make(folder: Path, group: Processes) -> None:
     """Make a folder that all processes see: shards that one writes elsewhere would be missing."""
 
     def make() -> None:
@@ -129,7 +130,7 @@ def _make(folder: Path, group: ProcessGroup) -> None:
                 "on storage that all machines share"
             )
 
-    coordinator = coordinator_of(group)
+    coordinator = ManyProcesses(group)
     coordinator.on_main(make)
     coordinator.everywhere(require)
 

@@ -16,7 +16,6 @@ from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.training.agenda import SaveReason
 from fs_kernel.training.checkpointer import Checkpointer, SaveFailure, saved_or_raise
 from fs_kernel.training.staging import Staging
-from fs_kernel.types import Saved
 from generations import content, loaded, names
 from runs import SteppedTrainer, held, identical, open_tiny, state_of, train
 
@@ -222,7 +221,7 @@ def test_a_failure_is_handed_over_and_the_next_save_works(tmp_path, monkeypatch)
     assert isinstance(failed, SaveFailure)
     assert failed.step == 2
     assert failed.message.endswith("No space; the checkpoint of step 1 is intact")
-    with pytest.raises(ModelFolderError, match="could not save step 2 in .*: No space"):
+    with pytest.raises(ModelFolderError, match=r"could not save step 2 in .*: No space"):
         saved_or_raise(failed)
     assert not made.checkpointer.busy
     assert made.checkpointer.last_step == 1

@@ -252,11 +252,11 @@ def test_a_network_with_layers_of_its_own(tmp_path):
         def custom_objects(self):
             return {"Doubling": Doubling}
 
-    with pytest.raises(PluginError, match="Doubling, which could not be read back.*name it in"):
+    with pytest.raises(PluginError, match=r"Doubling, which could not be read back.*name it in"):
         open_tiny(tmp_path, 2, model=Own())
     assert not (tmp_path / "model").exists()
     assert train(tmp_path, 2, model=Named()).step == 2
-    with pytest.raises(ModelFolderError, match="Doubling, which is neither plain Keras nor"):
+    with pytest.raises(ModelFolderError, match=r"Doubling, which is neither plain Keras nor"):
         open_tiny(tmp_path, 3, model=Own())
     assert train(tmp_path, 3, model=Named()).step == 3
 

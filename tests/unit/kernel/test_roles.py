@@ -10,8 +10,8 @@ from fake_packages import empty_plugin
 from fs_kernel import Config, NetworkSpec, hookimpl, option
 from fs_kernel.errors import ConfigError, FacesError, PluginError
 from fs_kernel.options import OptionStore
-from fs_kernel.plugins.plugin_set import RunPlugins, load_role
 from fs_kernel.options.fields import Interval
+from fs_kernel.plugins.plugin_set import RunPlugins, load_role
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 from fs_kernel.types import StateWriter
 

@@ -1,0 +1,12 @@
+from fs_kernel.plugins.kinds import Kind as Kind
+from fs_kernel.plugins.kinds import has_hooks as has_hooks
+from fs_kernel.plugins.kinds import kind_of as kind_of
+from fs_kernel.plugins.loading import LoadedPlugin as LoadedPlugin
+from fs_kernel.plugins.loading import is_local as is_local
+from fs_kernel.plugins.loading import load as load
+from fs_kernel.plugins.other_formats import require_model as require_model
+from fs_kernel.plugins.plugin import Plugin as Plugin
+from fs_kernel.plugins.plugin_set import RunPlugins as RunPlugins
+from fs_kernel.plugins.plugin_set import load_role as load_role
+from fs_kernel.plugins.plugin_set import make_role as make_role
+from fs_kernel.plugins.plugin_set import merged_sections as merged_sections

@@ -1,0 +1,11 @@
+from fs_kernel.training.agenda import Decision as Decision
+from fs_kernel.training.agenda import SaveReason as SaveReason
+from fs_kernel.training.coordination import SingleProcess as SingleProcess
+from fs_kernel.training.coordination import granted as granted
+from fs_kernel.training.loop import TrainingRun as TrainingRun
+from fs_kernel.training.network_of import make_network as make_network
+from fs_kernel.training.network_of import read_graph as read_graph
+from fs_kernel.training.resolve import Request as Request
+from fs_kernel.training.resolve import ResolvedRun as ResolvedRun
+from fs_kernel.training.resolve import resolve_run as resolve_run
+from fs_kernel.training.space import require_room as require_room
