@@ -8,6 +8,7 @@ with ``exit_code``; the Python API lets the exception through.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class FsError(Exception):
@@ -17,11 +18,13 @@ class FsError(Exception):
         exit_code: what the command line ends with.
         agreed: all processes of a run end with it.
         quiet: another process of the run tells the user.
+        traceback: the file that holds the traceback of what caused it, once it is written.
     """
 
     exit_code = 1
     agreed = False
     quiet = False
+    traceback: Path | None = None
 
 
 class UsageError(FsError):

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -151,7 +152,8 @@ def _has_group(name: str, commands: Container[str]) -> bool:
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="fs-kernel %(version)s")
-def cli() -> None:
+@click.option("--traceback", is_flag=True, help="Print the traceback of a plugin's failure.")
+def cli(**_: bool) -> None:
     """Train face-swap networks. For research, film and satire with people who agreed to it."""
 
 
@@ -187,9 +189,11 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Users add it at the end of the command that failed.
+    shows, typed = "--traceback" in given, [item for item in given if item != "--traceback"]
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        result: Any = cli.main(args=given, prog_name="fs", standalone_mode=False, obj=given)
+        result: Any = cli.main(args=typed, prog_name="fs", standalone_mode=False, obj=typed)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
@@ -199,10 +203,14 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
         say(f"fs: {error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except FsError as error:
-        for line in () if error.quiet else str(error).splitlines():
-            say(f"fs: {line}")
+        *lines, last = str(error).splitlines() or [""]
         if isinstance(error, PluginError) and error.__cause__ is not None:
-            events.log_error(events.user_log_folder(), error)
+            path = error.traceback or events.log_error(events.user_log_folder(), error)
+            last += f" (traceback: {path})" if path else ""
+            if shows:
+                say("".join(traceback.format_exception(error)).rstrip())
+        for line in () if error.quiet else (*lines, last):
+            say(f"fs: {line}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         say("fs: interrupted")

@@ -265,8 +265,11 @@ class TrainingRun(RunHandle):
     def _failed(self, error: BaseException) -> BaseException:
         """End because of an error; return what it means for all processes."""
         line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-        if self._outcome is None:
-            log_error(self.session.logs, error)
+        if self._outcome is None and self.session.logs.parent.is_dir():
+            # A run that never touched its folder leaves no trace there.
+            path = log_error(self.session.logs, error)
+            if isinstance(error, FsError):
+                error.traceback = path
         self._end(StopReason.FAILED, line)
         return self._coordinator.as_group_error(error) if isinstance(error, Exception) else error
 

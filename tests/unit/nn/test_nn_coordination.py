@@ -22,22 +22,16 @@ from fs_kernel.errors import (
 from fs_kernel.randomness import capture, seed_apart, seed_everything
 from fs_kernel.storage import lock as locks
 from fs_kernel.storage.lock import FolderLock
-from fs_kernel.training.agenda import Decision, SaveReason
-from fs_kernel.training.coordination import (
-    ManyProcesses,
-    SingleGroup,
-    SingleProcess,
-    coordinator_of,
-    granted,
-)
+from fs_kernel.training import Decision, SaveReason, SingleProcess, granted
 from fs_kernel.training.live_options import OptionChange
 from fs_kernel.training.messages import Message
 from fs_kernel.training.sampler_feedback import SamplerFeedback
 from fs_kernel.types import StepResult, StopReason
+from fs_nn.coordination import ManyProcesses
 
 
 class Thread:
-    """A `fs_kernel.types.ProcessGroup` among threads."""
+    """Processes (`fs_nn.processes`) played by threads."""
 
     def __init__(self, rank, size, table, barrier):
         self.rank, self.size, self.device, self.name = rank, size, None, ""
@@ -246,13 +240,11 @@ def test_a_group_takes_over_the_lock_it_left_on_another_machine(tmp_path, monkey
 
 
 def test_a_single_process_is_a_group_of_one():
-    alone = coordinator_of(None)
-    assert isinstance(alone, SingleProcess)
-    assert isinstance(coordinator_of(SingleGroup()), SingleProcess)
+    alone = SingleProcess()
+    assert (alone.group.rank, alone.group.size, alone.group.name) == (0, 1, "")
     values = torch.tensor([1.0, float("nan")])
     assert alone.mean(values) is values
-    assert alone.group.all_reduce_max(values) is alone.group.all_reduce_mean(values) is values
-    assert alone.collect(3) == alone.group.all_gather(3) == [3]
+    assert alone.collect(3) == [3]
     assert alone.broadcast(3) == 3
     assert alone.local_indices(4) == range(4)
     assert alone.everywhere(lambda: 5) == alone.on_main(lambda: 5) == 5
