@@ -31,10 +31,14 @@ class Reckless:
         self._step = step
 
     @hookimpl
-    def judge_metrics(self, run, metrics):
+    def create_addon(self, run):
+        self._run = run
+        return self
+
+    def check_metrics(self, metrics):
         if metrics.step == self._step:
             self._step = 0
-            run.set_option(RATE, 1.0, bounded=False)
+            self._run.set_option(RATE, 1.0, bounded=False)
 
 
 def problems(model):
@@ -53,7 +57,7 @@ def test_by_default_it_stops_and_names_step_loss_and_weight(tmp_path, people):
         run.train()
     line = str(error.value)
     assert error.value.exit_code == 6
-    assert line.startswith("step 7: the loss is no finite number (a face_64/")
+    assert line.startswith("step 7: the loss is not finite (a face_64/")
     assert "fragile = nan" in line
     assert "the first bad weight is encoder/conv_8_0_conv2d/kernel" in line
     assert generations(model) == [4]
@@ -86,7 +90,7 @@ def test_when_roll_backs_do_not_help_it_stops_with_the_checkpoint_intact(tmp_pat
     steps = iter(run)
     while next(steps).step < 5:
         pass
-    run._settle(run._saver.take(wait=True))
+    run._saves.collect(wait=True)
     pointer = (model / "checkpoint.json").read_bytes()
     before = checksums(model / "checkpoints")
     with pytest.raises(TrainingError) as error:

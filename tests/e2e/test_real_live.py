@@ -71,9 +71,8 @@ def test_the_average_is_found_in_the_checkpoint(tmp_path, people):
     run = open_small(tmp_path / "m", people, **{"optimizer.ema_decay": 0.9})
     losses(run)
     (name,) = {json.loads((tmp_path / "m" / "checkpoint.json").read_text())["generation"]}
-    parts = run.session.parts
-    tree = parts.checkpoints.read_training(name)
-    averages = parts.plugins.averaged_weights(tree["trainer"])
+    tree = run.session.resolved.checkpoints.read_training(name)
+    averages = run.session.plugins.trainer.averaged_weights(tree["trainer"])
     known = weights(tmp_path / "m")
     assert averages
     assert set(averages) <= set(known)

@@ -65,14 +65,16 @@ class Failing:
         self.failed = False
 
     @hookimpl
-    def judge_metrics(self, run, metrics):
+    def create_addon(self, run):
+        return self
+
+    def check_metrics(self, metrics):
         if metrics.step == 7 and not self.failed:
             self.failed = True
             return "it is a test"
         return None
 
-    @hookimpl
-    def on_bad_step(self, run, report):
+    def on_bad_step(self, report):
         return True
 
 

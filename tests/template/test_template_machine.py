@@ -1,4 +1,4 @@
-"""On a fresh machine, from wheels: a plugin in four commands, and five by outsiders."""
+"""On a fresh machine, from wheels: a plugin in four commands, and six by outsiders."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_other_kinds_are_rendered_and_pass_their_tests(author, desk):
     assert all((row["editable"], row["status"]) == (True, "ok") for row in ours.values())
 
 
-# --- five outsiders ---
+# --- six outsiders ---
 
 
 class Mailbox(BaseHTTPRequestHandler):
@@ -147,8 +147,8 @@ def files_of(machine):
     return {p.relative_to(root) for p in root.rglob("*") if "__pycache__" not in p.parts}
 
 
-def test_five_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
-    assert len(EXAMPLES) == 5
+def test_six_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
+    assert len(EXAMPLES) == 6
     before = files_of(author)
     names = [tomllib.loads((p / "pyproject.toml").read_text())["project"]["name"] for p in EXAMPLES]
     wheel = ("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheels")
@@ -158,11 +158,13 @@ def test_five_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_p
     faces = ["-A", "faces/a", "-B", "faces/b", "-b", "2", "-i", "2"]
     message = f"addon.message.address=http://127.0.0.1:{mailbox.server_port}"
     watched = ["--set", "training.addons=console,message", "--set", message]
+    measured = ["--set", "training.addons=console,heldout"]
+    measured += ["--set", "addon.heldout.faces=faces/a", "--set", "addon.heldout.interval=1"]
     edges = ["--set", "loss.loss_function=edges"]
     small = ["--set", "model.unet.width=4"]
     commands = [
         ["run", "-t", "unet", *faces, "-m", "unet", *small, *edges, *watched],
-        ["run", "-t", "torchnet", *faces, "-m", "torchnet"],
+        ["run", "-t", "torchnet", *faces, "-m", "torchnet", *measured],
         ["swap", "torchnet", "faces/a", "swapped"],
         ["run", "-t", "duel_net", "--trainer", "duel", *faces, "-m", "duel"],
         ["run", "-m", "duel", "-i", "3"],
@@ -176,6 +178,8 @@ def test_five_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_p
     events = (desk / "duel/logs/events.jsonl").read_text().splitlines()
     parts = [json.loads(e)["parts"]["a"] for e in events if json.loads(e)["event"] == "metrics"]
     assert len(parts) == 3
+    events = (desk / "torchnet/logs/events.jsonl").read_text().splitlines()
+    assert any("psnr_heldout" in json.loads(e).get("values", {}) for e in events)
     assert all(set(p) == {"face_16/mae", "face_16/critic"} for p in parts)
     for folder in EXAMPLES:
         shutil.copytree(folder / "tests", desk / "tests" / folder.name)

@@ -47,6 +47,8 @@ class MetricsReader:
         checked = {str(name): float(value) for name, value in values.items()}
         with self._lock:
             self._logged |= checked
+            # A save at the same step is ranked by it, before the next reading reports it.
+            self._known |= checked
 
     def read(self) -> Metrics | None:
         """Read everything pending.
