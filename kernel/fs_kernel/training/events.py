@@ -59,7 +59,8 @@ class EventBus:
         self._log: records.EventLog | None = None
         self._history: LossHistory | None = None
         self._lock = threading.Lock()
-        self._relayed: list[Message] = []
+        self._started = False
+        self._held: list[Message] = []
         self._said: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
         self._observers = Observers(self._observer_failed)
 
@@ -98,6 +99,9 @@ class EventBus:
                 self._history.go_back(self._step())
         if method := METHODS[event]:
             self._observers.tell(method, argument)
+        if event == "started":
+            self._started = True
+            self._say_held()
 
     def emit_record(self, event: str, record: Any) -> None:
         """Say that something happened of which an attrs record holds all facts."""
@@ -114,22 +118,31 @@ class EventBus:
         self.say(Message("note", text))
 
     def say(self, message: Message) -> None:
-        """Say a message, or keep it for process 0; what a library repeats is said once."""
+        """Say a message once, when the session has started; or keep it for process 0.
+
+        What the kernel and plugins say to the run itself may be said again.
+        """
         known = (message.kind, message.source, message.text)
         with self._lock:
-            # The kernel and plugins that speak to the run mean what they repeat.
             repeated = known in self._said and bool(message.source or message.rank)
             self._said.append(known)
-            if self.relays and not repeated:
-                self._relayed.append(message)
-        if not self.relays and not repeated:
+            if not repeated:
+                self._held.append(message)
+        if self._started:
+            self._say_held()
+
+    def _say_held(self) -> None:
+        for message in () if self.relays else self._take_held():
             self.emit(message.kind, str(message), message=message.text, **message.origin())
 
     def take_relayed(self) -> tuple[Message, ...]:
         """Return the messages that process 0 has not heard."""
+        return self._take_held() if self.relays else ()
+
+    def _take_held(self) -> tuple[Message, ...]:
         with self._lock:
-            relayed, self._relayed = self._relayed, []
-        return tuple(relayed)
+            held, self._held = self._held, []
+        return tuple(held)
 
     def _observer_failed(self, line: str, error: BaseException | None) -> None:
         path = records.log_error(self.logs, error) if error is not None and self.logs else None
