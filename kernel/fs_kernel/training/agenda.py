@@ -147,7 +147,7 @@ class Agenda:
         return StopReason.TIME_UP if late else None
 
     def _save(self, step: int, now: float) -> SaveReason | None:
-        if self.snapshot_due(step) or Action.SNAPSHOT in self._requests:
+        if self.snapshot_wanted(step):
             return SaveReason.SNAPSHOT
         if Action.SAVE in self._requests:
             return SaveReason.REQUESTED
@@ -158,6 +158,10 @@ class Agenda:
         """Return whether a snapshot must hold exactly this step."""
         every = self._options.config["save"].snapshot_interval
         return every > 0 and step % every == 0 and step != self._snapshot_step
+
+    def snapshot_wanted(self, step: int) -> bool:
+        """Return whether the next save must be a snapshot, due or asked for."""
+        return self.snapshot_due(step) or Action.SNAPSHOT in self._requests
 
     def evaluations_due(self, step: int, now: float) -> list[str]:
         """Return the names of what is to be evaluated."""

@@ -60,8 +60,7 @@ class Checkpointer:
         capture: returns what a checkpoint holds, made with a function that copies tensors.
         options: returns ``[save]`` as it is now.
         staging: the buffer to copy into; None for a process that writes nothing.
-        step: steps done in the checkpoint that the session starts from.
-        exists: whether there is such a checkpoint.
+        step: steps done in the checkpoint that the session starts from; 0 if there is none.
 
     Attributes:
         last_step: the step of the newest checkpoint.
@@ -74,14 +73,13 @@ class Checkpointer:
         options: Callable[[], SaveOptions],
         staging: Staging | None,
         step: int,
-        exists: bool,
     ) -> None:
         self.last_step = step
         self._checkpoints, self._capture, self._options = checkpoints, capture, options
         self._staging = staging
         self._thread: threading.Thread | None = None
         self._write: _Write | None = None
-        self._exists, self._last_was_final = exists, True
+        self._last_was_final = True
         self._returned_to: str | None = None
 
     @property
@@ -91,7 +89,7 @@ class Checkpointer:
 
     def unsaved(self, step: int) -> bool:
         """Return whether the newest checkpoint lacks steps, or was not saved as the last one."""
-        return step > self.last_step or not self._last_was_final or not self._exists
+        return step > self.last_step or not self._last_was_final
 
     # --- saving ---
 
@@ -153,7 +151,7 @@ class Checkpointer:
             raise write.error
         made = write.made
         self.last_step, self._last_was_final = made.step, write.final
-        self._exists, self._returned_to = True, None
+        self._returned_to = None
         times = (write.seconds, write.pause)
         return Saved(made.step, made.name, made.bytes, *times, made.loss, made.snapshot)
 

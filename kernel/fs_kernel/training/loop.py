@@ -73,9 +73,9 @@ class TrainingRun(RunHandle):
     """
 
     def __init__(self, resolved: ResolvedRun) -> None:
+        self.session = session = open_session(resolved)
         self._began = time.monotonic()
         self._outcome: Finished | None = None
-        self.session = session = open_session(resolved)
         self._coordinator = session.coordinator
         agenda = Agenda(session.options, session.state.iterations, self._began, self._is_main)
         swappers = SwapperCache(
@@ -99,6 +99,7 @@ class TrainingRun(RunHandle):
         self.steps = parts.step = TrainStep(session, partial(RunHandle, parts), emit_first)
         self.warnings += self.steps.warnings
         self._saves, self._addons = Saves(parts), AddOns(session, parts)
+        session.on_close(lambda: self._addons.close(session.failed))
         self._recovery = Recovery(parts, self._addons, self._saves)
         facts = space.run_facts(session)
         logs = self.info.model_dir / "logs"
@@ -252,7 +253,9 @@ class TrainingRun(RunHandle):
     def _finish(self, reason: StopReason) -> Finished:
         self._coordinator.everywhere(partial(self._saves.collect, wait=True))
         self.state.stop_reason = reason
-        if self._coordinator.broadcast(self._saves.checkpointer.unsaved(self.step)):
+        checkpointer = self._saves.checkpointer
+        unsaved = checkpointer.unsaved(self.step) or not checkpointer.exists()
+        if self._coordinator.broadcast(unsaved):
             self.save(final=True)
         faces = self._parts.agenda.preview_at_end(self.step)
         if faces and reason is not StopReason.STOPPED:
@@ -262,7 +265,8 @@ class TrainingRun(RunHandle):
     def _failed(self, error: BaseException) -> BaseException:
         """End because of an error; return what it means for all processes."""
         line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-        if self._outcome is None:
+        # A session that could not start leaves no trace in the folder.
+        if self._outcome is None and self.session.events.logs is not None:
             log_error(self.session.logs, error)
         self._end(StopReason.FAILED, line)
         return self._coordinator.as_group_error(error) if isinstance(error, Exception) else error

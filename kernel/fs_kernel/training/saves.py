@@ -37,14 +37,13 @@ class Saves:
             lambda: session.options.config["save"],
             staging,
             session.state.iterations,
-            resolved.checkpoint is not None,
         )
 
     def start(self, reason: SaveReason, final: bool = False) -> None:
         """Start a save of this step; all metrics are read by now."""
         session, agenda, metrics = self._parts.session, self._parts.agenda, self._parts.metrics
         step = session.state.iterations
-        snapshot = reason is SaveReason.SNAPSHOT or agenda.snapshot_due(step)
+        snapshot = reason is SaveReason.SNAPSHOT or agenda.snapshot_wanted(step)
         steps = agenda.save_started(snapshot, step, time.monotonic())
         average = metrics.take_average()
         if average is not None:
