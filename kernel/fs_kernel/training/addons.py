@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ class AddOns:
         return any(votes)
 
     def close(self, failed: bool) -> None:
-        """Close each."""
-        for addon in self._all:
-            addon.close(failed)
+        """Close each, the last one first, whether or not another one fails."""
+        with contextlib.ExitStack() as closing:
+            for addon in self._all:
+                closing.callback(addon.close, failed)

@@ -32,9 +32,9 @@ class Actors:
     """
 
     trainer: ActiveTrainer
-    sampler: Sampler
-    objectives: dict[str, ActiveObjective]
-    addons: dict[str, ActiveAddOn]
+    sampler: Sampler = attrs.field(init=False)
+    objectives: dict[str, ActiveObjective] = attrs.field(factory=dict)
+    addons: dict[str, ActiveAddOn] = attrs.field(factory=dict)
 
 
 def capture(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from fs_kernel import backend, networks
-from fs_kernel.errors import FacesError, UsageError
+from fs_kernel.errors import FacesError, FsError, UsageError
 from fs_kernel.networks.serialization import to_json
 from fs_kernel.options.sources import Config
 from fs_kernel.options.store import OptionStore
@@ -108,7 +108,7 @@ class Session:
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Have something done when the session closes, before what was opened earlier."""
-        self._closing.callback(callback)
+        self._closing.callback(_close, callback, self.events)
 
     def close(self, failed: bool) -> None:
         """Close everything, the last opened first. Safe to call more than once."""
@@ -121,9 +121,20 @@ class _Opening:
 
     def __init__(self, resolved: ResolvedRun, stack: contextlib.ExitStack) -> None:
         self.resolved, self.options, self.plugins = resolved, resolved.options, resolved.plugins
-        self.stack, self.failed = stack, True
+        self.stack, self.state = stack, resolved.state
+        self.session: Session | None = None
         self.warnings, self.notes = list(resolved.warnings), list[str]()
         self.logs = resolved.folder / "logs"
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return 0 if self.state is None else self.state.iterations
+
+    @property
+    def failed(self) -> bool:
+        """Whether the session ends with an error; one that was never opened does."""
+        return self.session is None or self.session.failed
 
     @property
     def training(self) -> Any:
@@ -139,13 +150,12 @@ def open_session(resolved: ResolvedRun) -> Session:
     """
     with contextlib.ExitStack() as stack:
         opening = _Opening(resolved, stack)
-        events = EventBus(lambda: 0 if resolved.state is None else resolved.state.iterations)
+        events = EventBus(lambda: opening.step)
         stack.enter_context(captured_messages(events.say))
         stack.callback(events.close)
         group = opening.plugins.trainer.connect(opening.training.device)
         coordinator = coordinator_of(group)
-        closed: dict[str, Session | None] = {"by": None}
-        stack.callback(lambda: coordinator.group.close(_failed(closed)))
+        stack.callback(lambda: coordinator.group.close(opening.failed))
         events.relays, events.context = not coordinator.is_main, coordinator.context
         _require_one_run(resolved, coordinator)
         if not coordinator.is_main:
@@ -157,15 +167,17 @@ def open_session(resolved: ResolvedRun) -> Session:
         session = coordinator.everywhere(lambda: _prepare(opening, coordinator, events, seed))
         faces = {"the fingerprint of the faces": session.feed.fingerprint}
         coordinator.require_identical(faces, FacesError, "every machine needs the same faces")
-        closed["by"] = session
+        opening.session = session
         session._closing = stack.pop_all()
     return session
 
 
-def _failed(closed: Mapping[str, Session | None]) -> bool:
-    """Return whether a session ends with an error; one that was never opened does."""
-    session = closed["by"]
-    return session is None or session.failed
+def _close(callback: Callable[[], object], events: EventBus) -> None:
+    """Close one thing; what fails then is a warning, since all that counts is saved."""
+    try:
+        callback()
+    except FsError as problem:
+        events.warn(str(problem))
 
 
 def _require_one_run(resolved: ResolvedRun, coordinator: Coordinator) -> None:
@@ -196,7 +208,7 @@ def _prepare(opening: _Opening, coordinator: Coordinator, events: EventBus, seed
     _freeze_and_load(opening, built)
     folders = resolve.resolve_folders(resolved, built.sides)
     feed = plugins.feed.open(folders, _feed_spec(opening, built, seed, coordinator, device))
-    opening.stack.callback(feed.close)
+    opening.stack.callback(_close, feed.close, events)
     opening.warnings += feed.warnings
     forward = plugins.executor.make_forward(built, device, opening.training.precision)
     state = _start_state(opening, built, folders, seed)
@@ -278,7 +290,7 @@ def _start_state(
     opening: _Opening, built: Network, folders: dict[Side, Path], seed: int
 ) -> ModelState:
     training, plugins = opening.training, opening.plugins
-    state = opening.resolved.state or ModelState(
+    state = opening.state = opening.state or ModelState(
         model=plugins.model.name,
         network_name=built.model.name,
         fingerprint=networks.fingerprint(built),

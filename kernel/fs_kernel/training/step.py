@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fs_kernel import backend, memory, networks, randomness
 from fs_kernel.errors import ConfigError, FsError, TrainingError
 from fs_kernel.options.fields import to_toml_value
-from fs_kernel.plugins.objects import ActiveAddOn, ActiveTrainer
+from fs_kernel.plugins.objects import ActiveTrainer
 from fs_kernel.storage import tree
 from fs_kernel.storage.checkpoints import CheckpointData
 from fs_kernel.training import batches, capture
@@ -55,39 +55,40 @@ class TrainStep:
         self.live = LiveOptions(session.options, session.coordinator.is_main)
         images = session.info.batch_size * len(session.network.sides)
         self.metrics = MetricsReader(images, session.coordinator.mean)
-        with self._memory():
-            self.actors = self._create({})
+        # Filled one by one, so that what was created is closed if the next one fails.
+        self.actors = Actors(ActiveTrainer(session.plugins.trainer, None))
         session.on_close(lambda: self.close(session.failed))
+        with self._memory():
+            self._create()
         self.warnings = self._restore()
 
-    def _create(self, addons: dict[str, ActiveAddOn]) -> Actors:
+    def _create(self) -> None:
         """Create trainer, objectives and sampler as at the start of a session."""
         session, feed = self._session, self._session.feed
-        plugins, done = session.plugins, session.state.iterations
+        plugins, done, actors = session.plugins, session.state.iterations, self.actors
         randomness.seed_everything(session.seed)
         # The trainer's handle looks objectives up here while the trainer is created.
-        session.objectives = {
-            item.name: item.create(self._handle(item)) for item in plugins.objectives
-        }
-        trainer = plugins.trainer.create(self._handle(plugins.trainer))
-        if session.objectives and not trainer.adds_objectives:
+        session.objectives = actors.objectives
+        for item in plugins.objectives:
+            actors.objectives[item.name] = item.create(self._handle(item))
+        actors.trainer = plugins.trainer.create(self._handle(plugins.trainer))
+        if actors.objectives and not actors.trainer.adds_objectives:
             raise ConfigError(
                 f"trainer '{plugins.trainer.name}' does not add objectives to its loss; choose "
                 f"another trainer, or leave training.objectives = "
                 f"{', '.join(session.objectives)} out"
             )
-        sampler = plugins.trainer.get_sampler(
+        actors.sampler = plugins.trainer.get_sampler(
             feed.sizes,
             session.info.batch_size,
             session.seed,
             feed.prefetch + DELAY,
             feed.face_attributes,
         )
-        self._feedback = SamplerFeedback(sampler, session.coordinator.collect)
+        self._feedback = SamplerFeedback(actors.sampler, session.coordinator.collect)
         self.metrics.forget()
         seeds = [state.data for state in networks.seed_states(session.network).values()]
         randomness.seed_apart(session.seed, done, session.coordinator.rank, seeds)
-        return Actors(trainer, sampler, session.objectives, addons)
 
     def _restore(self) -> list[str]:
         resolved = self._session.resolved
@@ -246,7 +247,7 @@ class TrainStep:
         lines = networks.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
-            self.actors = self._create(self.actors.addons)
+            self._create()
         return [*lines, *capture.restore(session, self.actors, training, source)]
 
     # --- what others need of it ---
@@ -263,13 +264,12 @@ class TrainStep:
 
     def close(self, failed: bool) -> None:
         """Close the trainer and the objectives, if they are not closed yet."""
-        trainer = self.actors.trainer
-        if trainer.made is not None:
-            trainer.close(failed)
-            # A closed trainer is not used again, and its optimizer's memory is needed.
-            self.actors.trainer = ActiveTrainer(trainer.plugin, None)
-            for objective in self.actors.objectives.values():
-                objective.close(failed)
+        with contextlib.ExitStack() as closing:
+            for item in (*self.actors.objectives.values(), self.actors.trainer):
+                closing.callback(item.close, failed)
+        # What is closed is not used again, and an optimizer's memory is needed.
+        self.actors.trainer = ActiveTrainer(self.actors.trainer.plugin, None)
+        self.actors.objectives.clear()
 
     @contextlib.contextmanager
     def _memory(self) -> Iterator[None]:
