@@ -56,15 +56,14 @@ def fs(site, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def steps_held(tmp_path):
-    """The step of the checkpoint that counts; every generation there must be whole."""
+    """The step of the checkpoint that counts; every checkpoint there must be whole."""
 
     def held():
         checkpoints = Checkpoints(tmp_path / "model")
         if not checkpoints.exists():
             return 0
-        assert [
-            p for g in checkpoints.checkpoints() if (p := checkpoints.validation_error(g.name))
-        ] == []
+        found = [checkpoints.validation_error(made.name) for made in checkpoints.checkpoints()]
+        assert set(found) == {None}
         return checkpoints.read_state(checkpoints.latest_valid(pytest.fail))["iterations"]
 
     return held

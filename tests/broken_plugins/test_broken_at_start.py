@@ -97,17 +97,17 @@ def test_missing_required_hooks(kind, refused):
 def test_typo_in_a_hook_name(kind, refused):
     typo, right = {
         "models": ("build_modl", "build_model"),
-        "trainers": ("train_bach", "train_batch"),
+        "trainers": ("create_trainr", "create_trainer"),
         "feeds": ("opne_feed", "open_feed"),
         "executors": ("make_forwards", "make_forward"),
     }[kind]
     body = f"@hookimpl\ndef {typo}(self): pass"
-    refused(kind, source(kind, body), f"'{typo}' is no hook", f"did you mean '{right}'?")
+    refused(kind, source(kind, body), f"'{typo}' is not a hook", f"did you mean '{right}'?")
 
 
 @EVERY_KIND
 def test_typo_in_an_argument(kind, refused):
-    hook = {"models": "build_model", "trainers": "train_batch", "feeds": "open_feed"}
+    hook = {"models": "build_model", "trainers": "create_trainer", "feeds": "open_feed"}
     hook = hook.get(kind, "make_forward")
     body = f"@hookimpl\ndef {hook}(self, nonsense): pass"
     refused(kind, source(kind, body), "does not fit the hooks", "nonsense")
@@ -130,8 +130,11 @@ def test_two_distributions_claim_one_name(kind, fs, site, tmp_path):
         ("models", "config_defaults"),
         ("models", "network_spec"),
         ("models", "build_model"),
-        ("trainers", "batch_needs"),
+        ("trainers", "required_fields"),
         ("trainers", "config_defaults"),
+        ("trainers", "connect"),
+        ("trainers", "fit_batch_size"),
+        ("trainers", "build_networks"),
         ("feeds", "open_feed"),
         ("executors", "make_forward"),
     ],
@@ -195,6 +198,27 @@ def test_a_network_without_a_model(refused, model):
     refused("models", source("models", body), "build_model")
 
 
+@pytest.mark.parametrize("hook", ["create_trainer", "get_sampler"])
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("raise KeyError('gone')", "failed in {hook}: KeyError: 'gone'"),
+        ("raise SystemExit(0)", "failed in {hook}: it called sys.exit(0)"),
+        ("return None", "returned NoneType from {hook}"),
+        ("return 'text'", "returned str from {hook}"),
+    ],
+)
+def test_a_trainer_that_cannot_be_created(fs, site, steps_held, hook, statement, says):
+    """The folder is made and locked by now, but nothing is left that looks like a model."""
+    install(site, "trainers", source("trainers", f"@hookimpl\ndef {hook}(self): {statement}"))
+    code, err = fs(3, trainer="bad")
+    assert code == 4
+    assert says.format(hook=hook) in err
+    assert err.count("\n") == 1
+    assert steps_held() == 0
+    assert fs(3)[0] == 0
+
+
 def test_an_addon_that_cannot_be_loaded_and_was_asked_for(fs, site, tmp_path):
     site.install("fs-bad", {"addons": {"bad": "bad_addon"}}, {"bad_addon": "import no_such_lib"})
     code, err = fs(3, addons="'bad'")
@@ -208,10 +232,10 @@ def test_an_addon_with_a_models_hook(fs, site):
     site.install("fs-bad", {"addons": {"bad": "bad_addon"}}, {"bad_addon": code})
     code, err = fs(3, addons="'bad'")
     assert code == 4
-    assert "'build_model' is no hook of an add-on" in err
+    assert "'build_model' is not a hook of an add-on" in err
 
 
-def test_broken_plugins_that_nobody_chose_do_not_matter(fs, site, steps_held):
+def test_broken_plugins_that_were_not_chosen_do_not_matter(fs, site, steps_held):
     for kind in BASE:
         name = f"unchosen_{kind}"
         site.install(f"fs-{name}", {kind: {"unchosen": name}}, {name: "raise SystemExit(1)"}, api=9)

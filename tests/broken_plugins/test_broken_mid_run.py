@@ -10,16 +10,21 @@ TRAINER = """
 import attrs
 from fs_kernel import hookimpl
 from fs_kernel.testing import PlainTrainer
+from fs_kernel.testing.plugins import PlainSteps
+
+class Steps(PlainSteps):
+    def train_step(self, batch):
+        result = super().train_step(batch)
+        if batch.step == 4:
+            {statement}
+        return result
 
 class Plugin(PlainTrainer):
     name = "bad"
 
     @hookimpl
-    def train_batch(self, state, batch):
-        result = super().train_batch(state, batch)
-        if batch.step == 4:
-            {statement}
-        return result
+    def create_trainer(self, run):
+        return Steps(run)
 """
 
 
@@ -46,17 +51,17 @@ def test_a_trainer_that_raises_at_step_four(fs, site, tmp_path, steps_held, stat
     install_trainer(site, statement)
     code, err = fs(6, trainer="bad")
     assert code == 4
-    assert err == f"fs: trainer 'bad' (fs-bad 1.0) failed in train_batch: {reason}\n"
+    assert err == f"fs: trainer 'bad' (fs-bad 1.0) failed in train_step: {reason}\n"
     assert steps_held() == 2
     log = (tmp_path / "model/logs/errors.log").read_text()
     assert "Traceback" in log
     assert "bad_trainer.py" in log
     (finished,) = events(tmp_path, "finished")
     assert (finished["reason"], finished["step"]) == ("failed", 3)
-    assert "failed in train_batch" in finished["error"]
+    assert "failed in train_step" in finished["error"]
 
 
-def test_another_trainer_goes_on_from_the_last_checkpoint(fs, site, steps_held):
+def test_another_trainer_continues_from_the_last_checkpoint(fs, site, steps_held):
     install_trainer(site, "raise ValueError('x')")
     assert fs(6, trainer="bad")[0] == 4
     assert fs(6, trainer="tiny")[0] == 0
@@ -66,11 +71,11 @@ def test_another_trainer_goes_on_from_the_last_checkpoint(fs, site, steps_held):
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("return None", "returned NoneType from train_batch"),
-        ("return result.losses", "returned list from train_batch"),
+        ("return None", "returned NoneType from train_step"),
+        ("return result.losses", "returned list from train_step"),
         ("return attrs.evolve(result, losses=[])", "returned losses of []"),
         ("return attrs.evolve(result, losses=result.losses[:1])", "returned losses of ['a']"),
-        ("return attrs.evolve(result, losses=None)", "train_batch"),
+        ("return attrs.evolve(result, losses=None)", "train_step"),
     ],
 )
 def test_a_trainer_that_returns_nonsense_at_step_four(fs, site, steps_held, statement, says):
@@ -83,12 +88,12 @@ def test_a_trainer_that_returns_nonsense_at_step_four(fs, site, steps_held, stat
     assert steps_held() == 2
 
 
-def test_a_loss_that_is_no_number_exits_6(fs, site, steps_held):
+def test_a_loss_that_is_not_a_number_exits_6(fs, site, steps_held):
     bad = "[attrs.evolve(x, total=x.total * float('nan')) for x in result.losses]"
     install_trainer(site, f"return attrs.evolve(result, losses={bad})")
     code, err = fs(6, trainer="bad")
     assert code == 6
-    assert err.startswith("fs: step 4: the loss is no finite number")
+    assert err.startswith("fs: step 4: the loss is not finite")
     assert steps_held() == 2
 
 
@@ -150,9 +155,13 @@ class Observer:
         if metrics.step == 3:
             {statement}
 
+class AddOn:
+    def observers(self):
+        return [Observer()]
+
 @hookimpl
-def make_observers():
-    return [Observer()]
+def create_addon():
+    return AddOn()
 """
 
 
@@ -170,18 +179,24 @@ def test_an_observer_that_raises_does_not_stop_the_run(fs, site, tmp_path, steps
     assert events(tmp_path, "finished")[0]["reason"] == "target"
 
 
-@pytest.mark.parametrize("hook", ["make_observers", "before_training"])
+@pytest.mark.parametrize("hook", ["create_addon", "observers", "before_training"])
 def test_an_addon_that_raises_at_the_start(fs, site, steps_held, hook):
-    source = f"from fs_kernel import hookimpl\n@hookimpl\ndef {hook}(): raise SystemExit(0)\n"
-    site.install("fs-bad", {"addons": {"bad": "bad_addon"}}, {"bad_addon": source})
+    source = (
+        "from fs_kernel import hookimpl\n"
+        "class AddOn:\n"
+        "    @hookimpl\n    def create_addon(self): return self\n"
+        f"    {'@hookimpl' if hook == 'create_addon' else ''}\n"
+        f"    def {hook}(self): raise SystemExit(0)\n"
+    )
+    site.install("fs-bad", {"addons": {"bad": "bad_addon:AddOn"}}, {"bad_addon": source})
     code, err = fs(6, addons="'bad'")
     assert code == 4
     assert f"add-on 'bad' (fs-bad 1.0) failed in {hook}: it called sys.exit(0)" in err
     assert steps_held() == 0
 
 
-def test_an_addon_that_was_uninstalled_is_missed_once_and_training_goes_on(fs, site, steps_held):
-    """The folder remembers add-ons; that is no order to have them."""
+def test_an_addon_that_was_uninstalled_is_missed_once_and_training_continues(fs, site, steps_held):
+    """The folder remembers add-ons; that does not make them required."""
     source = OBSERVER.replace("{statement}", "pass")
     folder = site.install("fs-bad", {"addons": {"gone": "gone_addon"}}, {"gone_addon": source})
     assert fs(2, addons="'gone'")[0] == 0
@@ -196,16 +211,33 @@ def test_an_addon_that_was_uninstalled_is_missed_once_and_training_goes_on(fs, s
     assert steps_held() == 3
 
 
-@pytest.mark.parametrize("hook", ["start_trainer", "get_sampler", "restore_trainer"])
+HEAD = """
+from fs_kernel import hookimpl
+from fs_kernel.testing import PlainTrainer
+from fs_kernel.testing.plugins import PlainSteps
+"""
+STATEFUL = f"""{HEAD}
+class Steps(PlainSteps):
+    {{wrong}}
+
+class Plugin(PlainTrainer):
+    @hookimpl
+    def create_trainer(self, run): return Steps(run)
+
+    @hookimpl
+    def accepts_state(self): return True
+"""
+
+
+@pytest.mark.parametrize("hook", ["create_trainer", "get_sampler", "load_state_dict"])
 def test_a_trainer_that_cannot_resume_touches_nothing(fs, site, tmp_path, steps_held, hook):
     assert fs(2)[0] == 0
     before = {p: p.read_bytes() for p in (tmp_path / "model").rglob("*") if p.is_file()}
-    source = (
-        "from fs_kernel import hookimpl\n"
-        "from fs_kernel.testing import PlainTrainer\n"
-        "class Plugin(PlainTrainer):\n"
-        f"    @hookimpl\n    def {hook}(self): raise RuntimeError('cannot')\n"
-    )
+    wrong = f"def {hook}(self, *_): raise RuntimeError('cannot')"
+    source = STATEFUL.replace("{wrong}", wrong)
+    if hook != "load_state_dict":
+        wrong = f"@hookimpl\n    def {hook}(self): raise RuntimeError('cannot')"
+        source = f"{HEAD}\nclass Plugin(PlainTrainer):\n    {wrong}\n"
     site.install("fs-bad", {"trainers": {"bad": "bad_trainer:Plugin"}}, {"bad_trainer": source})
     code, err = fs(4, trainer="bad")
     assert code == 4
@@ -217,12 +249,7 @@ def test_a_trainer_that_cannot_resume_touches_nothing(fs, site, tmp_path, steps_
 @pytest.mark.parametrize("state", ["{5: 1}", "{'x': object()}", "{'x': {1, 2}}"])
 def test_a_trainer_whose_state_cannot_be_kept(fs, site, steps_held, state):
     assert fs(2)[0] == 0
-    source = (
-        "from fs_kernel import hookimpl\n"
-        "from fs_kernel.testing import PlainTrainer\n"
-        "class Plugin(PlainTrainer):\n"
-        f"    @hookimpl\n    def trainer_state(self): return {state}\n"
-    )
+    source = STATEFUL.replace("{wrong}", f"def state_dict(self): return {state}")
     site.install("fs-bad", {"trainers": {"bad": "bad_trainer:Plugin"}}, {"bad_trainer": source})
     code, err = fs(4, trainer="bad")
     assert code == 4

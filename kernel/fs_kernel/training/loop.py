@@ -265,8 +265,8 @@ class TrainingRun(RunHandle):
     def _failed(self, error: BaseException) -> BaseException:
         """End because of an error; return what it means for all processes."""
         line = str(error) if isinstance(error, FsError) else f"{type(error).__name__}: {error}"
-        if self._outcome is None and self.session.logs.parent.is_dir():
-            # A run that never touched its folder leaves no trace there.
+        if self._outcome is None and self.session.events.logs is not None:
+            # A session that could not start leaves no trace in the folder.
             path = log_error(self.session.logs, error)
             if isinstance(error, FsError):
                 error.traceback = path

@@ -13,7 +13,6 @@ from fs_kernel.options.defaults import SaveOptions
 from fs_kernel.storage import checkpoints as checkpoint
 from fs_kernel.storage import files, tree
 from fs_kernel.storage.checkpoints import Checkpoints
-from fs_kernel.training.agenda import SaveReason
 from fs_kernel.training.checkpointer import Checkpointer, SaveFailure, saved_or_raise
 from fs_kernel.training.staging import Staging
 from generations import content, loaded, names
@@ -97,7 +96,7 @@ def test_the_buffer_is_reused_and_grows_once():
 def test_a_session_s_buffer_is_large_enough_from_the_start(tmp_path):
     with open_tiny(tmp_path, 2) as run:
         run.advance()
-        staging = run._checkpointer._staging
+        staging = run._saves.checkpointer._staging
         before = staging._buffer.data_ptr()
         run.save()
         assert staging._used <= len(staging._buffer)
@@ -115,9 +114,9 @@ def test_training_on_does_not_change_what_is_written(tmp_path, gate, events):
     for _ in range(6):
         next(steps)
     assert gate.reached.is_set()
-    assert run._checkpointer.busy
+    assert run._saves.checkpointer.busy
     gate.open.set()
-    while run._checkpointer.collect() is None:
+    while run._saves.checkpointer.collect() is None:
         threading.Event().wait(0.01)
     slow = held(tmp_path / "slow")
     run.close(save=False)
@@ -191,7 +190,7 @@ class Made:
             Checkpoints(folder),
             self._capture,
             lambda: self.options,
-            lambda: Staging(64, pinned=False),
+            Staging(64, pinned=False),
             0,
         )
 
@@ -199,11 +198,11 @@ class Made:
         self.asked.append(with_trainer)
         return self.content
 
-    def start(self, step, trained=None, reason=SaveReason.REQUESTED, **facts):
+    def start(self, step, trained=None, **facts):
         self.content = content(step)
         if trained is not None:
             self.content.weights["a/kernel"] = trained
-        self.checkpointer.start(reason, **facts)
+        self.checkpointer.start(**facts)
 
     def save(self, *arguments, **facts):
         self.start(*arguments, **facts)

@@ -251,7 +251,7 @@ def test_checkpoints_deleted_under_the_run_are_made_again(tmp_path):
     run = open_tiny(tmp_path, 6, every=2)
     for metrics in run:
         if metrics.step == 3:
-            run._checkpointer.collect(wait=True)
+            run._saves.checkpointer.collect(wait=True)
             shutil.rmtree(tmp_path / "model/checkpoints")
     run.close()
     assert state_of(tmp_path)["iterations"] == 6

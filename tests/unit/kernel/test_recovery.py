@@ -264,7 +264,7 @@ def test_a_step_that_is_bad_again_goes_one_checkpoint_further_back(tmp_path):
     run = tiny_run(tmp_path, set=values, addons=[Addon(judge=judge, bad=lambda *_: True)])
     with run:
         for metrics in run:
-            if metrics.step in (2, 4, 6) and metrics.step > run._checkpointer.last_step:
+            if metrics.step in (2, 4, 6) and metrics.step > run._saves.checkpointer.last_step:
                 run.save()
     back = event_lines(tmp_path, "rolled_back")
     assert [(e["bad_step"], e["generation"]) for e in back] == [
