@@ -88,9 +88,8 @@ def check(network: Network, who: str) -> Network:
         if channels is not None and shape != (output.size, output.size, channels):
             raise PluginError(f"{who}: {output} has shape {shape}")
     faces = {output.side for output in network.outputs if output.kind == "face"}
-    for side in sides:
-        if side not in faces:
-            raise PluginError(f"{who} gives no face for side '{side}'")
+    if faceless := [side for side in sides if side not in faces]:
+        raise PluginError(f"{who} gives no face for side '{faceless[0]}'")
     return network
 
 
@@ -113,7 +112,8 @@ def check_owned(owned: Mapping[str, Any], who: str) -> dict[str, Any]:
             kind = type(model).__name__
             raise PluginError(f"{where} is a {kind}; give a keras.Model or a torch.nn.Module")
         if unbuilt := fs_graph.unbuilt(model):
-            raise PluginError(f"{where} has no weights yet ({unbuilt[0]}); call it once on an input")
+            problem = f"has no weights yet ({unbuilt[0]}); call it once on an input"
+            raise PluginError(f"{where} {problem}")
     return dict(owned)
 
 
@@ -128,10 +128,9 @@ def require_storable(tensors: Mapping[str, torch.Tensor], who: str) -> None:
             require_kept(tensor, name)
         except TypeError:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise PluginError(
-                f"{who}: weight '{name}' is {kind}, which a checkpoint cannot hold; "
-                "use float32 or another real or integer type"
-            ) from None
+            problem = f"weight '{name}' is {kind}, which a checkpoint cannot hold"
+            mend = "use float32 or another real or integer type"
+            raise PluginError(f"{who}: {problem}; {mend}") from None
 
 
 def to_json(network: Network) -> dict[str, Any]:

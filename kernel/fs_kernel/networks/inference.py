@@ -67,9 +67,9 @@ class Swapper:
 
     def __init__(self, network: Network, forward: Forward, device: torch.device) -> None:
         self._side, self._forward, self._device = network.sides[0], forward, device
-        # The largest output of each kind.
+        # The largest of each kind is the last.
         ordered = sorted(enumerate(network.outputs), key=lambda pair: pair[1].size)
-        self._position = {output.kind: position for position, output in ordered}
+        self._largest = {o.kind: position for position, o in ordered if o.kind != "aux"}
 
     def __call__(self, faces: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         """Swap ``(n, h, w, c)`` float32 0..1.
@@ -79,11 +79,8 @@ class Swapper:
         """
         with torch.no_grad():
             outputs = self._forward({self._side: faces.to(self._device)}, training=False)
-            found = {
-                kind: outputs[position].float().clamp(0, 1).cpu().numpy()
-                for kind, position in self._position.items()
-                if kind != "aux"
-            }
+            largest = {kind: outputs[position] for kind, position in self._largest.items()}
+            found = {k: each.float().clamp(0, 1).cpu().numpy() for k, each in largest.items()}
         return found["face"], found["mask"][..., 0] if "mask" in found else None
 
 

@@ -11,7 +11,7 @@ Networks that a trainer or an objective owns come after it, under ``extra:NAME/`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -89,7 +89,8 @@ def parameters(network: Network, of: str | None = None) -> dict[str, torch.nn.Pa
 
 def statistics(network: Network) -> dict[str, torch.Tensor]:
     """Return the floating weights that change without gradients (batch normalization's)."""
-    own = {id(v._value) for _, layer in every_layer(network) for v in layer._non_trainable_variables}
+    layers = (layer for _, layer in every_layer(network))
+    own = {id(v._value) for layer in layers for v in layer._non_trainable_variables}
     own |= {id(buffer) for owned in network.owned.values() for buffer in owned.buffers()}
     found = weights(network).items()
     return {n: tensor for n, tensor in found if id(tensor) in own and tensor.is_floating_point()}
@@ -124,19 +125,16 @@ def differences(network: Network, tensors: Tensors) -> list[str]:
     return [f"{name} is {now or 'gone'}, was {was or 'not there'}" for name, now, was in changes]
 
 
-def freeze(network: Network, names: Iterable[str], frozen: bool) -> list[str]:
+def freeze(network: Network, names: Collection[str], frozen: bool) -> list[str]:
     """Freeze the named sub-models and owned networks, or let them train again.
 
     Returns:
         The names that are neither.
     """
-    found, missing = {**network.owned, **fs_graph.sub_models(network.model)}, []
-    for name in names:
-        if name in found:
-            fs_graph.freeze(found[name], frozen)
-        else:
-            missing.append(name)
-    return missing
+    found = {**network.owned, **fs_graph.sub_models(network.model)}
+    for part in (found[name] for name in names if name in found):
+        fs_graph.freeze(part, frozen)
+    return [name for name in names if name not in found]
 
 
 def _copy(network: Network, named: Tensors, tensors: Tensors) -> None:

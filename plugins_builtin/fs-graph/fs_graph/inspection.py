@@ -112,7 +112,7 @@ class _Inspection:
             waiting.discard(str(item.get("name")))
             self._backward += sum(name in waiting for name in _sources(item.get("inbound_nodes")))
             if self._backward > MAX_BACKWARD:
-                raise NotAllowedError("has its layers in an order that takes too long to connect")
+                raise _refused("has its layers in an order that takes too long to connect")
 
     def _check_calls(self, calls: Any, operation: bool, path: tuple[str, ...]) -> None:
         if not isinstance(calls, list):
@@ -121,9 +121,7 @@ class _Inspection:
         # An operation that is called with numbers alone runs while the graph is read, however large
         # its result.
         if operation and not (calls and all(map(_has_tensor, calls))):
-            raise _refused(
-                "holds an operation that is called without a tensor", _layer(path)
-            )
+            raise _refused("holds an operation that is called without a tensor", _layer(path))
 
 
 def _refused(problem: str, layer: str = "", mend: str = "") -> GraphError:
@@ -178,9 +176,7 @@ def _has_tensor(call: Any, depth: int = 0) -> bool:
     return isinstance(call, list) and any(_has_tensor(item, depth + 1) for item in call)
 
 
-def _function(
-    what: str, path: tuple[str, ...], key: str, text: str | None = None
-) -> GraphError:
+def _function(what: str, path: tuple[str, ...], key: str, text: str | None = None) -> GraphError:
     return _refused(
         text or "holds a __lambda__ object",
         _layer(path),
@@ -190,9 +186,7 @@ def _function(
     )
 
 
-def _unknown(
-    node: dict[str, Any], path: tuple[str, ...], key: str, own: type | None
-) -> GraphError:
+def _unknown(node: dict[str, Any], path: tuple[str, ...], key: str, own: type | None) -> GraphError:
     name, module = node["class_name"], node.get("module")
     problem = (
         f"holds an object of class {module}.{name}, which is neither plain Keras nor named in "
