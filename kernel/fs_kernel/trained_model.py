@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fs_kernel import backend
+from fs_kernel import backend, networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import SwapperCache, assign
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.plugins.tools import load_tool
 from fs_kernel.training.network_of import make_network
@@ -33,7 +32,7 @@ class TrainedModel:
         device: where the network is.
         network: the network, with its weights.
         swapper: ``swapper(source, target)`` returns what turns batches of faces of one side into
-            the other; see `fs_kernel.networks.inference.Swapper`.
+            the other; see `fs_kernel.networks.Swapper`.
         feed: reads faces from files and writes them (``read_faces``, ``write_face``).
         warnings: lines for the user about options and plugins.
 
@@ -67,7 +66,7 @@ class TrainedModel:
         parts, self.device, self.network = require_model(folder).read_consistently(read)
         self.warnings = parts.warnings
         self.feed: Feed = parts.plugins.feed
-        self.swapper = SwapperCache(parts.plugins, self.network, self.device, "fp32")
+        self.swapper = networks.SwapperCache(parts.plugins, self.network, self.device, "fp32")
 
     def swap_folder(self, faces: Path, output: Path, *arguments: Any, **named: Any) -> int:
         """Swap every face of a folder and write the results, with the package ``fs-swap``.
@@ -103,4 +102,4 @@ def _assign_average(parts: ResolvedRun, built: Network) -> None:
             "weights; train with one (see: fs config show), or leave --average out"
         )
     held = parts.checkpoints.read_weights(parts.checkpoint)
-    assign(built, {**held, **found}, f"the average in checkpoint {parts.checkpoint}")
+    networks.assign(built, {**held, **found}, f"the average in checkpoint {parts.checkpoint}")

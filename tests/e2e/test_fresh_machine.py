@@ -140,7 +140,7 @@ def test_without_the_library_the_model_that_needs_it_is_named(full_machine, tmp_
 
 
 def test_the_kernel_alone_starts(new_machine, tmp_path):
-    machine = new_machine(["fs-kernel"])
+    machine = new_machine(["fs-kernel", "fs-graph"])
     assert "run" in machine.fs("--help").stdout
     for command, package in (
         ("plugins", "fs-doctor"),

@@ -19,6 +19,7 @@ from machines import ROOT, run
 EXAMPLES = sorted(p.parent for p in Path(__file__).parent.glob("examples/*/pyproject.toml"))
 NEEDED = [
     "fs-kernel",
+    "fs-graph",
     "fs-nn",
     "fs-faces",
     "fs-trainer-standard",

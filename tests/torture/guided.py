@@ -19,11 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import atheris
 
-INSTRUMENTED = ["fs_kernel", "fs_faces", "fs_feed_faces", "tomllib", "ast"]
+INSTRUMENTED = ["fs_kernel", "fs_graph", "fs_faces", "fs_feed_faces", "tomllib", "ast"]
 with atheris.instrument_imports(include=INSTRUMENTED):
+    import fs_graph
     from fs_faces.header import HeaderError, parse_header, read_header
     from fs_faces.png import PngError
-    from fs_kernel import networks
+    from fs_graph import GraphError
     from fs_kernel.errors import FsError
     from fs_kernel.options import FileSource, read_toml, resolve
     from fs_kernel.options.defaults import KERNEL_SECTIONS
@@ -34,7 +35,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
 from test_fuzz import HEADER, MANIFEST, PNG, STATE, TOML, WEIGHTS  # noqa: E402
 
 FOLDER = Path(tempfile.mkdtemp())
-OURS = (FsError, HeaderError, PngError)
+OURS = (FsError, GraphError, HeaderError, PngError)
 
 
 def header(data: bytes) -> None:
@@ -72,7 +73,7 @@ def skeleton(data: bytes) -> None:
 
 
 def network(data: bytes) -> None:
-    networks.inspect(networks.parse(data, "x"), {}, "x")
+    fs_graph.inspect(fs_graph.parse(data), {})
 
 
 SKELETON = b'{"a": [{"$tensor": "/x"}, {"$float": "nan"}, 1.5, null]}'

@@ -8,20 +8,15 @@ taken; which input it starts from makes no difference to an autoencoder, only th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import attrs
+import keras
+import numpy as np
+import torch
 
-from fs_kernel import backend
 from fs_kernel.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
-    from fs_kernel.plugins.plugin_set import RunPlugins
-    from fs_kernel.plugins.roles import Model
-    from fs_kernel.types import Forward, Network, Side
+from fs_kernel.plugins.plugin_set import RunPlugins
+from fs_kernel.plugins.roles import Model
+from fs_kernel.types import Forward, Network, Side
 
 
 def cut(network: Network, source: Side, target: Side) -> Network:
@@ -33,39 +28,32 @@ def cut(network: Network, source: Side, target: Side) -> Network:
     Raises:
         UsageError: a side is unknown, or the target's path needs more than its own input.
     """
-    keras = backend.keras()
+    inputs = dict(zip(network.sides, network.model.inputs, strict=True))
     for side in (source, target):
-        if side not in network.sides:
-            raise UsageError(f"this model has no side '{side}' (it has {', '.join(network.sides)})")
-    shapes = [tuple(tensor.shape[1:]) for tensor in network.model.inputs]
-    start = network.sides.index(target)
-    if shapes[network.sides.index(source)] != shapes[start]:
-        raise UsageError(
-            f"sides '{source}' and '{target}' take pictures of different shape; "
-            "the model plugin must give a build_inference hook"
-        )
-    chosen = network.outputs_of(target)
-    tensors = [network.model.outputs[position] for position, _ in chosen]
-    name = f"{network.model.name}_inference"
+        if side not in inputs:
+            raise UsageError(f"this model has no side '{side}' (it has {', '.join(inputs)})")
+    what_to_do = "the model plugin must give a build_inference hook"
+    if inputs[source].shape[1:] != inputs[target].shape[1:]:
+        differ = f"sides '{source}' and '{target}' take pictures of different shape"
+        raise UsageError(f"{differ}; {what_to_do}")
+    tensors = [network.model.outputs[position] for position, _ in network.outputs_of(target)]
     try:
-        model = keras.Model([network.model.inputs[start]], tensors, name=name)
+        model = keras.Model([inputs[target]], tensors, name=f"{network.model.name}_inference")
     except ValueError as error:
-        raise UsageError(
-            f"the path of side '{target}' needs other sides' faces too; "
-            "the model plugin must give a build_inference hook"
-        ) from error
-    return attrs.evolve(
-        network, model=model, outputs=[o for _, o in chosen], sides=(source,), owned={}
-    )
+        needs = f"the path of side '{target}' needs other sides' faces too"
+        raise UsageError(f"{needs}; {what_to_do}") from error
+    return _swap(network, model, source, target)
+
+
+def _swap(network: Network, model: keras.Model, source: Side, target: Side) -> Network:
+    outputs = [output for _, output in network.outputs_of(target)]
+    return attrs.evolve(network, model=model, outputs=outputs, sides=(source,), owned={})
 
 
 def swapper_network(model: Model, network: Network, source: Side, target: Side) -> Network:
     """Return the swap network: the model plugin's own if it gives one, else the kernel's cut."""
     own = model.build_inference(network, source, target)
-    if own is None:
-        return cut(network, source, target)
-    outputs = [output for _, output in network.outputs_of(target)]
-    return attrs.evolve(network, model=own, outputs=outputs, sides=(source,), owned={})
+    return cut(network, source, target) if own is None else _swap(network, own, source, target)
 
 
 class Swapper:
@@ -78,12 +66,10 @@ class Swapper:
     """
 
     def __init__(self, network: Network, forward: Forward, device: torch.device) -> None:
-        self._side: Any = network.sides[0]
-        self._forward = forward
-        self._device = device
-        self._face = max((o.size, i) for i, o in enumerate(network.outputs) if o.kind == "face")[1]
-        masks = [(o.size, i) for i, o in enumerate(network.outputs) if o.kind == "mask"]
-        self._mask = max(masks)[1] if masks else None
+        self._side, self._forward, self._device = network.sides[0], forward, device
+        # The largest of each kind is the last.
+        ordered = sorted(enumerate(network.outputs), key=lambda pair: pair[1].size)
+        self._largest = {o.kind: position for position, o in ordered if o.kind != "aux"}
 
     def __call__(self, faces: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         """Swap ``(n, h, w, c)`` float32 0..1.
@@ -91,15 +77,14 @@ class Swapper:
         Returns:
             Faces ``(n, H, W, 3)`` and the learned masks ``(n, H, W)`` or None; float32 0..1.
         """
-        torch = backend.torch()
         with torch.no_grad():
             outputs = self._forward({self._side: faces.to(self._device)}, training=False)
-            face = outputs[self._face].float().clamp(0, 1).cpu().numpy()
-            if self._mask is None:
-                return face, None
-            return face, outputs[self._mask].float().clamp(0, 1).cpu().numpy()[..., 0]
+            largest = {kind: outputs[position] for kind, position in self._largest.items()}
+            found = {k: each.float().clamp(0, 1).cpu().numpy() for k, each in largest.items()}
+        return found["face"], found["mask"][..., 0] if "mask" in found else None
 
 
+@attrs.frozen(eq=False)
 class SwapperCache:
     """Makes the swapper of each direction of one network once, and keeps it.
 
@@ -110,12 +95,11 @@ class SwapperCache:
         precision: of the forward pass.
     """
 
-    def __init__(
-        self, plugins: RunPlugins, network: Network, device: torch.device, precision: str
-    ) -> None:
-        self._plugins, self._network = plugins, network
-        self._device, self._precision = device, precision
-        self._made: dict[tuple[Side, Side], Swapper] = {}
+    _plugins: RunPlugins
+    _network: Network
+    _device: torch.device
+    _precision: str
+    _made: dict[tuple[Side, Side], Swapper] = attrs.field(init=False, factory=dict)
 
     def __call__(self, source: Side, target: Side) -> Swapper:
         """Return what turns batches of faces of ``source`` into ``target``."""

@@ -5,7 +5,7 @@
     MODEL_DIR/checkpoint.json            the pointer: names the current checkpoint
     MODEL_DIR/checkpoints/000000250/     a checkpoint
         manifest.json                    size and SHA-256 of every file below
-        network.json                     the graph (fs_kernel.networks.serialization)
+        network.json                     the graph (fs_kernel.networks.to_json)
         weights.safetensors              weights by name (fs_kernel.networks.weights)
         training.json, .safetensors      trainer, sampler and random states (fs_kernel.storage.tree)
         state.json                       what the model remembers (fs_kernel.storage.model_state)

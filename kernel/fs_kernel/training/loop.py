@@ -43,8 +43,8 @@ from typing import Any
 
 import attrs
 
+from fs_kernel import networks
 from fs_kernel.errors import BadStepError, FsError
-from fs_kernel.networks import SwapperCache
 from fs_kernel.training import space
 from fs_kernel.training.addons import AddOns
 from fs_kernel.training.agenda import Agenda, Decision, SaveReason
@@ -78,7 +78,7 @@ class TrainingRun(RunHandle):
         self._outcome: Finished | None = None
         self._coordinator = session.coordinator
         agenda = Agenda(session.options, session.state.iterations, self._began, self._is_main)
-        swappers = SwapperCache(
+        swappers = networks.SwapperCache(
             session.plugins, session.network, session.device, session.info.precision
         )
         super().__init__(Collaborators(session, agenda, session.events, swappers))

@@ -13,7 +13,6 @@ import attrs
 
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError, PluginError
-from fs_kernel.networks import serialization
 from fs_kernel.plugins import record
 from fs_kernel.plugins.other_formats import require_model
 from fs_kernel.storage import ModelState
@@ -75,7 +74,7 @@ def read_graph(resolved: ResolvedRun) -> Network:
     assert resolved.checkpoint is not None
     path = resolved.checkpoints.network_path(resolved.checkpoint)
     source = f"checkpoint {resolved.checkpoint}: {path.name}"
-    data = serialization.parse(path.read_bytes(), source)
+    data = networks.parse(path.read_bytes(), source)
     return networks.from_json(data, resolved.plugins.model.custom_objects(), source)
 
 

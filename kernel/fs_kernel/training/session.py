@@ -18,7 +18,6 @@ import attrs
 
 from fs_kernel import backend, networks
 from fs_kernel.errors import FacesError, FsError, UsageError
-from fs_kernel.networks.serialization import to_json
 from fs_kernel.options.sources import Config
 from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import record
@@ -230,7 +229,7 @@ def _prepare(opening: _Opening, coordinator: Coordinator, events: EventBus, seed
         device=device,
         seed=seed,
         network=built,
-        graph=to_json(built),
+        graph=networks.to_json(built),
         feed=feed,
         forward=forward,
         state=state,

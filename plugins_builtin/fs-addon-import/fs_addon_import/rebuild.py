@@ -35,19 +35,16 @@ def rebuild(config: Mapping[str, Any], source: str, color_order: str = "bgr") ->
     Raises:
         ModelFolderError: it holds what it may not, or cannot be built.
     """
-    import keras
+    import fs_graph
 
     custom = custom_objects()
-    networks.inspect(config, custom, source)
     with networks.building(0, "meta"):
         try:
-            model = keras.saving.deserialize_keras_object(
-                copy.deepcopy(dict(config)), custom_objects=custom
-            )
-            if not isinstance(model, keras.Model):
-                raise ValueError("its root is no model")
+            model = fs_graph.read(copy.deepcopy(dict(config)), custom)
             sides = _sides(model)
             outputs = _outputs(model, sides)
+        except fs_graph.GraphError as error:
+            raise ModelFolderError(f"{source} {error}") from error
         except Exception as error:
             lines = str(error).strip().splitlines()
             reason = next((line for line in lines if line), type(error).__name__)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fs_graph
 import h5py
 import keras
 import numpy as np
@@ -164,11 +165,8 @@ def read_optimizer(path: Path) -> tuple[ForeignNetwork, ForeignOptimizer | None]
 
 def build(foreign: ForeignNetwork) -> keras.Model:
     """The network, with its weights, through the kernel's check of the graph."""
-    networks.inspect(foreign.config, custom_objects(), "it")
     with networks.building(0, "cpu"):
-        made = keras.saving.deserialize_keras_object(
-            json.loads(json.dumps(foreign.config)), custom_objects=custom_objects()
-        )
+        made = fs_graph.read(json.loads(json.dumps(foreign.config)), custom_objects())
     tensors = {name: torch.from_numpy(value) for name, value in foreign.weights.items()}
     networks.assign(Network(made, []), tensors, "it")
     return made

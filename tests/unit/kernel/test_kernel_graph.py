@@ -6,13 +6,12 @@ import copy
 import json
 import sys
 
+import fs_graph.reading
 import keras
 import pytest
 import torch
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import allowed
-from fs_kernel.networks import serialization as graph
 from fs_kernel.storage.files import to_json_bytes
 from networks import autoencoder
 
@@ -104,39 +103,6 @@ def test_what_old_graphs_hold_of_owned_networks_is_not_looked_at(good, trap, ext
     assert again.owned == {}
 
 
-class Custom(keras.layers.Layer):
-    def call(self, x):
-        return x * 2
-
-
-def custom_graph():
-    start = keras.Input((8, 8, 3), name="face_in_a")
-    model = keras.Model(start, Custom()(start), name="m")
-    from fs_kernel.types import Network, Output
-
-    return json.loads(
-        to_json_bytes(networks.to_json(Network(model, [Output("a", "face", 8)], {}, ("a",))))
-    )
-
-
-def test_a_custom_class_is_made_only_where_the_plugin_names_it():
-    data = custom_graph()
-    refused(data, "named in the model plugin's custom_objects; refused")
-    again = read(data, {"Custom": Custom})
-    assert any(isinstance(layer, Custom) for layer in again.model.layers)
-
-
-def test_a_custom_class_may_have_moved_and_no_file_says_where_to(trap):
-    data = custom_graph()
-    layer_named(data, "Custom")["module"] = "trap_module"
-    again = read(data, {"Custom": Custom})
-    assert any(isinstance(layer, Custom) for layer in again.model.layers)
-    layer_named(data, "Custom")["registered_name"] = "trap_module>Custom"
-    refused(data, "refused", {"Custom": Custom})
-    layer_named(data, "Custom")["registered_name"] = None
-    refused(data, "refused", {"Custom": Custom})
-
-
 # --- hostile graphs ---
 
 
@@ -146,48 +112,9 @@ def hostile(good, change):
     return data
 
 
-FUNCTION = {"module": "builtins", "class_name": "function", "config": "eval"}
 ATTACKS = {
     "lambda layer": lambda n, d: n.update(class_name="Lambda", module="keras.layers"),
     "unknown class": lambda n, d: n.update(class_name="NoSuchLayer"),
-    "class of a foreign module": lambda n, d: n.update(
-        class_name="Dense", module="trap_module", registered_name="Dense"
-    ),
-    "foreign class": lambda n, d: n.update(class_name="Popen", module="subprocess"),
-    "registered name": lambda n, d: n.update(registered_name="trap_module>Dense"),
-    "module like keras": lambda n, d: n.update(module="keras_evil.layers"),
-    "wrapper of torch": lambda n, d: n.update(class_name="TorchModuleWrapper"),
-    "tensorflow module": lambda n, d: n.update(class_name="TFSMLayer"),
-    "__lambda__": lambda n, d: n["config"].update(
-        activation={"class_name": "__lambda__", "config": {"value": "4wAA"}}
-    ),
-    "__lambda__ key": lambda n, d: n["config"].update(activation={"__lambda__": {"value": "4wAA"}}),
-    "function object": lambda n, d: n["config"].update(activation=FUNCTION),
-    "function in a list": lambda n, d: n["config"].update(strides=[FUNCTION]),
-    "numpy object": lambda n, d: n["config"].update(x={"class_name": "__numpy__", "config": {}}),
-    "numpy key": lambda n, d: n["config"].update(x={"__numpy__": [1]}),
-    "tensor": lambda n, d: n["config"].update(x={"class_name": "__tensor__", "config": {}}),
-    "bytes": lambda n, d: n["config"].update(x={"class_name": "__bytes__", "config": {}}),
-    "typespec": lambda n, d: n["config"].update(x={"class_name": "__typespec__", "config": {}}),
-    "optimizer": lambda n, d: d["model"].update(
-        compile_config={
-            "optimizer": {"module": "keras.optimizers", "class_name": "Adam", "config": {}},
-            "loss": "mse",
-        }
-    ),
-    "loss function": lambda n, d: d["model"].update(compile_config={"loss": FUNCTION}),
-    "class name that is a list": lambda n, d: n.update(class_name=["Dense"]),
-    "class name that is an object": lambda n, d: n.update(class_name={"a": 1}),
-    "class name that is null": lambda n, d: n.update(class_name=None),
-    "class name that is a number": lambda n, d: n.update(class_name=5),
-    "module that is a list": lambda n, d: n.update(module=["keras"]),
-    "registered name that is a list": lambda n, d: n.update(registered_name=["x"]),
-    "config that is a list": lambda n, d: n.update(config=[1]),
-    "config that is text": lambda n, d: n.update(config="trap_module"),
-    "config missing": lambda n, d: n.pop("config"),
-    "initializer of another kind": lambda n, d: n["config"].update(
-        kernel_initializer={"class_name": "Dense", "module": "trap_module", "config": {}}
-    ),
     "model that is a layer": lambda n, d: d.update(model=n),
     "model that is text": lambda n, d: d.update(model="keras"),
     "model that is null": lambda n, d: d.update(model=None),
@@ -203,7 +130,6 @@ ATTACKS = {
     "too many sides": lambda n, d: d.update(sides=["a", "b", "c"]),
     "colour order missing": lambda n, d: d.pop("color_order"),
     "weights beyond all memory": lambda n, d: n["config"].update(filters=10**15),
-    "filters that are text": lambda n, d: n["config"].update(filters="many"),
     "layers that do not connect": lambda n, d: d["model"]["config"].update(layers=[]),
 }
 
@@ -218,7 +144,7 @@ def test_markers_anywhere_are_refused_before_keras_sees_them(good, monkeypatch):
         raise AssertionError("deserialised")
 
     monkeypatch.setattr(keras.saving, "deserialize_keras_object", never)
-    for attack in ("lambda layer", "__lambda__", "function object", "optimizer", "numpy key"):
+    for attack in ("lambda layer", "unknown class"):
         refused(hostile(good, ATTACKS[attack]), "refused")
 
 
@@ -232,7 +158,7 @@ def test_a_deep_graph_is_refused():
 
 
 def test_a_huge_file_is_refused(monkeypatch):
-    monkeypatch.setattr(graph, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(fs_graph.reading, "MAX_BYTES", 2**20)
     with pytest.raises(ModelFolderError, match="net is larger than 1 MiB; refused"):
         networks.parse(b" " * (2**20 + 1), "net")
 
@@ -244,11 +170,3 @@ def test_a_huge_file_is_refused(monkeypatch):
 def test_what_is_no_graph(text):
     with pytest.raises(ModelFolderError, match=r"^net is not "):
         networks.parse(text, "net")
-
-
-def test_the_allowed_classes_all_exist_in_keras():
-    """A name that Keras does not have would be an invitation to whoever registers it."""
-    homes = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras)
-    homes += (keras.models, keras.dtype_policies)
-    missing = [name for name in allowed.PLAIN if not any(hasattr(h, name) for h in homes)]
-    assert missing == [type(autoencoder().model).__name__]

@@ -172,7 +172,7 @@ def test_the_swapped_network_is_held_to_every_weight_beside_owned_ones():
     net = owning()
     before, given = copies(net), copies(net)
     del given["encoder/conv/bias"]
-    with pytest.raises(ModelFolderError, match="lacks 1 weights, the first: encoder/conv/bias"):
+    with pytest.raises(ModelFolderError, match="the first: encoder/conv/bias is not in it"):
         networks.assign(net, {n: w + 1 for n, w in given.items()}, "x")
     assert all(torch.equal(w, before[n]) for n, w in networks.weights(net).items())
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import attrs
+import fs_graph
 import keras
 import pytest
 from facts import differences, load_facts
@@ -129,7 +130,7 @@ def test_scaling_layers_of_inception_resnet_pass_the_check_of_graphs():
     branches = [picture, keras.layers.ReLU()(picture)]
     model = keras.Model(picture, CustomScaleLayer(0.2)(branches))
     data = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
-    networks.inspect(data, custom_objects(), "the graph")
+    fs_graph.inspect(data, custom_objects())
     again = keras.saving.deserialize_keras_object(data, custom_objects=custom_objects())
     assert again.layers[-1].scale == 0.2
 
@@ -149,7 +150,7 @@ def test_library_encoders_pass_the_check_of_graphs(name):
     assert encoder.count_params() == FAMILIES[name]
     assert network.color_order == ENCODERS[name].color_order
     data = networks.parse(json.dumps(networks.to_json(network)).encode(), "the graph")
-    networks.inspect(data["model"], custom_objects(), "the graph")
+    fs_graph.inspect(data["model"], custom_objects())
     assert inside in json.dumps(data)
 
 

@@ -1,8 +1,8 @@
-"""What the graph of a network may hold: plain Keras, and what the model plugin names.
+"""What a graph may hold: plain Keras, and the classes that the caller names.
 
 A file never chooses what code runs. Every object in a graph is checked before Keras sees any of it:
 layers against a list of Keras classes, operations against those that `keras.ops` consists of, by
-module and class, and anything else against the classes the plugin names in ``custom_objects``.
+module and class, and anything else against the classes that ``custom_objects`` names.
 Functions, lambdas, and classes of any other module are refused.
 """
 
@@ -13,7 +13,7 @@ import importlib
 import inspect as signatures
 from typing import Any
 
-from fs_kernel import backend
+import keras
 
 _LAYERS = """
     InputLayer Functional Sequential Dense Conv1D Conv2D DepthwiseConv2D SeparableConv2D
@@ -92,9 +92,8 @@ def holds_code(name: str, module: Any, own: type | None) -> bool:
     Args:
         name: of its class.
         module: of its class.
-        own: what the plugin names so, if it does.
+        own: what ``custom_objects`` names so, if it does.
     """
-    keras = backend.keras()
     bases = tuple(getattr(keras.layers, code) for code in _CODE if hasattr(keras.layers, code))
     if isinstance(own, type) and issubclass(own, bases):
         return True
@@ -102,18 +101,17 @@ def holds_code(name: str, module: Any, own: type | None) -> bool:
 
 
 def is_named(own: type, name: str, module: Any, registered: Any) -> bool:
-    """Return whether Keras will make an object of the class that the plugin names.
+    """Return whether Keras will make an object of the class that ``custom_objects`` names.
 
-    Keras takes the class from `custom_objects` by its registered name; where a plugin keeps it may
-    have changed with its version.
+    Keras takes the class from there by its registered name; the module it is kept in may have
+    changed since the graph was written.
     """
     if not isinstance(module, str | None):
         return False
     if registered is None:
-        keras = backend.keras()
         public = module == "keras.layers" and getattr(keras.layers, name, None) is own
         return public or module in (None, own.__module__)
     if not isinstance(registered, str):
         return False
-    found = backend.keras().saving.get_registered_object(registered)
+    found = keras.saving.get_registered_object(registered)
     return found is own or (registered == name and found is None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fs_kernel.errors import FsError
-from fs_kernel.networks import allowed
+from fs_graph import allowed
+from fs_graph.errors import GraphError
 
 MAX_DEPTH = 100
 #: Layers and calls of layers together. The largest network of keras.applications has about 2,100;
@@ -20,26 +20,21 @@ _MARKERS = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__"
 _CONSTANTS = ("__numpy__", "__tensor__", "__bytes__")
 
 
-class NotAllowedError(FsError):
-    """A graph holds what it may not.
+def inspect(node: Any, custom: Mapping[str, type]) -> None:
+    """Check every object of a graph before anything is made from it.
 
     Args:
-        problem: what the file holds, for who opens it: "holds a __lambda__ object".
-        layer: path of the layer, if one is known.
-        mend: what is wrong and what to do, for who wrote the network.
+        node: of parsed JSON.
+        custom: classes beyond plain Keras that it may hold, by name.
+
+    Raises:
+        GraphError: for the first object that may not be there.
     """
-
-    def __init__(self, problem: str, layer: str = "", mend: str = "") -> None:
-        super().__init__(problem)
-        self.layer, self.mend = layer, mend
+    _Inspection(custom).check(node)
 
 
-class Inspection:
-    """Checks every object of one graph.
-
-    Args:
-        custom: classes by name, from the model plugin.
-    """
+class _Inspection:
+    """Checks every object of one graph, and counts its layers."""
 
     def __init__(self, custom: Mapping[str, type]) -> None:
         self._custom = custom
@@ -54,12 +49,9 @@ class Inspection:
             path: names of the models and layers around it.
             key: what it is called in the node around it.
             depth: how many nodes are around it.
-
-        Raises:
-            NotAllowedError: for the first object that may not be there.
         """
         if depth > MAX_DEPTH:
-            raise NotAllowedError(f"is nested deeper than {MAX_DEPTH} levels")
+            raise _refused(f"is nested deeper than {MAX_DEPTH} levels")
         if isinstance(node, list):
             for item in node:
                 self.check(item, path, key, depth + 1)
@@ -71,24 +63,24 @@ class Inspection:
                 raise _function("a lambda", path, key)
             for name, value in node.items():
                 if name in _MARKERS:
-                    raise NotAllowedError(f"holds a {name} object", _layer(path))
+                    raise _refused(f"holds a {name} object", _layer(path))
                 self.check(value, path, name, depth + 1)
 
     def _count(self, number: int) -> None:
         self._layers += number
         if self._layers > MAX_LAYERS:
-            raise NotAllowedError(f"has more than {MAX_LAYERS} layers and calls of layers")
+            raise _refused(f"has more than {MAX_LAYERS} layers and calls of layers")
 
     def _check_class(self, node: dict[str, Any], path: tuple[str, ...], key: str) -> None:
         name, module = node["class_name"], node.get("module")
         registered = node.get("registered_name")
         if not isinstance(name, str):
-            raise NotAllowedError("holds a class_name that is no text", _layer(path))
+            raise _refused("holds a class_name that is not text", _layer(path))
         if name in _STRUCTURE:
             return
         own = self._custom.get(name)
         if allowed.holds_code(name, module, own):
-            raise NotAllowedError(
+            raise _refused(
                 f"holds a {name} layer, whose configuration is code that is not run, "
                 "whatever custom_objects names",
                 _layer(path),
@@ -99,7 +91,7 @@ class Inspection:
         plain = operation or allowed.is_plain(name, module)
         named = own is not None and allowed.is_named(own, name, module, registered)
         if operation and own is not None and own.__module__ != module:
-            # Keras would make the plugin's class of it.
+            # Keras would make the named class of it.
             raise _unknown(node, path, key, own)
         if not (named or (plain and registered in (None, name))):
             raise _unknown(node, path, key, own)
@@ -120,18 +112,20 @@ class Inspection:
             waiting.discard(str(item.get("name")))
             self._backward += sum(name in waiting for name in _sources(item.get("inbound_nodes")))
             if self._backward > MAX_BACKWARD:
-                raise NotAllowedError("has its layers in an order that takes too long to connect")
+                raise _refused("has its layers in an order that takes too long to connect")
 
     def _check_calls(self, calls: Any, operation: bool, path: tuple[str, ...]) -> None:
         if not isinstance(calls, list):
-            raise NotAllowedError("holds calls of a layer that are no list", _layer(path))
+            raise _refused("holds calls of a layer that are not a list", _layer(path))
         self._count(len(calls))
         # An operation that is called with numbers alone runs while the graph is read, however large
         # its result.
         if operation and not (calls and all(map(_has_tensor, calls))):
-            raise NotAllowedError(
-                "holds an operation that is called without a tensor", _layer(path)
-            )
+            raise _refused("holds an operation that is called without a tensor", _layer(path))
+
+
+def _refused(problem: str, layer: str = "", mend: str = "") -> GraphError:
+    return GraphError(f"{problem}; refused", layer, mend)
 
 
 def _name_of(node: dict[str, Any]) -> list[str]:
@@ -182,10 +176,8 @@ def _has_tensor(call: Any, depth: int = 0) -> bool:
     return isinstance(call, list) and any(_has_tensor(item, depth + 1) for item in call)
 
 
-def _function(
-    what: str, path: tuple[str, ...], key: str, text: str | None = None
-) -> NotAllowedError:
-    return NotAllowedError(
+def _function(what: str, path: tuple[str, ...], key: str, text: str | None = None) -> GraphError:
+    return _refused(
         text or "holds a __lambda__ object",
         _layer(path),
         f"has {what} as its {key or 'argument'}, which cannot be read back from a checkpoint; "
@@ -194,13 +186,11 @@ def _function(
     )
 
 
-def _unknown(
-    node: dict[str, Any], path: tuple[str, ...], key: str, own: type | None
-) -> NotAllowedError:
+def _unknown(node: dict[str, Any], path: tuple[str, ...], key: str, own: type | None) -> GraphError:
     name, module = node["class_name"], node.get("module")
     problem = (
-        f"holds an object of class {module}.{name}, which is neither plain Keras nor named in the "
-        "model plugin's custom_objects"
+        f"holds an object of class {module}.{name}, which is neither plain Keras nor named in "
+        "custom_objects"
     )
     if name == "function":
         return _function(f"the function '{node.get('config')}'", path, key, problem)
@@ -228,7 +218,7 @@ def _unknown(
         )
         if not _is_layer_name(node, path):
             mend = f"has a {key} of class {mend.removeprefix('is of class ')}"
-    return NotAllowedError(problem, _layer(path), mend)
+    return _refused(problem, _layer(path), mend)
 
 
 def _is_layer_name(node: dict[str, Any], path: tuple[str, ...]) -> bool:

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib
-import json
 import time
 
+import fs_graph
 import keras
 import pytest
 import torch
-from fs_kernel import networks
-from fs_kernel.errors import ModelFolderError
-from fs_kernel.networks import allowed, inspection
-from fs_kernel.types import Network, Output
+from fs_graph import GraphError, allowed, inspection
 from keras import ops
-from networks import autoencoder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cpu():
-    with networks.building(3, "cpu"):
-        yield
-
-
-def one_side(call):
-    """A network of one convolution and what ``call`` makes of it."""
-    start = keras.Input((8, 8, 3), name="face_in_a")
-    faces = call(keras.layers.Conv2D(3, 3, padding="same", name="conv")(start))
-    model = keras.Model(start, faces, name="net")
-    return Network(model, [Output("a", "face", 8)], sides=("a",))
-
-
-def read(data, custom=None):
-    return networks.from_json(networks.parse(json.dumps(data).encode(), "net"), custom or {}, "net")
+from small_models import graph_of, one_layer, with_sub_models
 
 
 def centered(x):
@@ -57,13 +36,13 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_plain_operations_are_read_back_to_the_bit(call):
-    net = one_side(CALLS[call])
-    networks.require_reopenable(net, {}, "model 'm'")
-    again = read(json.loads(json.dumps(networks.to_json(net))))
-    networks.assign(again, networks.weights(net), "x")
+    model = one_layer(CALLS[call])
+    fs_graph.require_reopenable(model, {}, "cpu")
+    again = fs_graph.read(graph_of(model), {})
+    again.set_weights(model.get_weights())
     faces = torch.rand((2, 8, 8, 3), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(net.model(faces), again.model(faces))
+        assert torch.equal(model(faces), again(faces))
 
 
 def test_every_allowed_operation_is_keras_own_and_takes_no_function():
@@ -85,11 +64,11 @@ def test_every_allowed_operation_is_keras_own_and_takes_no_function():
 
 @pytest.fixture(scope="module")
 def good():
-    return json.loads(json.dumps(networks.to_json(one_side(centered))))
+    return graph_of(one_layer(centered))
 
 
 def mean_of(data):
-    return next(n for n in data["model"]["config"]["layers"] if n["class_name"] == "Mean")
+    return next(n for n in data["config"]["layers"] if n["class_name"] == "Mean")
 
 
 def called_with(*args):
@@ -156,39 +135,40 @@ def test_a_graph_chooses_no_code_by_way_of_operations(good, attack, monkeypatch)
     data = copy.deepcopy(good)
     mean_of(data).update(ATTACKS[attack])
     monkeypatch.setattr(keras.saving, "deserialize_keras_object", never)
-    with pytest.raises(ModelFolderError, match=r"^net h.*; refused$"):
-        read(data)
+    with pytest.raises(GraphError, match=r"^h.*; refused$"):
+        fs_graph.read(data, {})
 
 
-def test_a_class_of_a_plugin_does_not_stand_in_for_an_operation(good):
+def test_a_class_of_the_caller_does_not_stand_in_for_an_operation():
     """Keras prefers what custom_objects names: the graph read back would be another one."""
 
     class Mean(keras.layers.Layer):
         def call(self, x):
             return x
 
-    from fs_kernel.errors import PluginError
-
-    with pytest.raises(PluginError, match="but custom_objects names another class 'Mean'"):
-        networks.require_reopenable(one_side(centered), {"Mean": Mean}, "model 'm'")
+    with pytest.raises(GraphError, match="but custom_objects names another class 'Mean'"):
+        fs_graph.require_reopenable(one_layer(centered), {"Mean": Mean}, "cpu")
 
 
 def test_naming_an_operation_in_custom_objects_works_too(good):
     from keras.src.ops import numpy
 
-    assert read(good, {"Mean": numpy.Mean}).model.operations[2].__class__ is numpy.Mean
+    assert (
+        fs_graph.read(copy.deepcopy(good), {"Mean": numpy.Mean}).operations[2].__class__
+        is numpy.Mean
+    )
 
 
 def test_thirty_thousand_more_layers_are_refused_in_a_second():
-    data = json.loads(json.dumps(networks.to_json(autoencoder())))
-    layers = data["model"]["config"]["layers"]
+    data = graph_of(with_sub_models())
+    layers = data["config"]["layers"]
     more = [copy.deepcopy(layers[-1]) for _ in range(30_000)]
     for number, layer in enumerate(more):
         layer["name"] = f"more_{number}"
     layers += more
     begin = time.perf_counter()
-    with pytest.raises(ModelFolderError, match="has more than 5000 layers and calls of layers"):
-        networks.inspect(data["model"], {}, "net")
+    with pytest.raises(GraphError, match="has more than 5000 layers and calls of layers"):
+        fs_graph.inspect(data, {})
     assert time.perf_counter() - begin < 1
 
 
@@ -197,19 +177,18 @@ def chain(count):
     start = faces = keras.Input((8, 8, 3), name="face_in_a")
     for number in range(count):
         faces = keras.layers.Identity(name=f"same_{number}")(faces)
-    net = Network(keras.Model(start, faces), [Output("a", "face", 8)], sides=("a",))
-    return json.loads(json.dumps(networks.to_json(net)))
+    return graph_of(keras.Model(start, faces))
 
 
 def test_layers_in_the_wrong_order_are_refused_where_keras_would_take_minutes():
     data = chain(30)
-    data["model"]["config"]["layers"].reverse()
-    assert len(read(data).model.layers) == 31
+    data["config"]["layers"].reverse()
+    assert len(fs_graph.read(data, {}).layers) == 31
     data = chain(inspection.MAX_BACKWARD + 5)
-    networks.inspect(data["model"], {}, "net")
-    data["model"]["config"]["layers"].reverse()
-    with pytest.raises(ModelFolderError, match="has its layers in an order that takes too long"):
-        read(data)
+    fs_graph.inspect(data, {})
+    data["config"]["layers"].reverse()
+    with pytest.raises(GraphError, match="has its layers in an order that takes too long"):
+        fs_graph.read(data, {})
 
 
 def test_layers_that_are_used_in_turns_are_read_back():
@@ -217,12 +196,11 @@ def test_layers_that_are_used_in_turns_are_read_back():
     turns = [keras.layers.Conv2D(3, 1, name=name) for name in "pq"]
     for number in range(40):
         faces = turns[number % 2](faces)
-    net = Network(keras.Model(start, faces), [Output("a", "face", 8)], sides=("a",))
-    networks.require_reopenable(net, {}, "model 'm'")
+    fs_graph.require_reopenable(keras.Model(start, faces), {}, "cpu")
 
 
 def test_calls_of_one_layer_count_too(good):
     data = copy.deepcopy(good)
     mean_of(data)["inbound_nodes"] *= inspection.MAX_LAYERS
-    with pytest.raises(ModelFolderError, match="layers and calls of layers"):
-        read(data)
+    with pytest.raises(GraphError, match="layers and calls of layers"):
+        fs_graph.read(data, {})
