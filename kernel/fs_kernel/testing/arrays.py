@@ -8,10 +8,10 @@ from fs_kernel.randomness import generator
 
 
 def array_face(seed: int, side: str, index: int, size: int) -> np.ndarray:
-    """A colour at each corner and a smooth change between them.
+    """Return a picture with a color at each corner and a smooth change between them.
 
     Args:
-        seed: key of the colours.
+        seed: key of the colors.
         side: whose face it is.
         index: which one.
         size: edge in pixels.
@@ -27,20 +27,29 @@ def array_face(seed: int, side: str, index: int, size: int) -> np.ndarray:
 
 
 def array_faces(count: int, size: int, *, side: str = "a", seed: int = 0) -> np.ndarray:
-    """The first ``count`` faces of a side, ``(count, size, size, 3)`` float32, 0..1."""
+    """Return the first faces of a side, ``(count, size, size, 3)`` float32, 0..1."""
     return np.stack([array_face(seed, side, index, size) for index in range(count)])
 
 
 def array_mask(name: str, size: int) -> np.ndarray:
-    """The mask of every array face: a disc for the face, a bar each for "eye" and "mouth".
+    """Return the mask of every array face: a bar each for "eye" and "mouth", else a disc.
 
     Returns:
         ``(size, size, 1)`` float32, 0 or 1.
     """
     y, x = np.meshgrid(*[np.linspace(-1, 1, size)] * 2, indexing="ij")
-    inside = {
-        "face": x**2 + y**2 <= 1,
-        "eye": np.abs(y + 0.4) <= 0.2,
-        "mouth": np.abs(y - 0.4) <= 0.2,
-    }[name]
+    bars = {"eye": np.abs(y + 0.4) <= 0.2, "mouth": np.abs(y - 0.4) <= 0.2}
+    inside = bars.get(name, x**2 + y**2 <= 1)
     return inside[..., None].astype(np.float32)
+
+
+def array_landmarks(count: int) -> np.ndarray:
+    """Return the landmarks of array faces: a spiral, the same for each.
+
+    Returns:
+        ``(count, 68, 2)`` float32, x and y as shares of the picture's edge.
+    """
+    t = np.linspace(0, 1, 68)
+    angle, radius = 4 * np.pi * t, 0.05 + 0.4 * t
+    spiral = np.stack([0.5 + radius * np.cos(angle), 0.5 + radius * np.sin(angle)], axis=1)
+    return np.repeat(spiral[None].astype(np.float32), count, axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from fs_kernel import backend, networks
 from fs_kernel.options import CommandLineSource, resolve
 from fs_kernel.plugins.plugin_set import load_role
-from fs_kernel.testing.arrays import array_faces, array_mask
+from fs_kernel.testing.arrays import array_faces, array_landmarks, array_mask
 from fs_kernel.types import Batch, BatchMeta, Network, Output, Side
 
 if TYPE_CHECKING:
@@ -67,14 +67,16 @@ def _pass_over_what_is_imported() -> None:
     gc.freeze()
 
 
-def array_batch(network: Network, count: int, *, step: int = 1, masks: set[str]) -> Batch:
+def array_batch(
+    network: Network, count: int, *, step: int = 1, fields: Collection[str] = ()
+) -> Batch:
     """Return a batch of array faces for a network, in its color order.
 
     Args:
         network: whose inputs and outputs it is for.
         count: faces per side.
         step: the step it is for; other steps have other faces.
-        masks: names of the masks it holds.
+        fields: names of the masks it holds, and "landmarks".
     """
     import torch
 
@@ -96,7 +98,13 @@ def array_batch(network: Network, count: int, *, step: int = 1, masks: set[str])
         outputs = [output for _, output in network.outputs_of(side)]
         targets[side] = [target(side, output) for output in outputs]
         sizes = [o.size for o in outputs if o.kind == "face"]
-        held[side] = {name: {size: mask(name, size) for size in sizes} for name in sorted(masks)}
+        held[side] = {
+            name: {size: mask(name, size) for size in sizes}
+            for name in sorted(set(fields) - {"landmarks"})
+        }
     indices = {side: np.arange(count) for side in network.sides}
     inputs = {side: pictures(side, shape[1]) for side, shape in shapes.items()}
-    return Batch(step, inputs, targets, BatchMeta(indices, held))
+    landmarks: dict[Side, torch.Tensor] = {}
+    if "landmarks" in fields:
+        landmarks = {side: torch.from_numpy(array_landmarks(count)) for side in network.sides}
+    return Batch(step, inputs, targets, BatchMeta(indices, held, landmarks))

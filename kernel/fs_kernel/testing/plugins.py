@@ -12,20 +12,18 @@ import numpy as np
 from fs_kernel.hookspecs import hookimpl
 from fs_kernel.options import Config, option
 from fs_kernel.randomness import generator
-from fs_kernel.testing.arrays import array_face, array_mask
+from fs_kernel.testing.arrays import array_face, array_landmarks, array_mask
+from fs_kernel.testing.steps import PlainSteps
 from fs_kernel.types import (
     Batch,
-    BatchLoss,
     BatchMeta,
     Feed,
     FeedSpec,
-    LossPart,
     Network,
     NetworkSpec,
     Output,
     PreviewFaces,
     Run,
-    StepResult,
 )
 
 if TYPE_CHECKING:
@@ -100,61 +98,6 @@ class PlainTrainer:
         return PlainSteps(run)
 
 
-class PlainSteps:
-    """The `fs_kernel.types.Trainer` of `PlainTrainer`.
-
-    Args:
-        run: the run.
-    """
-
-    def __init__(self, run: Run) -> None:
-        import torch
-
-        self._run = run
-        parameters = run.parameters()
-        self._names = list(parameters)
-        self._adam = torch.optim.Adam(list(parameters.values()), lr=1e-3)
-
-    def train_step(self, batch: Batch) -> StepResult:
-        """Run one step."""
-        import torch
-
-        run, adam = self._run, self._adam
-        outputs = run.forward(batch.inputs, training=True)
-        losses = {}
-        for side in run.network.sides:
-            pairs = zip(run.network.outputs_of(side), batch.targets[side], strict=True)
-            losses[side] = [
-                (f"{output.kind}_{output.size}", ((outputs[i] - target) ** 2).mean())
-                for (i, output), target in pairs
-                if target is not None
-            ]
-        adam.zero_grad()
-        torch.stack([value for of_side in losses.values() for _, value in of_side]).sum().backward()
-        adam.step()
-        return StepResult([_report(*item) for item in losses.items()], learning_rate=1e-3)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return Adam's moments by the weights' names."""
-        moments = self._adam.state_dict()["state"]
-        return {self._names[index]: dict(slots) for index, slots in moments.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over Adam's moments."""
-        full = self._adam.state_dict()
-        places = {name: i for i, name in enumerate(self._names)}
-        full["state"] = {places[name]: slots for name, slots in state.items() if name in places}
-        self._adam.load_state_dict(full)
-
-
-def _report(side: str, values: list[tuple[str, Any]]) -> BatchLoss:
-    parts = [LossPart("mse", name, v.detach(), v.detach()) for name, v in values]
-    import torch
-
-    total = torch.stack([part.weighted for part in parts]).sum()
-    return BatchLoss(side, total, tuple(parts))
-
-
 @attrs.define
 class CountedSampler:
     """Draws with replacement, keyed by the step."""
@@ -164,21 +107,21 @@ class CountedSampler:
     seed: int
 
     def draw(self, step: int) -> dict[str, np.ndarray]:
-        """Indices of the faces of a step, per side ``(batch_size,)`` int64."""
+        """Return indices of the faces of a step, per side ``(batch_size,)`` int64."""
         return {
             side: generator(self.seed, step, side, "draw").integers(0, size, self.batch_size)
             for side, size in self.sizes.items()
         }
 
     def update(self, step: int, indices: Any, losses: Any) -> None:
-        """Losses make no difference here."""
+        """Do nothing: losses make no difference here."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: nothing has to be remembered."""
+        """Return nothing: a draw depends on seed and step alone."""
         return {}
 
     def load_state_dict(self, state: Any) -> None:
-        """Nothing to take over."""
+        """Refuse what `state_dict` cannot have returned."""
         if state:
             raise ValueError(f"unexpected sampler state {state}")
 
@@ -214,7 +157,7 @@ class ArrayFaces:
         self._sampler, self._step = sampler, step
 
     def picture(self, side: str, index: int, size: int) -> np.ndarray:
-        """One picture ``(size, size, 3)`` float32 0..1."""
+        """Return one picture ``(size, size, 3)`` float32 0..1."""
         picture = array_face(self._spec.seed, side, int(index), size)
         return picture if self._spec.color_order == "bgr" else picture[..., ::-1]
 
@@ -235,7 +178,7 @@ class ArrayFaces:
         return self._mask("face", len(indices), output.size) if output.kind == "mask" else None
 
     def next(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         spec = self._spec
         drawn = self._sampler.draw(self._step)
         indices = {side: drawn[side][list(spec.local_indices)] for side in spec.sides}
@@ -254,10 +197,18 @@ class ArrayFaces:
             for side in spec.sides
         }
         self._step += 1
-        return Batch(self._step - 1, inputs, targets, BatchMeta(indices, masks))
+        meta = BatchMeta(indices, masks, self._landmarks(indices))
+        return Batch(self._step - 1, inputs, targets, meta)
+
+    def _landmarks(self, indices: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        import torch
+
+        if "landmarks" not in self._spec.fields:
+            return {}
+        return {s: torch.from_numpy(array_landmarks(len(i))) for s, i in indices.items()}
 
     def preview(self, count: int) -> PreviewFaces:
-        """The first ``count`` faces of each side."""
+        """Return the first ``count`` faces of each side."""
         picks = np.arange(min(count, 32))
         sizes = {side: self._spec.input_shapes[side][0] for side in self._spec.sides}
         inputs = {side: self._stack(side, picks, size) for side, size in sizes.items()}

@@ -1,4 +1,4 @@
-"""A trainer at work without an engine, and what its suite looks at."""
+"""A trainer at work without a loop around it, and what its suite looks at."""
 
 from __future__ import annotations
 
@@ -59,28 +59,28 @@ class TrainerSession:
         return result
 
     def batch(self, step: int = 1) -> Batch:
-        """Return four faces per side with the masks the trainer needs; each step has its own."""
-        masks = set(self.plugin.required_fields()) - {"landmarks"}
-        return array_batch(self.run.network, 4, step=step, masks=masks)
+        """Return four faces per side with the fields the trainer needs; each step has its own."""
+        fields = self.plugin.required_fields()
+        return array_batch(self.run.network, 4, step=step, fields=fields)
 
     def totals(self, steps: Any) -> list[list[float]]:
-        """Losses per side of the given steps, each with faces of its own."""
+        """Return losses per side of the given steps, each with faces of its own."""
         return [[x.total.item() for x in self.step(self.batch(s)).losses] for s in steps]
 
     def weights(self) -> dict[str, Any]:
-        """Copies of all weights, by name."""
+        """Return copies of all weights, by name."""
         found = networks.weights(self.run.network)
         return {name: variable.detach().clone() for name, variable in found.items()}
 
 
 def through_a_file(state: Any) -> Any:
-    """A trainer's state as a checkpoint gives it back."""
+    """Return a state as a checkpoint gives it back."""
     skeleton, tensors = tree.pack(state)
     return tree.unpack(copy.deepcopy(skeleton), tensors, "the state")
 
 
 def leaves(node: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every leaf of a tree with its path."""
+    """Return every leaf of a tree with its path."""
     if isinstance(node, Mapping):
         return [leaf for key, value in node.items() for leaf in leaves(value, f"{path}/{key}")]
     if isinstance(node, list | tuple):

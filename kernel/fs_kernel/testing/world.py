@@ -15,6 +15,8 @@ from unittest import mock
 
 import numpy as np
 
+#: Torch sets this at the first step of the first optimizer, whoever makes it.
+_OF_TORCH = "TORCHINDUCTOR_CACHE_DIR"
 #: What torch and Keras begin with, for processes that have not imported them yet.
 _BEGIN = {
     "torch's default dtype": "torch.float32",
@@ -25,10 +27,10 @@ _BEGIN = {
 
 
 def settings() -> dict[str, Any]:
-    """Settings of the process, of NumPy, torch and Keras, by what to call them."""
+    """Return settings of the process, of NumPy, torch and Keras, by what to call them."""
     found = {
         "the working directory": Path.cwd(),
-        "the environment": dict(os.environ),
+        "the environment": {k: v for k, v in os.environ.items() if k != _OF_TORCH},
         "sys.path": list(sys.path),
         "the level of the root logger": logging.root.level,
         "the handlers of signals": [
@@ -58,7 +60,7 @@ def settings() -> dict[str, Any]:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of the global random generators, by what to call them."""
+    """Return the states of the global random generators, by what to call them."""
     legacy: Any = np.random.get_state()
     found: dict[str, Any] = {
         "Python's random state": random.getstate(),
@@ -91,8 +93,16 @@ def unchanged(who: str, *, draws: bool = False, imports: bool = False) -> Iterat
     before = look()
     yield
     after = look()
-    changed = [name for name, value in before.items() if after[name] != value]
+    changed = [_named(name, before, after) for name in before if after[name] != before[name]]
     assert not changed, f"{who} changed {', '.join(changed)}"
+
+
+def _named(what: str, before: dict[str, Any], after: dict[str, Any]) -> str:
+    if what != "the environment":
+        return what
+    old, new = before[what], after[what]
+    names = sorted(key for key in old | new if old.get(key) != new.get(key))
+    return f"{what} ({', '.join(names)})"
 
 
 @contextlib.contextmanager
