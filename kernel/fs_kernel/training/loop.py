@@ -54,7 +54,7 @@ from fs_kernel.training.records import log_error
 from fs_kernel.training.recovery import Recovery
 from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.training.saves import Saves
-from fs_kernel.training.session import open_session
+from fs_kernel.training.session import Session
 from fs_kernel.training.step import TrainStep
 from fs_kernel.types import Finished, Metrics, Saved, StopReason
 
@@ -73,7 +73,7 @@ class TrainingRun(RunHandle):
     """
 
     def __init__(self, resolved: ResolvedRun) -> None:
-        self.session = session = open_session(resolved)
+        self.session = session = Session(resolved)
         self._began = time.monotonic()
         self._outcome: Finished | None = None
         self._coordinator = session.coordinator

@@ -12,17 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from fs_kernel import backend, networks
 from fs_kernel.errors import FacesError, FsError, UsageError
 from fs_kernel.options.sources import Config
-from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import record
 from fs_kernel.plugins.objects import ActiveObjective, OpenFeed
-from fs_kernel.plugins.plugin_set import RunPlugins
 from fs_kernel.storage.lock import FolderLock
 from fs_kernel.storage.model_state import ModelState, SessionRecord
 from fs_kernel.training import network_of, resolve
@@ -31,51 +29,226 @@ from fs_kernel.training.events import EventBus
 from fs_kernel.training.messages import captured_messages
 from fs_kernel.training.resolve import ResolvedRun
 from fs_kernel.training.space import disk_bytes, require_space
-from fs_kernel.types import Coordinator, FeedSpec, Forward, Network, RunInfo, Side
+from fs_kernel.types import Coordinator, FeedSpec, RunInfo
 
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T")
 
-
-@attrs.define(eq=False)
 class Session:
-    """A session with everything but its trainer and its add-ons.
+    """Everything of a run but its trainer and its add-ons, opened when it is made.
+
+    Args:
+        resolved: what was asked for, and the plugins and options that follow from it.
 
     Attributes:
-        resolved: what was asked for, and the plugins and options that follow from it.
+        resolved: the same.
         options: the run's options, the one place where they are.
         plugins: the run's plugins.
-        coordinator: how processes that share the run act together.
         events: where messages go.
+        coordinator: how processes that share the run act together.
         logs: the folder for what goes wrong, also for a process that writes nothing else.
+        device: where to compute.
+        seed: key of all randomness.
+        network: what is trained.
+        graph: the network as ``network.json`` has it.
+        feed: makes batches.
+        forward: runs the network.
+        state: what the model remembers.
+        info: the facts of the session.
         objectives: what adds terms to the trainer's loss, by name.
         addon_states: what the checkpoint holds of add-ons, by name.
         warnings: lines worth reading from the start.
         notes: lines about what was done at the start.
+        failed: whether the session ends with an error; true until it is open.
+
+    Raises:
+        FsError: of the kind that fits; what was opened is closed.
     """
 
-    resolved: ResolvedRun
-    options: OptionStore
-    plugins: RunPlugins
-    coordinator: Coordinator
-    events: EventBus
-    logs: Path
-    device: torch.device
-    seed: int
-    network: Network
-    graph: dict[str, Any]
-    feed: OpenFeed
-    forward: Forward
-    state: ModelState
-    info: RunInfo
-    warnings: list[str]
-    notes: list[str]
-    _closing: contextlib.ExitStack
-    objectives: dict[str, ActiveObjective] = attrs.field(factory=dict)
-    addon_states: Mapping[str, Any] = attrs.field(factory=dict)
-    failed: bool = False
+    def __init__(self, resolved: ResolvedRun) -> None:
+        self.resolved, self.options, self.plugins = resolved, resolved.options, resolved.plugins
+        self.warnings, self.notes = list(resolved.warnings), list[str]()
+        self.objectives: dict[str, ActiveObjective] = {}
+        self.addon_states: Mapping[str, Any] = {}
+        self.failed, self._closing = True, contextlib.ExitStack()
+        self.logs = resolved.folder / "logs"
+        self.state: ModelState | Any = resolved.state
+        self.events = EventBus(lambda: self.state.iterations if self.state else 0)
+        with self._closing as stack:
+            self._connect()
+            self.seed = self.coordinator.broadcast(resolve.resolve_seed(self.options.config))
+            self.coordinator.everywhere(self._open)
+            faces = {"the fingerprint of the faces": self.feed.fingerprint}
+            self.coordinator.require_identical(
+                faces, FacesError, "every machine needs the same faces"
+            )
+            self.failed, self._closing = False, stack.pop_all()
+
+    def on_close(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Have something called when the session closes, before what was opened earlier.
+
+        What fails then is a warning, since all that counts is saved.
+        """
+
+        def close() -> None:
+            try:
+                callback(*arguments)
+            except FsError as problem:
+                self.events.warn(str(problem))
+
+        self._closing.callback(close)
+
+    def close(self, failed: bool) -> None:
+        """Close everything, the last opened first. Safe to call more than once."""
+        self.failed = self.failed or failed
+        self._closing.close()
+
+    # --- opening, in this order ---
+
+    def _connect(self) -> None:
+        """Catch messages, and connect to the processes that share the run.
+
+        Raises:
+            UsageError: it is not the same run everywhere.
+        """
+        resolved = self.resolved
+        self._closing.enter_context(captured_messages(self.events.say))
+        self._closing.callback(self.events.close)
+        connected = self.plugins.trainer.connect(self._training.device)
+        self.coordinator: Coordinator = connected or SingleProcess()
+        self._closing.callback(lambda: self.coordinator.group.close(self.failed))
+        self.events.relays = not self.coordinator.is_main
+        self.events.context = self.coordinator.context
+        facts = {
+            "the model folder's checkpoint": resolved.checkpoint or "none",
+            "the version of torch": str(backend.torch().__version__),
+            "the version of keras": backend.keras().__version__,
+        }
+        for plugin in self.plugins.all:
+            known = (str(v) for v in plugin.loaded.identity().values() if v is not None)
+            facts[f"the {plugin.kind[:-1]} '{plugin.name}'"] = " ".join(known)
+        for section, values in self.options.config.as_dict().items():
+            facts |= {f"{section}.{name}": f"{value!r}" for name, value in values.items()}
+        self.coordinator.require_identical(
+            facts, UsageError, "all processes of a run need the same"
+        )
+        if not self.coordinator.is_main:
+            # It writes nothing, and what plugins write goes away with it.
+            workspace = tempfile.mkdtemp(prefix=f"fs-process-{self.coordinator.rank}-")
+            self._closing.callback(shutil.rmtree, workspace, ignore_errors=True)
+            resolved.request = attrs.evolve(resolved.request, workspace=Path(workspace))
+
+    @property
+    def _training(self) -> Any:
+        return self.options.config["training"]
+
+    def _open(self) -> None:
+        """Build the network, check the faces, make the folder and lock it."""
+        resolved, plugins, group = self.resolved, self.plugins, self.coordinator.group
+        self.device: torch.device = group.device or backend.device(self._training.device)
+        self._fit_batch_size()
+        training = self._training
+        self.network, lines = network_of.make_network(
+            resolved, self.seed, self.device, training.precision
+        )
+        self.warnings += lines
+        self._freeze_and_load()
+        folders = resolve.resolve_folders(resolved, self.network.sides)
+        self.feed: OpenFeed = plugins.feed.open(folders, self._feed_spec())
+        self.on_close(self.feed.close)
+        self.warnings += self.feed.warnings
+        self.forward = plugins.executor.make_forward(self.network, self.device, training.precision)
+        self._start_state()
+        self.state.folders = {side: str(path) for side, path in folders.items()}
+        self.info = self._describe()
+        if resolved.request.workspace is None:
+            require_space(resolved, self.info.disk_bytes)
+        self._closing.callback(FolderLock(self.info.model_dir, group.name).release)
+        resolved.checkpoints.require_unchanged()
+        for plugin in plugins.all:
+            record.keep_source(plugin.loaded, self.info.model_dir)
+        self.graph = networks.to_json(self.network)
+
+    def _fit_batch_size(self) -> None:
+        """Take the batch size that the trainer can do, for the whole run."""
+        asked, trainer = self._training.batch_size, self.plugins.trainer
+        fitted = trainer.fit_batch_size(asked, self.device)
+        if fitted != asked:
+            who = f"the trainer '{trainer.name}'"
+            self.warnings.append(f"batch size {asked} is {fitted} now: {who} needs that")
+            self.options.set("training", "batch_size", fitted, f"fitted by {who}")
+
+    def _freeze_and_load(self) -> None:
+        frozen, source = self._training.freeze_weights, self.resolved.request.load_weights
+        names = self.plugins.model.freeze_layers(self.network)
+        missing = networks.freeze(self.network, names, frozen)
+        if frozen:
+            self.warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
+            done = ", ".join(name for name in names if name not in missing)
+            self.notes.append(f"frozen: {done or 'nothing'}")
+        if source is not None and self.resolved.state is not None:
+            self.warnings.append("--load-weights is for a new model; this one resumes")
+        elif source is not None:
+            line, whole = network_of.load_weights(
+                self.resolved, self.network, source, self.warnings.append
+            )
+            (self.notes if whole else self.warnings).append(line)
+
+    def _feed_spec(self) -> FeedSpec:
+        network, size = self.network, self._training.batch_size
+        shapes = [tuple(tensor.shape[1:]) for tensor in network.model.inputs]
+        return FeedSpec(
+            input_shapes=dict(zip(network.sides, shapes, strict=True)),
+            color_order=network.color_order,
+            outputs=tuple(network.outputs),
+            fields=self.resolved.required_fields(),
+            batch_size=size,
+            seed=self.seed,
+            local_indices=self.coordinator.local_indices(size),
+            device=str(self.device),
+        )
+
+    def _start_state(self) -> None:
+        """Open a session in what the model remembers."""
+        training, model, network = self._training, self.plugins.model.name, self.network
+        facts = {
+            "model": model,
+            "fingerprint": networks.fingerprint(network),
+            "parameters": networks.count(network),
+            "target_iterations": training.iterations,
+            "plugins": {record.key(p.loaded): record.facts_of(p.loaded) for p in self.plugins.all},
+        }
+        if self.state is None:
+            self.state = ModelState(network_name=network.model.name, **facts)
+        for name, value in facts.items():
+            setattr(self.state, name, value)
+        steps = self.state.iterations
+        self.state.begin(SessionRecord(time.time(), steps, training.batch_size, self.seed))
+
+    def _describe(self) -> RunInfo:
+        training, state, plugins = self._training, self.state, self.plugins
+        return RunInfo(
+            model_dir=self.resolved.folder,
+            model=state.model,
+            network_name=state.network_name,
+            trainer=plugins.trainer.name,
+            feed=plugins.feed.name,
+            executor=plugins.executor.name,
+            sides=self.network.sides,
+            parameters=state.parameters,
+            batch_size=training.batch_size,
+            device=str(self.device),
+            precision=training.precision,
+            seed=self.seed,
+            session=len(state.sessions),
+            start_step=state.iterations,
+            target_steps=training.iterations,
+            face_counts=self.feed.sizes,
+            disk_bytes=disk_bytes(self.resolved, state.parameters),
+        )
+
+    # --- while it is open ---
 
     def find(self, kind: str, name: str, options: Config) -> Any:
         """Return a plugin by kind and name; the model remembers which losses and optimizers.
@@ -104,227 +277,3 @@ class Session:
             record.keep_source(role.loaded, folder)
             self.warnings += record.upgrade_notes(resolved.remembered, [role.loaded], folder)
         return role
-
-    def on_close(self, callback: Callable[[], object]) -> None:
-        """Have something done when the session closes, before what was opened earlier."""
-        self._closing.callback(_close, callback, self.events)
-
-    def close(self, failed: bool) -> None:
-        """Close everything, the last opened first. Safe to call more than once."""
-        self.failed = self.failed or failed
-        self._closing.close()
-
-
-class _Opening:
-    """A session on its way: what is known so far, and how to undo it."""
-
-    def __init__(self, resolved: ResolvedRun, stack: contextlib.ExitStack) -> None:
-        self.resolved, self.options, self.plugins = resolved, resolved.options, resolved.plugins
-        self.stack, self.state = stack, resolved.state
-        self.session: Session | None = None
-        self.warnings, self.notes = list(resolved.warnings), list[str]()
-        self.logs = resolved.folder / "logs"
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        return 0 if self.state is None else self.state.iterations
-
-    @property
-    def failed(self) -> bool:
-        """Whether the session ends with an error; one that was never opened does."""
-        return self.session is None or self.session.failed
-
-    @property
-    def training(self) -> Any:
-        """``[training]`` as it is now."""
-        return self.options.config["training"]
-
-
-def open_session(resolved: ResolvedRun) -> Session:
-    """Connect processes, build the network, check the faces, make the folder.
-
-    Raises:
-        FsError: of the kind that fits.
-    """
-    with contextlib.ExitStack() as stack:
-        opening = _Opening(resolved, stack)
-        events = EventBus(lambda: opening.step)
-        stack.enter_context(captured_messages(events.say))
-        stack.callback(events.close)
-        connected = opening.plugins.trainer.connect(opening.training.device)
-        coordinator: Coordinator = connected or SingleProcess()
-        stack.callback(lambda: coordinator.group.close(opening.failed))
-        events.relays, events.context = not coordinator.is_main, coordinator.context
-        _require_one_run(resolved, coordinator)
-        if not coordinator.is_main:
-            # It writes nothing, and what plugins write goes away with it.
-            workspace = tempfile.mkdtemp(prefix=f"fs-process-{coordinator.rank}-")
-            stack.callback(shutil.rmtree, workspace, ignore_errors=True)
-            resolved.request = attrs.evolve(resolved.request, workspace=Path(workspace))
-        seed = coordinator.broadcast(resolve.resolve_seed(opening.options.config))
-        session = coordinator.everywhere(lambda: _prepare(opening, coordinator, events, seed))
-        faces = {"the fingerprint of the faces": session.feed.fingerprint}
-        coordinator.require_identical(faces, FacesError, "every machine needs the same faces")
-        opening.session = session
-        session._closing = stack.pop_all()
-    return session
-
-
-def _close(callback: Callable[[], object], events: EventBus) -> None:
-    """Close one thing; what fails then is a warning, since all that counts is saved."""
-    try:
-        callback()
-    except FsError as problem:
-        events.warn(str(problem))
-
-
-def _require_one_run(resolved: ResolvedRun, coordinator: Coordinator) -> None:
-    """Compare what the processes of a group were given.
-
-    Raises:
-        UsageError: it is not the same run everywhere.
-    """
-    facts = {
-        "the model folder's checkpoint": resolved.checkpoint or "none",
-        "the version of torch": str(backend.torch().__version__),
-        "the version of keras": backend.keras().__version__,
-    }
-    for plugin in resolved.plugins.all:
-        known = (str(v) for v in plugin.loaded.identity().values() if v is not None)
-        facts[f"the {plugin.kind[:-1]} '{plugin.name}'"] = " ".join(known)
-    for section, values in resolved.options.config.as_dict().items():
-        facts |= {f"{section}.{name}": f"{value!r}" for name, value in values.items()}
-    coordinator.require_identical(facts, UsageError, "all processes of a run need the same")
-
-
-def _prepare(opening: _Opening, coordinator: Coordinator, events: EventBus, seed: int) -> Session:
-    resolved, plugins = opening.resolved, opening.plugins
-    device = coordinator.group.device or backend.device(opening.training.device)
-    _fit_batch_size(opening, device)
-    built, lines = network_of.make_network(resolved, seed, device, opening.training.precision)
-    opening.warnings += lines
-    _freeze_and_load(opening, built)
-    folders = resolve.resolve_folders(resolved, built.sides)
-    feed = plugins.feed.open(folders, _feed_spec(opening, built, seed, coordinator, device))
-    opening.stack.callback(_close, feed.close, events)
-    opening.warnings += feed.warnings
-    forward = plugins.executor.make_forward(built, device, opening.training.precision)
-    state = _start_state(opening, built, folders, seed)
-    info = _info(opening, built, feed, state, str(device), seed)
-    if resolved.request.workspace is None:
-        require_space(resolved, info.disk_bytes)
-    lock = FolderLock(info.model_dir, coordinator.group.name)
-    opening.stack.callback(lock.release)
-    resolved.checkpoints.require_unchanged()
-    for plugin in plugins.all:
-        record.keep_source(plugin.loaded, info.model_dir)
-    return Session(
-        resolved=resolved,
-        options=opening.options,
-        plugins=plugins,
-        coordinator=coordinator,
-        events=events,
-        logs=opening.logs,
-        device=device,
-        seed=seed,
-        network=built,
-        graph=networks.to_json(built),
-        feed=feed,
-        forward=forward,
-        state=state,
-        info=info,
-        warnings=opening.warnings,
-        notes=opening.notes,
-        closing=opening.stack,
-    )
-
-
-def _fit_batch_size(opening: _Opening, device: torch.device) -> None:
-    """Take the batch size that the trainer can do, for the whole run."""
-    asked, trainer = opening.training.batch_size, opening.plugins.trainer
-    fitted = trainer.fit_batch_size(asked, device)
-    if fitted != asked:
-        opening.warnings.append(
-            f"batch size {asked} is {fitted} now: the trainer '{trainer.name}' needs that"
-        )
-        origin = f"fitted by the trainer '{trainer.name}'"
-        opening.options.set("training", "batch_size", fitted, origin)
-
-
-def _freeze_and_load(opening: _Opening, built: Network) -> None:
-    resolved, frozen = opening.resolved, opening.training.freeze_weights
-    source = resolved.request.load_weights
-    names = opening.plugins.model.freeze_layers(built)
-    missing = networks.freeze(built, names, frozen)
-    if frozen:
-        opening.warnings += [f"there is no sub-model '{name}' to freeze" for name in missing]
-        done = ", ".join(name for name in names if name not in missing)
-        opening.notes.append(f"frozen: {done or 'nothing'}")
-    if source is not None and resolved.state is not None:
-        opening.warnings.append("--load-weights is for a new model; this one resumes")
-    elif source is not None:
-        line, whole = network_of.load_weights(resolved, built, source, opening.warnings.append)
-        (opening.notes if whole else opening.warnings).append(line)
-
-
-def _feed_spec(
-    opening: _Opening, built: Network, seed: int, coordinator: Coordinator, device: torch.device
-) -> FeedSpec:
-    size = opening.training.batch_size
-    shapes = [tuple(tensor.shape[1:]) for tensor in built.model.inputs]
-    return FeedSpec(
-        input_shapes=dict(zip(built.sides, shapes, strict=True)),
-        color_order=built.color_order,
-        outputs=tuple(built.outputs),
-        fields=opening.resolved.required_fields(),
-        batch_size=size,
-        seed=seed,
-        local_indices=coordinator.local_indices(size),
-        device=str(device),
-    )
-
-
-def _start_state(
-    opening: _Opening, built: Network, folders: dict[Side, Path], seed: int
-) -> ModelState:
-    training, plugins = opening.training, opening.plugins
-    state = opening.state = opening.state or ModelState(
-        model=plugins.model.name,
-        network_name=built.model.name,
-        fingerprint=networks.fingerprint(built),
-        parameters=networks.count(built),
-    )
-    state.target_iterations = training.iterations
-    state.folders = {side: str(path) for side, path in folders.items()}
-    state.model = plugins.model.name
-    state.fingerprint = networks.fingerprint(built)
-    state.parameters = networks.count(built)
-    state.plugins = {record.key(p.loaded): record.facts_of(p.loaded) for p in plugins.all}
-    state.begin(SessionRecord(time.time(), state.iterations, training.batch_size, seed))
-    return state
-
-
-def _info(
-    opening: _Opening, built: Network, feed: OpenFeed, state: ModelState, device: str, seed: int
-) -> RunInfo:
-    training = opening.training
-    return RunInfo(
-        model_dir=opening.resolved.folder,
-        model=state.model,
-        network_name=state.network_name,
-        trainer=state.plugins["trainers"]["name"],
-        feed=state.plugins["feeds"]["name"],
-        executor=state.plugins["executors"]["name"],
-        sides=built.sides,
-        parameters=state.parameters,
-        batch_size=training.batch_size,
-        device=device,
-        precision=training.precision,
-        seed=seed,
-        session=len(state.sessions),
-        start_step=state.iterations,
-        target_steps=training.iterations,
-        face_counts=feed.sizes,
-        disk_bytes=disk_bytes(opening.resolved, state.parameters),
-    )
