@@ -125,7 +125,7 @@ def test_what_init_writes_is_fine_and_changes_nothing(fs, tmp_path, settings):
 WRONG = """
 [training]
 batch_size = 0
-trainer = "orignal"
+trainer = "standrad"
 addons = ["console", "previw"]
 presicion = "fp16"
 [loss]
@@ -142,8 +142,8 @@ policy = "sto"
 """
 SAYS = [
     "training.batch_size: 0 is below the smallest value 1",
-    "training.trainer: there is no trainer 'orignal'",
-    "did you mean 'original'?",
+    "training.trainer: there is no trainer 'standrad'",
+    "did you mean 'standard'?",
     "training.addons: there is no add-on 'previw'",
     "did you mean 'preview'?",
     "there is no option training.presicion; did you mean 'precision'?",
