@@ -60,7 +60,7 @@ def inside(folder) -> dict:
             for _ in range(3):
                 trial.step()
         run._parts.step.start_feed()
-        faces = run._parts.step.preview(3).inputs["a"]
+        faces = run.session.feed.preview(3).inputs["a"]
         for step in (1, 2):
             run.advance()
             with run._parts.step.full_weights():
