@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import fs_kernel
-from fs_kernel import hookimpl
+from fs_kernel import hookimpl, networks
 from fs_kernel.testing.plugins import ArrayFeed
 
 DATA = Path(__file__).parents[2] / "data"
@@ -26,6 +26,13 @@ OPTIONS = {
     "save.interval": 1000,
 }
 RATE = "optimizer.learning_rate"
+EXAMPLES = Path(__file__).parents[2] / "template/examples"
+CRITIC = {
+    "training__objectives": [
+        f"{EXAMPLES / 'fs-objective-critic/fs_objective_critic.py'}:CriticObjective"
+    ],
+    "training__batch_size": 7,
+}
 
 
 class Speaker:
@@ -80,8 +87,13 @@ def warnings_of(folder):
 def train(folder, steps, **options):
     """One session; what this process saw of it."""
     with open_run(folder, training__iterations=steps, **options) as run:
-        seen = [metrics.losses for metrics in run]
+        read = list(run)
+        owned = networks.weights(run.network).items()
+        critic = [float(w.double().sum()) for name, w in owned if name.startswith("extra:")]
+    seen = [metrics.losses for metrics in read]
     return {
+        "critic": critic,
+        "values": [dict(metrics.values) for metrics in read],
         "losses": seen,
         "warnings": warnings_of(folder),
         "batch_size": run.info.batch_size,
@@ -130,6 +142,8 @@ SCENES = {
     "adopted": sessions(10),
     "few": sessions(2, training__batch_size=1),
     "spoken": sessions(6, addons=[Speaker()]),
+    "critic": sessions(6, **CRITIC),
+    "critic_resumed": sessions(3, 6, **CRITIC),
     "unlike": unlike,
     "broken": lambda f: failing(f, feed=FEED, feed__moody_feed__breaks_at=5),
     "poisoned": lambda f: failing(f, feed=FEED, feed__moody_feed__poison_at=5),

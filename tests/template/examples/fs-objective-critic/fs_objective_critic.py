@@ -1,7 +1,6 @@
-"""A patch critic: it learns to tell drawn faces from real ones, and the network to deceive it."""
+"""A patch critic: it learns to tell drawn faces from real ones, the network to deceive it."""
 
 import attrs
-import torch
 from fs_kernel import hookimpl, option
 from fs_nn.batch_weighting import weight_of
 from fs_nn.objectives import average_gradients
@@ -64,7 +63,7 @@ class Critic:
 
     def train_step(self):
         found = [softplus(self.critic(d)) + softplus(-self.critic(r)) for d, r in self.pairs]
-        loss = torch.stack([each.mean() for each in found]).mean() * self.share
+        loss = sum(each.mean() for each in found) / len(found) * self.share
         self.optimizer.backward(loss)
         average_gradients(self.run, self.critic.parameters())
         self.optimizer.step()
