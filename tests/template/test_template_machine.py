@@ -1,4 +1,4 @@
-"""On a fresh machine, from wheels: a plugin in four commands, and six by outsiders."""
+"""On a fresh machine, from wheels: a plugin in four commands, and seven by outsiders."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_other_kinds_are_rendered_and_pass_their_tests(author, desk):
     assert all((row["editable"], row["status"]) == (True, "ok") for row in ours.values())
 
 
-# --- six outsiders ---
+# --- seven outsiders ---
 
 
 class Mailbox(BaseHTTPRequestHandler):
@@ -148,8 +148,8 @@ def files_of(machine):
     return {p.relative_to(root) for p in root.rglob("*") if "__pycache__" not in p.parts}
 
 
-def test_six_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
-    assert len(EXAMPLES) == 6
+def test_seven_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
+    assert len(EXAMPLES) == 7
     before = files_of(author)
     names = [tomllib.loads((p / "pyproject.toml").read_text())["project"]["name"] for p in EXAMPLES]
     wheel = ("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheels")
@@ -163,12 +163,15 @@ def test_six_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_pa
     measured += ["--set", "addon.heldout.faces=faces/a", "--set", "addon.heldout.interval=1"]
     edges = ["--set", "loss.loss_function=edges"]
     small = ["--set", "model.unet.width=4"]
+    critic = ["--set", "training.objectives=critic"]
     commands = [
         ["run", "-t", "unet", *faces, "-m", "unet", *small, *edges, *watched],
         ["run", "-t", "torchnet", *faces, "-m", "torchnet", *measured],
         ["swap", "torchnet", "faces/a", "swapped"],
-        ["run", "-t", "duel_net", "--trainer", "duel", *faces, "-m", "duel"],
+        ["run", "-t", "unet", "--trainer", "duel", *faces, "-m", "duel", *small],
         ["run", "-m", "duel", "-i", "3"],
+        ["run", "-t", "unet", *faces, "-m", "critic", *small, *critic],
+        ["run", "-m", "critic", "-i", "3"],
     ]
     typed = (author.python, "-c", TYPE_ALL, json.dumps(commands))
     run(*typed, cwd=desk, env=author.environment)
@@ -179,9 +182,13 @@ def test_six_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_pa
     events = (desk / "duel/logs/events.jsonl").read_text().splitlines()
     parts = [json.loads(e)["parts"]["a"] for e in events if json.loads(e)["event"] == "metrics"]
     assert len(parts) == 3
+    (size,) = {name.partition("/")[0] for name in parts[0]}
+    assert all(set(p) == {f"{size}/mae", f"{size}/critic"} for p in parts)
     events = (desk / "torchnet/logs/events.jsonl").read_text().splitlines()
     assert any("psnr_heldout" in json.loads(e).get("values", {}) for e in events)
-    assert all(set(p) == {"face_16/mae", "face_16/critic"} for p in parts)
+    events = (desk / "critic/logs/events.jsonl").read_text().splitlines()
+    parts = [json.loads(e)["parts"]["b"] for e in events if json.loads(e)["event"] == "metrics"]
+    assert all("objective/critic" in p for p in parts)
     for folder in EXAMPLES:
         shutil.copytree(folder / "tests", desk / "tests" / folder.name)
     author.test(desk / "tests")

@@ -1,4 +1,4 @@
-"""Layers, blocks, losses, optimisers and training parts that fs-kernel plugins are made of.
+"""Layers, blocks, losses, optimizers and training parts that fs-kernel plugins are made of.
 
 Each module is a room of its own; import what you need from there. Importing the package itself
 imports neither torch nor keras, but settles that Keras, whenever it comes, runs on torch (unless
@@ -10,7 +10,7 @@ imports neither torch nor keras, but settles that Keras, whenever it comes, runs
 * `fs_nn.layers`, `fs_nn.initializers`: what plain Keras lacks; `fs_nn.layers.custom_objects` names
   every class a saved graph may contain.
 * `fs_nn.losses`, `fs_nn.collate`: losses of one picture, and how they become a side's loss.
-* `fs_nn.optimizers`: optimisers whose state belongs to named weights, and what a step does.
+* `fs_nn.optimizers`: optimizers whose state belongs to named weights, and what a step does.
 * `fs_nn.clipping`, `fs_nn.schedule`, `fs_nn.ema`: the other parts of a step.
 * `fs_nn.sampling`: which faces a step sees.
 """

@@ -14,8 +14,8 @@ Keras's own automatic names, so ``keras.backend.clear_session()`` starts them ag
 
 Arguments that mean the same everywhere: ``filters`` are the channels out, ``kernel_size`` is the
 edge of a kernel, ``activation`` is a name of `Activation` or None, and ``initializer`` (an
-initialiser, its name or its config) draws the kernels unless `Blocks.conv_aware_init` is on. One
-initialiser object may serve many blocks: each kernel is drawn afresh.
+initializer, its name or its config) draws the kernels unless `Blocks.conv_aware_init` is on. One
+initializer object may serve many blocks: each kernel gets draws of its own.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Activation: TypeAlias = Literal["leaky_relu", "swish", "prelu"]
 
 
 def counted(base: str) -> str:
-    """``base_0``, ``base_1``, ...: the next name of a block, counted since the session began."""
+    """Return the next name of a block since the session began: ``base_0``, ``base_1``, ..."""
     return f"{base}_{keras.backend.get_uid(f'fs_nn/{base}') - 1}"
 
 
 def activate(x: Tensor, kind: Activation, name: str, slope: float) -> Tensor:
-    """An activation of the block ``name``; ``slope`` is LeakyReLU's below zero."""
+    """Apply the activation of the block ``name``; ``slope`` is LeakyReLU's below zero."""
     if kind == "leaky_relu":
         return layers.LeakyReLU(slope, name=f"{name}_leakyrelu")(x)
     if kind == "prelu":
@@ -52,7 +52,7 @@ def activate(x: Tensor, kind: Activation, name: str, slope: float) -> Tensor:
 
 @attrs.frozen
 class Blocks:
-    """Makes blocks that obey the network options.
+    """Make blocks that obey the network options.
 
     Attributes:
         reflect_padding: mirror the picture before convolutions of blocks instead of zero padding.
@@ -66,7 +66,7 @@ class Blocks:
 
     @classmethod
     def of(cls, options: NetworkOptions) -> Blocks:
-        """The blocks that a user's options ask for."""
+        """Return the blocks that a user's options ask for."""
         return cls(options.reflect_padding, options.icnr_init, options.conv_aware_init)
 
     def conv2d(
@@ -82,7 +82,7 @@ class Blocks:
         bias: bool = True,
         shuffle: int = 1,
     ) -> Tensor:
-        """A convolution alone, always zero padded.
+        """Apply a convolution alone, always zero padded.
 
         Args:
             x: ``(n, h, w, c)``.
@@ -124,7 +124,7 @@ class Blocks:
         depthwise: bool = False,
         shuffle: int = 1,
     ) -> Tensor:
-        """Convolution, normalisation, activation; halves the picture unless told otherwise.
+        """Apply convolution, normalization, activation; halve the picture unless told otherwise.
 
         Args:
             x: ``(n, h, w, c)``.
@@ -178,7 +178,7 @@ class Blocks:
         *,
         initializer: Any = "he_uniform",
     ) -> Tensor:
-        """Separable convolution (each channel by itself, then across channels) and ReLU."""
+        """Apply a separable convolution (each channel by itself, then across channels) and ReLU."""
         name = counted(f"separableconv2d_{filters}")
         x = layers.SeparableConv2D(
             filters,
@@ -200,7 +200,7 @@ class Blocks:
         initializer: Any = "he_uniform",
         bias: bool = True,
     ) -> Tensor:
-        """Two convolutions whose result is added to ``x``; LeakyReLU 0.2 between and after.
+        """Add two convolutions of ``x`` to it; LeakyReLU 0.2 between and after.
 
         Args:
             x: ``(n, h, w, filters)``.
@@ -252,7 +252,7 @@ class Blocks:
         activation: Activation | None = "leaky_relu",
         initializer: Any = "he_uniform",
     ) -> Tensor:
-        """Sub-pixel upscaling: ``scale^2`` times the channels, activation, then shuffle.
+        """Upscale by sub-pixels: ``scale^2`` times the channels, activation, then shuffle.
 
         Returns:
             ``(n, scale * h, scale * w, filters)``.
@@ -278,14 +278,14 @@ class Blocks:
         *,
         initializer: Any = "glorot_uniform",
     ) -> Tensor:
-        """A flat code ``(n, k)`` through ``width`` numbers to a small picture of ``shape``."""
+        """Turn a flat code ``(n, k)``, by way of ``width`` numbers, into a picture of ``shape``."""
         for units in (width, shape[0] * shape[1] * shape[2]):
             kernel = keras.initializers.get(initializer).clone()
             x = layers.Dense(units, kernel_initializer=kernel)(x)
         return layers.Reshape(shape)(x)
 
     def output(self, x: Tensor, channels: int, kernel_size: int = 5, *, name: str) -> Tensor:
-        """A picture or mask, 0..1: convolution and sigmoid, the latter always in float32.
+        """Make a picture or mask, 0..1: convolution and sigmoid, the latter always in float32.
 
         Args:
             x: ``(n, h, w, c)``.
@@ -298,13 +298,13 @@ class Blocks:
         return layers.Activation("sigmoid", dtype="float32", name=name)(x)
 
     def picture(self, x: Tensor, ups: Sequence[int], channels: int, *, name: str) -> Tensor:
-        """An `upscale` for each of the filters in ``ups``, then the `output`."""
+        """Apply an `upscale` for each of the filters in ``ups``, then the `output`."""
         for filters in ups:
             x = self.upscale(x, filters)
         return self.output(x, channels, name=name)
 
     def _initializer(self, given: Any) -> keras.initializers.Initializer:
-        # A Keras initialiser without a seed still gives the same numbers at each call.
+        # A Keras initializer without a seed still gives the same numbers at each call.
         return ConvolutionAware() if self.conv_aware_init else keras.initializers.get(given).clone()
 
 

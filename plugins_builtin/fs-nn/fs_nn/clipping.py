@@ -57,7 +57,7 @@ class AutoClip:
     not remembered, and such gradients not scaled.
 
     Args:
-        percentile: 0..100, between neighbours interpolated linearly.
+        percentile: 0..100, between neighbors interpolated linearly.
         history: how many norms to remember; 0 is all.
         device: of the gradients.
     """

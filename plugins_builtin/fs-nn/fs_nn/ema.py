@@ -14,7 +14,7 @@ from fs_nn.dtensor import copy_full
 
 
 class WeightAverage:
-    """The exponential moving average of named weights.
+    """Keep the exponential moving average of named weights.
 
     It begins as a copy of the weights. After update n the share kept is the smaller of ``decay``
     and ``(1 + n) / (10 + n)``, so that the start is soon forgotten.

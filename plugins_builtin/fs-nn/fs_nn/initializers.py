@@ -1,4 +1,4 @@
-"""Initialisers of convolution kernels, laid out ``(rows, columns, channels in, channels out)``."""
+"""Initializers of convolution kernels, laid out ``(rows, columns, channels in, channels out)``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ICNR(keras.initializers.Initializer):
     arXiv:1707.02937).
 
     Args:
-        initializer: draws the kernel that is repeated: an initialiser, its name or its config.
+        initializer: draws the kernel that is repeated: an initializer, its name or its config.
         scale: edge of the block, the factor of the upscaling.
     """
 
@@ -43,7 +43,7 @@ class ICNR(keras.initializers.Initializer):
 
 
 class ConvolutionAware(keras.initializers.Initializer):
-    """Filters that are orthogonal to one another in the Fourier domain.
+    """Draw filters that are orthogonal to one another in the Fourier domain.
 
     For each output channel the input channels get the vectors of random orthogonal bases (left
     singular vectors of symmetric Gaussian matrices), read as half spectra and transformed back to
@@ -52,13 +52,13 @@ class ConvolutionAware(keras.initializers.Initializer):
     start. All bases are computed in one batch: seconds for the largest kernels of the built-in
     networks.
 
-    An initialiser that was used says so in its config and draws He-uniform numbers when it is made
+    An initializer that was used says so in its config and draws He-uniform numbers when it is made
     from that config again, so that reading a graph whose weights follow from a file stays quick.
 
     Args:
         eps_std: standard deviation of the noise.
         initialized: draw plain He-uniform numbers.
-        seed: as of any Keras initialiser; None draws one.
+        seed: as of any Keras initializer; None draws one.
     """
 
     def __init__(

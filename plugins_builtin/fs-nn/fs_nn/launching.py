@@ -1,4 +1,4 @@
-"""Starting the processes: torch's elastic launcher, told what is worth a restart."""
+"""Start the processes with torch's elastic launcher, and restart those that failed alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def launch(argv: list[str], devices: int) -> int:
 
     Raises:
         UsageError: the launcher refuses what the environment says.
-        ProcessError: processes were lost oftener than they may be started again.
+        ProcessError: processes were lost more often than they may be started again.
     """
     # What the launcher would log at length is said in one line by those it concerns.
     os.environ.setdefault("LOGLEVEL", "CRITICAL")
@@ -57,8 +57,8 @@ def launch(argv: list[str], devices: int) -> int:
                 return 0
             rank, failure = error.get_first_failure()
             raise ProcessError(
-                f"process {rank} was lost or failed (exit code {failure.exitcode}), oftener than "
-                "it may be started again; the last checkpoint is intact"
+                f"process {rank} was lost or failed (exit code {failure.exitcode}) more often "
+                "than it may be started again; the last checkpoint is intact"
             ) from None
         except (RendezvousError, ValueError, AssertionError) as error:
             raise UsageError(f"the processes cannot be started: {error}") from error
@@ -91,7 +91,7 @@ def _signals_passed_on() -> Iterator[None]:
 
     def stop(number: int, _: Any) -> None:
         os.environ[_STOPPING] = "1"
-        # Of a terminal they hear themselves, and twice would be to end at once.
+        # A terminal signals them itself, and a second signal would end them at once.
         tell(signal.SIGTERM)
 
     handlers: dict[str, Any] = dict.fromkeys(("SIGINT", "SIGTERM", "SIGHUP"), stop)
@@ -110,7 +110,7 @@ def _signals_passed_on() -> Iterator[None]:
 
 
 def work(argv: list[str]) -> int:
-    """One process: ``fs`` with its arguments.
+    """Run ``fs`` with its arguments, in one process of several.
 
     Returns:
         The exit code, if starting again would not change it.

@@ -97,7 +97,7 @@ class ReflectionPadding2D(keras.layers.Layer):
 
 
 def custom_objects() -> dict[str, type]:
-    """Every class of fs-nn that a network's graph may contain, by class name.
+    """Return every class of fs-nn that a network's graph may contain, by class name.
 
     A model plugin returns this from its ``custom_objects`` hook.
     """

@@ -1,7 +1,7 @@
-"""How sub-models become a network.
+"""Make networks of sub-models.
 
 An encoder makes a code of a face, decoders make pictures of a code; a network's outputs are the
-pictures of all sides. A decoder gives its faces, small to large, then the mask if one is learnt.
+pictures of all sides. A decoder gives its faces, small to large, then the mask if one is learned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fs_nn.blocks import Tensor
 def sub_model(
     name: str, shape: tuple[int | None, ...], draw: Callable[[Tensor], Any]
 ) -> keras.Model:
-    """The sub-model ``name`` that ``draw`` draws from an input of ``shape`` (without the batch)."""
+    """Return the sub-model ``name`` that ``draw`` draws from an input of ``shape`` (no batch)."""
     x = keras.Input(shape)
     return keras.Model(x, draw(x), name=name)
 
@@ -33,7 +33,7 @@ def one_encoder(
     encoder: str = "encoder",
     decoders: Mapping[Side, str] | None = None,
 ) -> Network:
-    """The common figure: one encoder for all sides, a decoder for each.
+    """Return the common figure: one encoder for all sides, a decoder for each.
 
     Args:
         name: of the model.
@@ -64,7 +64,7 @@ def join(
     *,
     learn_mask: bool,
 ) -> Network:
-    """The network of these pictures.
+    """Return the network of these pictures.
 
     Args:
         name: of the model.

@@ -1,4 +1,4 @@
-"""Normalisation layers: those that Keras lacks, and the ones networks choose by name.
+"""Normalization layers: those that Keras lacks, and the ones networks choose by name.
 
 Pictures are channels-last ``(n, h, w, c)``.
 """
@@ -15,7 +15,7 @@ _TINY = 1e-12
 
 
 def _standardized(x: Any, axes: list[int], epsilon: float) -> Any:
-    """``(x - mean) / (std + epsilon)`` over ``axes``; note that epsilon is outside of the root."""
+    """Return ``(x - mean) / (std + epsilon)`` over ``axes``: epsilon is outside of the root."""
     mean = ops.mean(x, axis=axes, keepdims=True)
     variance = ops.var(x, axis=axes, keepdims=True)
     return (x - mean) / (ops.sqrt(ops.maximum(variance, _TINY)) + epsilon)
@@ -91,7 +91,7 @@ GROUPS = 32
 
 
 def normalization(kind: str) -> keras.layers.Layer:
-    """The normalisation layer that an option names.
+    """Return the normalization layer that an option names.
 
     Args:
         kind: "batch" (per channel over the batch), "group" (32 groups of channels, epsilon 1e-6),

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import torch
-from fs_kernel.errors import PluginError
+from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.types import Batch, BatchLoss, LossPart, LossTerms, Run, Side
 from torch import Tensor
 from torch.nn import Parameter
@@ -94,11 +94,12 @@ def average_gradients(run: Run, parameters: Iterable[Parameter] | Mapping[str, P
 
 
 def _mean(run: Run, values: Tensor) -> Tensor:
-    group: Any = run.group
-    channel = getattr(group, "gradients", None)
+    channel = getattr(run.group, "gradients", None)
     if channel is None:
-        mean: Tensor = group.all_reduce_mean(values.cpu())
-        return mean.to(values.device)
-    # Stays on the device: the group's own calls go by way of the CPU and would wait for it.
+        raise ConfigError(
+            f"the processes of trainer '{run.info.trainer}' cannot average the gradients of "
+            "objectives; choose trainer 'ddp' or 'fsdp'"
+        )
+    # On the device, unlike the coordinator's calls, which would wait for it.
     torch.distributed.all_reduce(values, group=channel)
     return values / run.group.size

@@ -24,12 +24,12 @@ class NetworkOptions:
     reflect_padding: bool = option(
         False,
         "Pad before convolutions by mirroring the picture instead of with zeros. Can lessen "
-        "artefacts at the border of the face.",
+        "artifacts at the border of the face.",
         fixed=True,
     )
     icnr_init: bool = option(
         False,
-        "Start the convolutions of upscalers so that every 2x2 block begins as one colour, which "
+        "Start the convolutions of upscalers so that every 2x2 block begins as one color, which "
         "avoids a checkerboard in the first thousands of steps.",
         fixed=True,
     )
@@ -75,7 +75,7 @@ class LossOptions:
         maximum=400,
         live=True,
     )
-    mask_loss_function: str = option("mse", "The loss of a learnt mask.", plugin="losses")
+    mask_loss_function: str = option("mse", "The loss of a learned mask.", plugin="losses")
     eye_multiplier: int = option(
         3,
         "How much more the eyes count: k adds k times their loss, so they count k + 1 times. "
@@ -148,7 +148,7 @@ class LossOptions:
         """Names of the masks these options need in a batch.
 
         Eyes and mouth are among them even while their multipliers are 1, because those may be
-        raised while a run goes on.
+        raised during a run.
         """
         return {"face", "eye", "mouth"} if self.penalized_mask_loss else set()
 
@@ -161,7 +161,7 @@ class SamplerOptions:
         "uniform",
         "How often each face is seen. uniform: all alike. yaw: every direction the head turns to "
         "as often as any other; needs faces with landmarks. loss: the larger a face's loss, the "
-        "oftener.",
+        "more often.",
         choices=("uniform", "yaw", "loss"),
     )
 
@@ -171,14 +171,14 @@ class OptimizerOptions:
     """Section ``optimizer``: how a loss changes the weights."""
 
     optimizer: str = option(
-        "adam", "Which optimiser, by its name.", fixed=True, plugin="optimizers"
+        "adam", "Which optimizer, by its name.", fixed=True, plugin="optimizers"
     )
     learning_rate: float = option(
         5e-5, "Size of a step. Lower it when the loss jumps.", minimum=1e-6, maximum=1e-4, live=True
     )
     epsilon_exponent: int = option(
         -7,
-        "Exponent n of the optimiser's epsilon, 10^n. Raise it if the loss becomes not-a-number.",
+        "Exponent n of the optimizer's epsilon, 10^n. Raise it if the loss becomes not-a-number.",
         minimum=-20,
         maximum=0,
         live=True,
@@ -215,7 +215,7 @@ class OptimizerOptions:
     )
     gradient_accumulation: int = option(
         1,
-        "Batches whose gradients are averaged for one step of the optimiser: as if the batch were "
+        "Batches whose gradients are averaged for one step of the optimizer: as if the batch were "
         "that many times larger, without its memory.",
         minimum=1,
         maximum=100,
@@ -223,7 +223,7 @@ class OptimizerOptions:
     )
     warmup_steps: int = option(
         0,
-        "Steps of the optimiser, from the model's first, over which the learning rate rises "
+        "Steps of the optimizer, from the model's first, over which the learning rate rises "
         "linearly to its full value; 0 is off.",
         minimum=0,
         maximum=100000,

@@ -60,7 +60,7 @@ class TorchLayer(keras.layers.Layer):
         self.built = True
 
     def make(self, **arguments: Any) -> torch.nn.Module:
-        """The module, with the weights it starts from.
+        """Return the module, with the weights it starts from.
 
         Args:
             arguments: those the layer was made with.
@@ -109,7 +109,7 @@ class TorchLayer(keras.layers.Layer):
         return contextlib.nullcontext()
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the module, and what every layer has."""
+        """Return the arguments of the module, and what every layer has."""
         common = super().get_config()
         return {key: common[key] for key in ("name", "trainable", "dtype")} | self._arguments
 

@@ -22,7 +22,7 @@ def hybrid(
     *,
     activation: Activation | None = "leaky_relu",
 ) -> Tensor:
-    """Half of the channels by sub-pixel upscaling, half by convolution and bilinear resizing.
+    """Make half of the channels by sub-pixels, half by convolution and bilinear resizing.
 
     Args:
         blocks: makes the blocks.
@@ -46,7 +46,7 @@ def fast(
     *,
     activation: Activation | None = "leaky_relu",
 ) -> Tensor:
-    """As `hybrid`, but both ways give all channels and are added."""
+    """Upscale as `hybrid` does, but both ways give all channels and are added."""
     name = counted(f"upscale2x_{filters}_fast")
     sharp = blocks.upscale(x, filters, scale=scale, activation=activation)
     smooth = _smooth(blocks, x, filters, scale, name)
@@ -67,7 +67,7 @@ def resize(
     activation: Activation | None = "leaky_relu",
     initializer: Any = "he_uniform",
 ) -> Tensor:
-    """Bilinear resizing and a convolution, plus a transposed convolution; slope 0.2."""
+    """Add bilinear resizing with a convolution to a transposed convolution; slope 0.2."""
     name = counted(f"upscale_ri_{filters}")
     smooth = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
     smooth = blocks.conv2d(
@@ -94,7 +94,7 @@ def dny(
     activation: Activation | None = "leaky_relu",
     initializer: Any = "he_uniform",
 ) -> Tensor:
-    """Bilinear resizing and two convolutions with slope 0.2."""
+    """Resize bilinearly, and apply two convolutions with slope 0.2."""
     name = counted(f"upscale_dny_{filters}")
     x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsample2d")(x)
     for number in (1, 2):

@@ -50,7 +50,7 @@ class QuickGELU(keras.layers.Layer):
 
 
 class ClassToken(keras.layers.Layer):
-    """Put a learnt token in front of the others: ``(n, t, c)`` to ``(n, t + 1, c)``."""
+    """Put a learned token in front of the others: ``(n, t, c)`` to ``(n, t + 1, c)``."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width = input_shape[-1]
@@ -70,7 +70,7 @@ class ClassToken(keras.layers.Layer):
 
 
 class PositionEmbedding(keras.layers.Layer):
-    """Add a learnt vector to each token by its place in the row."""
+    """Add a learned vector to each token by its place in the row."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         _, tokens, width = input_shape
@@ -101,7 +101,7 @@ CLASSES = (QuickGELU, ClassToken, PositionEmbedding, FirstToken)
 
 
 def transformer_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Attention and a two-layer network, each behind a norm and added to its input.
+    """Apply attention and a two-layer network, each behind a norm and added to its input.
 
     Args:
         x: tokens ``(n, t, width)``.
@@ -121,7 +121,7 @@ def transformer_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def vision_transformer(
     shape: tuple[int, int, int], size: ViTSize, name: str = "visual"
 ) -> keras.Model:
-    """The encoder, with weights of its own.
+    """Build the encoder, with weights of its own.
 
     Pixels to the right and below that do not fill a patch are left out.
 

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import fs_kernel
-from fs_kernel import hookimpl
+from fs_kernel import hookimpl, networks
 from fs_kernel.testing.plugins import ArrayFeed
 
 DATA = Path(__file__).parents[2] / "data"
@@ -26,13 +26,31 @@ OPTIONS = {
     "save.interval": 1000,
 }
 RATE = "optimizer.learning_rate"
+EXAMPLES = Path(__file__).parents[2] / "template/examples"
+CRITIC = {
+    "training__objectives": [
+        f"{EXAMPLES / 'fs-objective-critic/fs_objective_critic.py'}:CriticObjective"
+    ],
+    "training__batch_size": 7,
+}
 
 
 class Speaker:
     """An add-on that says who it is, tries two steps, and asks for what only process 0 may ask."""
 
     @hookimpl
-    def before_training(self, run):
+    def create_addon(self, run):
+        return Speaking(run)
+
+
+class Speaking:
+    """What `Speaker` does in a run."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def before_training(self):
+        run = self.run
         run.note(f"here is {run.group.rank}")
         run.note("the same everywhere")
         with run.trial() as trial:
@@ -59,13 +77,25 @@ def open_run(folder, net=PLAIN, trainer="ddp", addons=(), feed=None, **options):
     )
 
 
+def warnings_of(folder):
+    """What the user was warned of in all runs of a folder; nothing where none was recorded."""
+    log = folder / "model/logs/events.jsonl"
+    events = map(json.loads, log.read_text().splitlines() if log.exists() else ())
+    return [event["message"] for event in events if event["event"] == "warning"]
+
+
 def train(folder, steps, **options):
     """One session; what this process saw of it."""
     with open_run(folder, training__iterations=steps, **options) as run:
-        seen = [metrics.losses for metrics in run]
+        read = list(run)
+        owned = networks.weights(run.network).items()
+        critic = [float(w.double().sum()) for name, w in owned if name.startswith("extra:")]
+    seen = [metrics.losses for metrics in read]
     return {
+        "critic": critic,
+        "values": [dict(metrics.values) for metrics in read],
         "losses": seen,
-        "warnings": run.warnings,
+        "warnings": warnings_of(folder),
         "batch_size": run.info.batch_size,
         "folder_left": run.info.model_dir.exists(),
     }
@@ -106,12 +136,14 @@ SCENES = {
     "single": sessions(50, **F32),
     "half": sessions(5, training__precision="bf16", **F32),
     "compressed": sessions(10, trainer__ddp__compression="bf16", **F32),
-    "compiled": sessions(5, executor__fast__compile="default", **F32),
+    "compiled": sessions(5, executor__torch__compile="default", **F32),
     "noisy": sessions(6, **NOISY),
     "noisy_resumed": sessions(3, 6, **NOISY),
     "adopted": sessions(10),
     "few": sessions(2, training__batch_size=1),
     "spoken": sessions(6, addons=[Speaker()]),
+    "critic": sessions(6, **CRITIC),
+    "critic_resumed": sessions(3, 6, **CRITIC),
     "unlike": unlike,
     "broken": lambda f: failing(f, feed=FEED, feed__moody_feed__breaks_at=5),
     "poisoned": lambda f: failing(f, feed=FEED, feed__moody_feed__poison_at=5),

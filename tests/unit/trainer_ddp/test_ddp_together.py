@@ -10,7 +10,8 @@ from compilers import compiles
 
 LIKE_ONE = ["fifty", "uneven", "accumulation", "clipping", "like_losses", "spoken"]
 IN_SINGLE = ["single", "half", "compressed"]
-OTHERS = ["accumulation_resumed", "noisy", "noisy_resumed", "adopted", "few"]
+OTHERS = ["accumulation_resumed", "noisy", "noisy_resumed", "adopted", "few", "critic"]
+OTHERS += ["critic_resumed"]
 ENDS = ["unlike", "broken", "poisoned"]
 
 
@@ -93,7 +94,20 @@ def test_a_compiled_step_is_shared_like_any_other(alone, tmp_path):
         assert metrics == pytest.approx(other, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["accumulation", "noisy"])
+def test_an_objective_trains_its_critic_as_one_process_does(pair, tmp_path):
+    """The parts of the batch are unequal; the critic computes in float32."""
+    first, second = pair[1]["critic"]
+    assert first["critic"]
+    assert first["critic"] == second["critic"]
+    one = scenes.train(tmp_path, 6, trainer="standard", **scenes.CRITIC)
+    assert first["critic"] == pytest.approx(one["critic"], rel=1e-4)
+    for values, same in zip(first["values"], one["values"], strict=True):
+        assert values["critic"] == pytest.approx(same["critic"], rel=1e-4)
+    for losses, same in zip(first["losses"], one["losses"], strict=True):
+        assert losses == pytest.approx(same, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["accumulation", "noisy", "critic"])
 def test_a_resumed_pair_goes_on_to_the_bit(pair, name):
     """With gradients that wait, and with dropout and batch normalisation."""
     whole, parts = pair[0] / name / "model", pair[0] / f"{name}_resumed" / "model"

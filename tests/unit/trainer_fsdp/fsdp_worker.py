@@ -60,7 +60,7 @@ def inside(folder) -> dict:
             for _ in range(3):
                 trial.step()
         run._parts.step.start_feed()
-        faces = run._parts.step.preview(3).inputs["a"]
+        faces = run.session.feed.preview(3).inputs["a"]
         for step in (1, 2):
             run.advance()
             with run._parts.step.full_weights():
@@ -89,7 +89,8 @@ def everything(root: Path, rank: int) -> dict:
     seen["resumed"] = advance(root / "fsdp", "fsdp", 4, **EVERYTHING)
     seen["straight"] = advance(root / "straight", "fsdp", 9, **EVERYTHING)
     seen["from_standard"] = advance(root / "original", "fsdp", 4, **EVERYTHING)
-    group = fs_trainer_fsdp.plugin.connect("cpu", Config({"trainer.fsdp": ProcessOptions()}))
+    options = Config({"trainer.fsdp": ProcessOptions()})
+    group = fs_trainer_fsdp.plugin.connect("cpu", options).group
     seen |= sharded_facts.facts(root, group)
     group.close(failed=False)
     return seen

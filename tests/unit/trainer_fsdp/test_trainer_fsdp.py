@@ -163,7 +163,7 @@ def test_an_overflow_in_one_process_is_left_out_in_all(seen):
 def test_previews_and_trials_in_a_sharded_run(seen, tmp_path):
     """A trial leaves no trace; previews show the weights of their moment, each time."""
     with open_small(tmp_path, "standard", **EVERYTHING) as run:
-        faces = run._parts.step.preview(3).inputs["a"]
+        faces = run.session.feed.preview(3).inputs["a"]
         swaps = []
         for _ in range(2):
             run.advance()

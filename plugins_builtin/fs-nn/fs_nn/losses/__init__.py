@@ -7,7 +7,7 @@ a `fs_kernel.types.LossContext`. A class is instantiated without arguments; a pl
 ``create_loss`` makes its loss from options. A `torch.nn.Module` is moved to the run's device.
 Optional attributes say what a loss expects:
 
-* ``color_order = "rgb"``: channels in this order, whatever the network's own is.
+* ``color_order = "rgb"``: channels in this order, even if the network's is another.
 * ``masks_input = True``: masks must be applied to the pictures, because the pixels of its map are
   not those of the picture (a spectrum, say).
 * ``required_fields = {"landmarks"}``: what each batch must hold.

@@ -1,4 +1,4 @@
-"""Colour spaces between sRGB and perception, for ``(n, 3, h, w)`` pictures; white is D65."""
+"""Color spaces between sRGB and perception, for ``(n, 3, h, w)`` pictures; white is D65."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def linear_rgb(srgb: Tensor) -> Tensor:
 
 
 def ycxcz(linear: Tensor) -> Tensor:
-    """Linear RGB to YCxCz, a linear Lab; Y is -16..100."""
+    """Convert linear RGB to YCxCz, a linear Lab; Y is -16..100."""
     return _mix(linear, _TO_OPPONENT @ _TO_RELATIVE) - _luminance_offset(linear)
 
 
 def from_ycxcz(opponent: Tensor) -> Tensor:
-    """YCxCz to linear RGB."""
+    """Convert YCxCz to linear RGB."""
     return _mix(opponent + _luminance_offset(opponent), _FROM_RELATIVE @ _FROM_OPPONENT)
 
 
 def lab(linear: Tensor) -> Tensor:
-    """Linear RGB to CIELAB; L is 0..100."""
+    """Convert linear RGB to CIELAB; L is 0..100."""
     relative = _mix(linear, _TO_RELATIVE)
     root = relative.clamp(min=_DELTA**3) ** (1 / 3)
     bent = torch.where(relative > _DELTA**3, root, relative / (3 * _DELTA**2) + 4 / 29)

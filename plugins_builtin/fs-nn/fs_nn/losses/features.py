@@ -52,7 +52,7 @@ class Fire(nn.Module):
 
 
 def alexnet() -> nn.Sequential:
-    """Krizhevsky 2014, the one-column AlexNet."""
+    """Build the one-column AlexNet (Krizhevsky 2014)."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, stride=4, padding=2),
         nn.ReLU(),
@@ -70,7 +70,7 @@ def alexnet() -> nn.Sequential:
 
 
 def squeezenet() -> nn.Sequential:
-    """Iandola et al. 2016, SqueezeNet 1.1."""
+    """Build SqueezeNet 1.1 (Iandola et al. 2016)."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, stride=2),
         nn.ReLU(),
@@ -89,7 +89,7 @@ def squeezenet() -> nn.Sequential:
 
 
 def vgg16() -> nn.Sequential:
-    """Simonyan and Zisserman 2014, VGG with 16 layers."""
+    """Build VGG with 16 layers (Simonyan and Zisserman 2014)."""
     layers: list[nn.Module] = []
     channels = 3
     for block, (width, convolutions) in enumerate(

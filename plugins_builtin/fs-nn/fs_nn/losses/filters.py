@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def gaussian(radius: int, sigma: float) -> Tensor:
-    """A Gaussian at ``-radius..radius`` pixels, ``(2 * radius + 1,)`` float64, of sum 1."""
+    """Return a Gaussian at ``-radius..radius`` pixels, ``(2 * radius + 1,)`` float64, of sum 1."""
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     window = torch.exp(-offsets.square() / (2 * sigma**2))
     return window / window.sum()
@@ -40,7 +40,7 @@ def _per_plane(kernel: Tensor, pictures: int, channels: int) -> Tensor:
 
 
 def power(base: Tensor, exponent: float | Tensor, floor: float) -> Tensor:
-    """``base ** exponent`` for bases >= 0 and exponents 0..1, with a bounded slope.
+    """Return ``base ** exponent`` for bases >= 0 and exponents 0..1, with a bounded slope.
 
     The value is exact; up to ``floor`` the base gets no gradient, since the slope at 0 is infinite.
     """

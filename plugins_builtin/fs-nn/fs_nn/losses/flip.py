@@ -47,7 +47,7 @@ class FLIP(nn.Module):
             self.register_buffer(name, values.float(), persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch of ``(n, 3, h, w)`` RGB pictures, 0..1; values beyond are cut."""
+        """Return the map of a batch of ``(n, 3, h, w)`` RGB pictures; values are cut to 0..1."""
         one, other = (
             ycxcz(linear_rgb(prediction.clamp(0, 1))),
             ycxcz(linear_rgb(target.clamp(0, 1))),
@@ -57,7 +57,7 @@ class FLIP(nn.Module):
         return power(color, 1 - self._feature_difference(one, other), _FLAT)
 
     def _perceived(self, opponent: Tensor) -> Tensor:
-        """Lab as the eye sees it from that distance, with the Hunt effect."""
+        """Return Lab as the eye sees it from that distance, with the Hunt effect."""
         y, cx, cz = opponent.split(1, dim=1)
         planes = torch.cat((y, cx, cz, cz), dim=1)
         blurred = separable(_continued(planes, self.blurs), self.blurs, self.blurs) * self.shares
@@ -65,14 +65,14 @@ class FLIP(nn.Module):
         return _hunt(lab(from_ycxcz(seen).clamp(0, 1)))
 
     def _redistributed(self, distance: Tensor) -> Tensor:
-        """Colour differences to 0..1, most of the range for the small ones."""
+        """Map color differences to 0..1, most of the range for the small ones."""
         knee = _COLOR_KNEE * self.largest
         low = distance * (_COLOR_AT_KNEE / knee)
         share = (distance - knee) / (self.largest - knee)
         return torch.where(distance < knee, low, _COLOR_AT_KNEE + share * (1 - _COLOR_AT_KNEE))
 
     def _feature_difference(self, one: Tensor, other: Tensor) -> Tensor:
-        """How much edges or points differ, ``(n, 1, h, w)``, 0..1."""
+        """Return how much edges or points differ, ``(n, 1, h, w)``, 0..1."""
         planes = [_continued((x[:, :1] + 16) / 116, self.smooth) for x in (one, other)]
         differences = []
         for detector in (self.edge, self.point):
@@ -81,7 +81,7 @@ class FLIP(nn.Module):
         return power(torch.maximum(*differences) / math.sqrt(2), _FEATURE_POWER, _FLAT)
 
     def _strength(self, plane: Tensor, detector: Tensor) -> Tensor:
-        """Length of a detector's answers down and across."""
+        """Return the length of a detector's answers down and across."""
         answers = (
             separable(plane, detector, self.smooth),
             separable(plane, self.smooth, detector),
@@ -91,12 +91,12 @@ class FLIP(nn.Module):
 
 
 def _continued(pictures: Tensor, window: Tensor) -> Tensor:
-    """Pictures with their border pixels repeated, so that the window fits everywhere."""
+    """Return pictures with border pixels repeated, so that the window fits everywhere."""
     return F.pad(pictures, (window.shape[-1] // 2,) * 4, mode="replicate")
 
 
 def _sensitivity_filters() -> tuple[Tensor, Tensor]:
-    """One Gaussian per term, ``(4, k)`` of sum 1, and its share of its channel, ``(4, 1, 1)``."""
+    """Return a Gaussian per term, ``(4, k)`` of sum 1, and its channel share, ``(4, 1, 1)``."""
     widest = max(width for terms in _SENSITIVITY for _, width in terms)
     radius = math.ceil(3 * math.sqrt(widest / (2 * math.pi**2)) * _PIXELS_PER_DEGREE)
     degrees = torch.arange(-radius, radius + 1, dtype=torch.float64) / _PIXELS_PER_DEGREE
@@ -113,7 +113,7 @@ def _sensitivity_filters() -> tuple[Tensor, Tensor]:
 
 
 def _feature_filters() -> tuple[Tensor, Tensor, Tensor]:
-    """Along one axis: a Gaussian, its first derivative and its second; ``(k,)`` each.
+    """Return, along one axis, a Gaussian and its first two derivatives; ``(k,)`` each.
 
     Positive and negative parts of a derivative have sum 1 and -1.
     """
@@ -131,20 +131,20 @@ def _balanced(window: Tensor) -> Tensor:
 
 
 def _hunt(color: Tensor) -> Tensor:
-    """Colours seem weaker in the dark."""
+    """Apply the Hunt effect: colors seem weaker in the dark."""
     lightness, chroma = color[:, :1], color[:, 1:]
     return torch.cat((lightness, chroma * (0.01 * lightness)), dim=1)
 
 
 def _distance(one: Tensor, other: Tensor) -> Tensor:
-    """HyAB: lightness and chroma apart, ``(n, 1, h, w)``."""
+    """Return the HyAB distance: lightness and chroma apart, ``(n, 1, h, w)``."""
     difference = one - other
     chroma: Tensor = torch.linalg.vector_norm(difference[:, 1:], dim=1, keepdim=True)
     return difference[:, :1].abs() + chroma
 
 
 def _largest_distance() -> Tensor:
-    """The colour difference of pure green and pure blue, the largest there is."""
+    """Return the color difference of pure green and pure blue, the largest there is."""
     corners = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     green, blue = _hunt(lab(corners[:, :, None, None])).split(1)
     return _distance(green, blue).squeeze() ** _COLOR_POWER

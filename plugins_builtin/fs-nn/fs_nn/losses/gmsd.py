@@ -35,7 +35,7 @@ class GMSD(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch.
+        """Return the map of one batch.
 
         Args:
             prediction: ``(n, c, h, w)``, 0..1, at least 3 pixels high and wide.
@@ -51,7 +51,7 @@ class GMSD(nn.Module):
         return 1 - similarity.mean(dim=1, keepdim=True)
 
     def _derivatives(self, pictures: Tensor) -> Tensor:
-        """``(n, 2 * c, h, w)``: both directions of every channel."""
+        """Return both directions of every channel, ``(n, 2 * c, h, w)``."""
         padded = F.pad(pictures, (_RADIUS,) * 4, mode="reflect")
         channels = pictures.shape[1]
         return F.conv2d(padded, self.filters.repeat(channels, 1, 1, 1), groups=channels)

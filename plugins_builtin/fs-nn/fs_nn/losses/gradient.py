@@ -11,14 +11,14 @@ _SHAPE = 1.9999
 
 
 def pixel_gradient_diff(prediction: Tensor, target: Tensor) -> Tensor:
-    """Differences of first and second derivatives, a map ``(n, c, h, w)``.
+    """Return differences of first and second derivatives, a map ``(n, c, h, w)``.
 
     Half the sum of `general` (shape 1.9999, nearly the square) over the derivatives along x and y,
-    the second ones along x and y, and twice the mixed one. Beyond the border the picture goes on
+    the second ones along x and y, and twice the mixed one. Beyond the border the picture continues
     with its border pixels. Derivatives are taken of height and width of each channel.
     """
     padded = F.pad(prediction - target, (1, 1, 1, 1), mode="replicate")
-    centre = padded[..., 1:-1, 1:-1]
+    center = padded[..., 1:-1, 1:-1]
     left, right = padded[..., 1:-1, :-2], padded[..., 1:-1, 2:]
     above, below = padded[..., :-2, 1:-1], padded[..., 2:, 1:-1]
     falling = padded[..., :-2, :-2] + padded[..., 2:, 2:]
@@ -26,8 +26,8 @@ def pixel_gradient_diff(prediction: Tensor, target: Tensor) -> Tensor:
     pure = (
         (right - left) / 2,
         (below - above) / 2,
-        right + left - 2 * centre,
-        below + above - 2 * centre,
+        right + left - 2 * center,
+        below + above - 2 * center,
     )
     total = 2 * general((falling - rising) / 4, _SHAPE)
     for derivative in pure:

@@ -35,7 +35,7 @@ class MSSSIM(nn.Module):
         self.register_buffer("window", paper_window().float(), persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch.
+        """Return the map of one batch.
 
         Args:
             prediction: ``(n, c, h, w)``, 0..1, at least 33 pixels high and wide.

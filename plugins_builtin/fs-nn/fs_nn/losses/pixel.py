@@ -8,17 +8,17 @@ _SCALE = 1 / 255
 
 
 def mae(prediction: Tensor, target: Tensor) -> Tensor:
-    """Absolute difference, a map ``(n, c, h, w)``."""
+    """Return the absolute difference, a map ``(n, c, h, w)``."""
     return (prediction - target).abs()
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared difference, a map ``(n, c, h, w)``."""
+    """Return the squared difference, a map ``(n, c, h, w)``."""
     return (prediction - target).square()
 
 
 def logcosh(prediction: Tensor, target: Tensor) -> Tensor:
-    """``ln cosh`` of the difference, a map ``(n, c, h, w)``.
+    """Return ``ln cosh`` of the difference, a map ``(n, c, h, w)``.
 
     Written as ``ln(1 + 2 sinh^2(d / 2))``, which keeps its digits for small differences.
     """
@@ -26,20 +26,20 @@ def logcosh(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def smooth_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Barron's general loss with shape 1 and scale 1/255, a map ``(n, c, h, w)``.
+    """Return Barron's general loss with shape 1 and scale 1/255, a map ``(n, c, h, w)``.
 
-    Quadratic for differences below one grey level of 8 bits, absolute beyond.
+    Quadratic for differences below one gray level of 8 bits, absolute beyond.
     """
     return general(prediction - target, 1.0)
 
 
 def l_inf_norm(prediction: Tensor, target: Tensor) -> Tensor:
-    """The largest absolute difference of a channel, averaged over channels, ``(n,)``."""
+    """Return the largest absolute difference of a channel, averaged over channels, ``(n,)``."""
     return (prediction - target).abs().amax(dim=(2, 3)).mean(dim=1)
 
 
 def general(difference: Tensor, shape: float) -> Tensor:
-    """Barron 2019, "A general and adaptive robust loss function", scale 1/255, times the scale.
+    """Return the general loss of Barron 2019, arXiv:1701.03077, scale 1/255, times the scale.
 
     Args:
         difference: any tensor.

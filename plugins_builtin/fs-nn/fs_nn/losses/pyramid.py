@@ -31,7 +31,7 @@ class LapLoss(nn.Module):
         self.register_buffer("window", gaussian(_RADIUS, _SIGMA).float(), persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch.
+        """Return the map of one batch.
 
         Args:
             prediction: ``(n, c, h, w)``, 0..1, at least 32 pixels high and wide.

@@ -26,7 +26,7 @@ class FocalFrequency:
     }
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch of ``(n, c, h, w)``, 0..1."""
+        """Return the map of one batch of ``(n, c, h, w)``, 0..1."""
         spectrum = torch.fft.fft2(prediction - target, norm="ortho")
         distance = spectrum.real.square() + spectrum.imag.square()
         root: Tensor = distance.detach().sqrt()

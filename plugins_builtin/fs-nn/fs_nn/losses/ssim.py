@@ -31,7 +31,7 @@ class SSIM(nn.Module):
         self.register_buffer("window", paper_window().float(), persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The map of one batch.
+        """Return the map of one batch.
 
         Args:
             prediction: ``(n, c, h, w)``, 0..1, at least 6 pixels high and wide.
@@ -51,12 +51,12 @@ class SSIM(nn.Module):
 
 
 def paper_window() -> Tensor:
-    """The paper's window along one axis, ``(11,)`` float64."""
+    """Return the paper's window along one axis, ``(11,)`` float64."""
     return gaussian(RADIUS, _SIGMA)
 
 
 def similarity(prediction: Tensor, target: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """The two factors of SSIM, luminance and contrast times structure, for windows inside.
+    """Return the two factors of SSIM, luminance and contrast times structure, inside.
 
     Args:
         prediction: ``(n, c, h, w)``, at least as large as the window.

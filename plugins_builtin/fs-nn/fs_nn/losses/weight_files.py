@@ -18,7 +18,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def find(folder: Path, stem: str) -> Path | None:
-    """The weight file in ``folder`` called ``stem`` or ``stem-<anything>``; None if none is there.
+    """Return the weight file in ``folder`` called ``stem`` or ``stem-<anything>``, or None.
 
     Raises:
         ConfigError: there are several.
@@ -35,7 +35,7 @@ def find(folder: Path, stem: str) -> Path | None:
 
 
 def read(path: Path, digests: Collection[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a torch state dict, on the CPU.
+    """Return the tensors of a safetensors file or of a torch state dict, on the CPU.
 
     Args:
         path: the file.
@@ -63,7 +63,7 @@ def read(path: Path, digests: Collection[str]) -> dict[str, Tensor]:
 def take(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], prefix: str, path: Path
 ) -> dict[str, Tensor]:
-    """``wanted``'s entries out of ``tensors``, where their names begin with ``prefix``; float32.
+    """Return ``wanted``'s entries of ``tensors``, whose names begin with ``prefix``, in float32.
 
     Raises:
         ConfigError: one is missing or of another shape; the message names it and ``path``.
@@ -85,7 +85,7 @@ def _check_digest(path: Path, digests: set[str]) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digests:
         if digest not in digests:
-            raise ConfigError(f"{path} has the SHA-256 {digest}, which is none of those expected")
+            raise ConfigError(f"{path} has the SHA-256 {digest}, which is not expected")
         return
     named = re.search(r"-([0-9a-f]{8})$", path.stem)
     if named and not digest.startswith(named[1]):

@@ -89,7 +89,7 @@ class AdaBelief(ForeachOptimizer):
 
 
 def rectification(step: int, beta_2: float) -> float | None:
-    """RAdam's factor times the bias correction ``sqrt(1 - b2^t)``.
+    """Return RAdam's factor times the bias correction ``sqrt(1 - b2^t)``.
 
     Liu et al. 2019, "On the variance of the adaptive learning rate and beyond".
 

@@ -1,4 +1,4 @@
-"""The frame of our own optimisers: all weights of a group are updated by a few calls."""
+"""Update all weights of a group by a few calls: the frame of our own optimizers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class ForeachOptimizer(torch.optim.Optimizer, ABC):
-    """An optimiser that sees the weights of a group together.
+    """An optimizer that sees the weights of a group together.
 
     States hold tensors of the weight's shape, and plain numbers for counters: a counter that is a
-    tensor can be shared or changed behind one's back.
+    tensor could be shared, and changed from elsewhere.
     """
 
     @torch.no_grad()
@@ -40,7 +40,7 @@ class ForeachOptimizer(torch.optim.Optimizer, ABC):
 
     @abstractmethod
     def _new_state(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        """The state of a weight before its first step."""
+        """Return the state of a weight before its first step."""
 
     @abstractmethod
     def _update(
@@ -53,7 +53,7 @@ class ForeachOptimizer(torch.optim.Optimizer, ABC):
 
 
 def check_settings(lr: float, betas: tuple[float, float], weight_decay: float) -> None:
-    """Hold settings against what every optimiser here needs.
+    """Check settings against what every optimizer here needs.
 
     Raises:
         ValueError: one is out of range.
