@@ -96,12 +96,11 @@ class Agenda:
         self._requests: dict[Action, int] = {}
         self._evaluations: dict[str, Interval] = {}
         self._evaluated: dict[str, _Periodic] = {}
-        self._snapshot_step = step
         self.restart(step, now)
 
     def restart(self, step: int, now: float) -> None:
         """Count schedules from here on; requests that wait stay. For the start and a roll-back."""
-        self._first_step = step
+        self._first_step = self._snapshot_step = step
         self._read, self._saved = _Periodic(step, now), _Periodic(step, now)
         for name in self._evaluations:
             self._evaluated[name] = _Periodic(step, now)

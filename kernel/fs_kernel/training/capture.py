@@ -89,7 +89,7 @@ def _even_out(session: Session) -> None:
 
 
 def restore(
-    session: Session, actors: Actors, training: Mapping[str, Any], source: str
+    session: Session, actors: Actors, training: Mapping[str, Any], checkpoint: str | None
 ) -> list[str]:
     """Put back what `capture` took, except the weights and what add-ons hold.
 
@@ -97,14 +97,15 @@ def restore(
         session: the session.
         actors: what has a state.
         training: the tree that was captured.
-        source: what to call it in errors.
+        checkpoint: the name of the one that holds it; None if the session captured it just now.
 
     Returns:
         Lines for the user.
     """
+    source = "the trial" if checkpoint is None else f"checkpoint {checkpoint}"
     lines = []
     try:
-        lines += _restore_trainer(session, actors, training.get("trainer"))
+        lines += _restore_trainer(session, actors, training.get("trainer"), checkpoint)
         for name, state in training.get("objectives", {}).items():
             if name in actors.objectives:
                 actors.objectives[name].load_state_dict(state)
@@ -126,12 +127,18 @@ def restore(
     return lines
 
 
-def _restore_trainer(session: Session, actors: Actors, state: Any) -> list[str]:
-    if session.resolved.request.reset_trainer:
+def _restore_trainer(
+    session: Session, actors: Actors, state: Any, checkpoint: str | None
+) -> list[str]:
+    resolved, trainer = session.resolved, session.plugins.trainer
+    # Not for what this session has saved: a roll-back must not reset the trainer again.
+    if resolved.request.reset_trainer and checkpoint and checkpoint == resolved.checkpoint:
         return ["the trainer's state was reset, as you asked"]
     if state is None:
         return ["the checkpoint holds no trainer state: the optimizer state is reset"]
-    trainer, writer = session.plugins.trainer, writer_of(session.resolved.remembered)
+    writer = None
+    if checkpoint is not None:
+        writer = writer_of(resolved.checkpoints.read_state(checkpoint).get("plugins", {}))
     if writer is not None and not trainer.accepts_state(state, writer):
         return [
             f"the checkpoint's trainer state was written by trainer '{writer.name}', which "

@@ -95,9 +95,8 @@ class TrainStep:
         if resolved.checkpoint is None:
             return []
         training = resolved.checkpoints.read_training(resolved.checkpoint)
-        source = f"checkpoint {resolved.checkpoint}"
         self._session.addon_states = training.get("addons", {})
-        return capture.restore(self._session, self.actors, training, source)
+        return capture.restore(self._session, self.actors, training, resolved.checkpoint)
 
     # --- steps ---
 
@@ -199,7 +198,7 @@ class TrainStep:
     @contextlib.contextmanager
     def trial(self) -> Iterator[None]:
         """Let what is done inside leave no trace. The feed must be started afterwards."""
-        options, label = self._session.options, "the trial"
+        options = self._session.options
         data, config = self.capture(True, tree.cpu_copy), options.config
         live, self.live = self.live, LiveOptions(options, self._session.coordinator.is_main)
         self.start_feed()
@@ -210,7 +209,8 @@ class TrainStep:
             options.replace(config)
             self._pass_on(set(config), begun=False)
             skeleton, tensors = data.training
-            self._become(data.step, data.weights, tree.unpack(skeleton, tensors, label), label)
+            training = tree.unpack(skeleton, tensors, "the trial")
+            self._become(data.step, data.weights, training, None)
 
     def trial_step(self) -> Metrics:
         """Run one step of which no event tells; for trials and dry runs."""
@@ -232,7 +232,7 @@ class TrainStep:
         step = checkpoints.step_of(name)
         weights, training = checkpoints.read_weights(name), checkpoints.read_training(name)
         undone = self.live.undo_after(step)
-        lines = self._become(step, weights, training, f"checkpoint {name}")
+        lines = self._become(step, weights, training, name)
         for addon, state in training.get("addons", {}).items():
             if addon in self.actors.addons:
                 self.actors.addons[addon].load_state_dict(state)
@@ -240,15 +240,16 @@ class TrainStep:
         return lines
 
     def _become(
-        self, step: int, weights: Mapping[str, Any], training: Any, source: str
+        self, step: int, weights: Mapping[str, Any], training: Any, checkpoint: str | None
     ) -> list[str]:
         session = self._session
+        source = "the trial" if checkpoint is None else f"checkpoint {checkpoint}"
         self.close(failed=False)
         lines = networks.assign(session.network, weights, source)
         session.state.go_back(step)
         with self._memory():
             self._create()
-        return [*lines, *capture.restore(session, self.actors, training, source)]
+        return [*lines, *capture.restore(session, self.actors, training, checkpoint)]
 
     # --- what others need of it ---
 

@@ -207,9 +207,9 @@ class Finding(PlainTrainer):
         return {"loss": Options}
 
     @_hookimpl
-    def start_trainer(self, run):
-        self.found = run.find("losses", run.config["loss"].loss)
-        return super().start_trainer(run)
+    def create_trainer(self, run):
+        self.found = run.find("losses", run.config["loss"].loss).create()
+        return super().create_trainer(run)
 
 
 def test_a_local_loss_is_remembered_and_has_to_be_named_again(here):
