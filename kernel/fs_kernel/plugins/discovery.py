@@ -5,17 +5,19 @@ kernel API they were written for by one entry in the group ``fs_kernel.api`` who
 number (``1 = "its_package"``). A distribution that hosts plugins of its own declares their kind by
 one entry in the group ``fs_kernel.kinds``: ``swap_filters = "its_package.kinds:SWAP_FILTERS"`` says
 that plugins under ``fs_kernel.swap_filters`` belong to it. Its name alone makes them visible here.
+
+What is published, under which name and for which files, is data: ``index.json`` beside this file.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import importlib_metadata
 
 from fs_kernel.errors import PluginError
@@ -35,12 +37,11 @@ KINDS = {
     "tools": "tool",
     "kinds": "kind",
 }
-_SINGULAR = {"losses": "loss"}
 
 
 def singular(kind: str) -> str:
     """Return the name of one plugin of a kind, as it begins option sections: "losses" -> "loss"."""
-    return _SINGULAR.get(kind, kind.removesuffix("s"))
+    return "loss" if kind == "losses" else kind.removesuffix("s")
 
 
 def word_for(kind: str) -> str:
@@ -48,109 +49,106 @@ def word_for(kind: str) -> str:
     return KINDS.get(kind) or singular(kind).replace("_", " ")
 
 
+def section_of(kind: str, name: str) -> str:
+    """Return the option section named after a plugin: "loss.ssim"."""
+    return f"{singular(kind)}.{name}"
+
+
+# --- what is installed ---
+
+
+@attrs.frozen
 class InstalledPlugin:
-    """One installed plugin: an entry point and the distribution it came with."""
+    """One installed plugin: an entry point and the distribution it came with.
 
-    def __init__(self, kind: str, name: str, value: str, dist: Any, metadata: Any):
-        self.kind = kind
-        self.name = name
-        self.value = value
-        self._dist = dist
-        # Read once: parsing it takes longer than all the rest of a scan.
-        self._metadata = metadata
+    Attributes:
+        kind: the kind it was found under: "models", "losses", ...
+        name: of the entry point.
+        value: what to import: ``module`` or ``module:attribute``.
+        distribution: name of the distribution.
+        version: of the distribution.
+        summary: the distribution's one line about itself.
+        api: the kernel API version the distribution declares, or None if it declares none.
+        urls: the distribution's project URLs by their labels.
+        dist: the `importlib.metadata.Distribution`.
+    """
 
-    @cached_property
-    def distribution(self) -> str:
-        """Name of the distribution."""
-        return self._metadata.get("Name") or "unknown"
+    kind: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+    summary: str
+    api: int | None
+    urls: dict[str, str] = attrs.field(eq=False)
+    dist: Any = attrs.field(eq=False, repr=False)
 
-    @cached_property
-    def version(self) -> str:
-        """Version of the distribution."""
-        return self._metadata.get("Version") or "unknown"
-
-    @cached_property
-    def summary(self) -> str:
-        """The distribution's one line about itself."""
-        return self._metadata.get("Summary") or ""
-
-    @cached_property
-    def api(self) -> int | None:
-        """The kernel API version the distribution declares, or None if it declares none."""
-        entries = _entries(self._dist, "fs_kernel.api")
-        return next((int(name) for name, _ in entries if name.isdecimal()), None)
-
-    @cached_property
+    @property
     def editable(self) -> bool:
         """Whether it is installed from a source tree."""
         try:
-            url = json.loads(self._dist.read_text("direct_url.json") or "{}")
+            url = json.loads(self.dist.read_text("direct_url.json") or "{}")
             return bool(url.get("dir_info", {}).get("editable"))
         except (ValueError, AttributeError):
             return False
 
-    @cached_property
+    @property
     def issues_url(self) -> str | None:
-        """Where to report a failure, from the distribution's project URLs."""
-        return self._url(r"issue|bug|tracker")
+        """Where to report a failure."""
+        return self.find_url("issue|bug|tracker")
 
-    @cached_property
-    def docs_url(self) -> str | None:
-        """Where to read about it, from the distribution's project URLs."""
-        return self._url(r"doc") or self._url(r"home|source|repository")
-
-    def _url(self, labels: str) -> str | None:
-        for line in self._metadata.get_all("Project-URL") or []:
-            label, _, url = line.partition(",")
-            if re.search(labels, label, re.IGNORECASE):
-                return str(url.strip())
-        return None
+    def find_url(self, label: str) -> str | None:
+        """Return the first project URL whose label matches a regular expression."""
+        found = (url for name, url in self.urls.items() if re.search(label, name, re.IGNORECASE))
+        return next(found, None)
 
     def __str__(self) -> str:
         return f"{word_for(self.kind)} '{self.name}' ({self.distribution} {self.version})"
 
 
-def _entries(dist: Any, group: str) -> list[tuple[str, str]]:
-    return [(e.name, e.value) for e in dist.entry_points if e.group == group]
+def _plugins_of(dist: Any) -> list[InstalledPlugin]:
+    """Return the plugins of a distribution; none if its metadata cannot be read."""
+    try:
+        if GROUP not in (dist.read_text("entry_points.txt") or ""):
+            return []
+        # Read once: parsing it takes longer than all the rest of a scan.
+        facts, points = dist.metadata, [p for p in dist.entry_points if p.group.startswith(GROUP)]
+        name, version = facts.get("Name"), facts.get("Version") or "unknown"
+        api = [int(p.name) for p in points if p.group == "fs_kernel.api" and p.name.isdecimal()]
+        lines = (line.partition(",") for line in facts.get_all("Project-URL") or ())
+        urls = {label: url.strip() for label, _, url in lines}
+        about = (version, facts.get("Summary") or "", api[0] if api else None, urls, dist)
+        return [
+            InstalledPlugin(p.group.removeprefix(GROUP), p.name, p.value, name, *about)
+            for p in points
+            if name
+        ]
+    except Exception:
+        return []
 
 
 @lru_cache(maxsize=1)
 def _scan() -> tuple[InstalledPlugin, ...]:
-    found: list[InstalledPlugin] = []
-    seen: set[str] = set()
+    by_distribution: dict[str, list[InstalledPlugin]] = {}
     for dist in importlib_metadata.distributions():
-        try:
-            text = dist.read_text("entry_points.txt")
-            if not text or GROUP not in text:
-                continue
+        if plugins := _plugins_of(dist):
+            name = re.sub(r"[-_.]+", "-", plugins[0].distribution).lower()
             # The first of two copies on the path is the one Python would import.
-            metadata = dist.metadata
-            name = re.sub(r"[-_.]+", "-", metadata.get("Name") or "").lower()
-            if not name or name in seen:
-                continue
-            seen.add(name)
-            points = list(dist.entry_points)
-        except Exception:
-            continue
-        found.extend(
-            InstalledPlugin(point.group[len(GROUP) :], point.name, point.value, dist, metadata)
-            for point in points
-            if point.group.startswith(GROUP)
-        )
+            by_distribution.setdefault(name, plugins)
+    found = [item for plugins in by_distribution.values() for item in plugins]
     known = [*KINDS, *sorted({f.name for f in found if f.kind == "kinds"} - set(KINDS))]
-    usable = (f for f in found if f.kind in known)
-    return tuple(sorted(usable, key=lambda f: (known.index(f.kind), f.name)))
+    usable = (item for item in found if item.kind in known)
+    return tuple(sorted(usable, key=lambda item: (known.index(item.kind), item.name)))
+
+
+def installed(kind: str | None = None) -> list[InstalledPlugin]:
+    """Return installed plugins, of one kind or all, by kind and name; duplicates included."""
+    return [found for found in _scan() if kind is None or found.kind == kind]
 
 
 def kinds() -> dict[str, str]:
     """Return every kind of plugin, with the word for one: the kernel's, then those of packages."""
-    declared = sorted({item.name for item in installed("kinds")} - set(KINDS))
-    return KINDS | {kind: word_for(kind) for kind in declared}
-
-
-def installed(kind: str | None = None) -> list[InstalledPlugin]:
-    """Installed plugins, of one kind or of all, sorted by kind and name; duplicates included."""
-    return [found for found in _scan() if kind is None or found.kind == kind]
+    return KINDS | {item.name: word_for(item.name) for item in installed("kinds")}
 
 
 def refresh() -> None:
@@ -158,14 +156,50 @@ def refresh() -> None:
     _scan.cache_clear()
 
 
+def sections() -> dict[str, InstalledPlugin]:
+    """Return the installed plugins by the option section that is named after each."""
+    return {section_of(found.kind, found.name): found for found in installed()}
+
+
+def find(kind: str, name: str) -> InstalledPlugin:
+    """Return the one installed plugin of this kind and name.
+
+    Raises:
+        PluginError: none has the name (with the nearest one, and the package to install where this
+            project publishes it), or two distributions do.
+    """
+    matches = [found for found in installed(kind) if found.name == name]
+    word = word_for(kind)
+    if len(matches) > 1:
+        owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
+        raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
+    if not matches:
+        from fs_kernel.options.fields import nearest_name
+
+        names = [found.name for found in installed(kind)]
+        known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"
+        package = published(kind, name)
+        hint = f"; pip install {package}" if package else nearest_name(name, names)
+        raise PluginError(f"there is no {word} '{name}' ({known}){hint}", name)
+    return matches[0]
+
+
+# --- what is published ---
+
+
+def _index() -> dict[str, Any]:
+    index: dict[str, Any] = json.loads(Path(__file__).with_name("index.json").read_bytes())
+    return index
+
+
 def published(kind: str, name: str) -> str | None:
-    """The distribution under which this project publishes a plugin, from ``index.json``."""
+    """Return the distribution under which this project publishes a plugin, or None."""
     package: str | None = _index().get(kind, {}).get(name)
     return package
 
 
 def formats() -> dict[str, str]:
-    """Name patterns of other programs' model files, with the command that adopts each."""
+    """Return name patterns of other programs' model files, with the command that adopts each."""
     return dict(_index()["formats"])
 
 
@@ -189,52 +223,3 @@ def renamed() -> dict[str, dict[str, str]]:
         }
         for kind, names in _index()["renamed"].items()
     }
-
-
-def section_of(kind: str, name: str) -> str:
-    """Return the option section named after a plugin: "loss.ssim"."""
-    return f"{singular(kind)}.{name}"
-
-
-def sections() -> dict[str, InstalledPlugin]:
-    """Return the installed plugins by the option section that is named after each."""
-    return {section_of(found.kind, found.name): found for found in installed()}
-
-
-def _index() -> dict[str, Any]:
-    index: dict[str, Any]
-    index = json.loads(Path(__file__).with_name("index.json").read_bytes())
-    return index
-
-
-def find(kind: str, name: str) -> InstalledPlugin:
-    """The one installed plugin of this kind and name.
-
-    Raises:
-        PluginError: none has the name (with the nearest one, and the package to install where this
-            project publishes it), or two distributions do.
-    """
-    matches = [found for found in installed(kind) if found.name == name]
-    word = word_for(kind)
-    if len(matches) > 1:
-        owners = " and ".join(sorted(f"{m.distribution} {m.version}" for m in matches))
-        raise PluginError(f"{word} '{name}' comes from {owners}; uninstall one of them", name)
-    if not matches:
-        from fs_kernel.options.fields import nearest_name
-
-        names = [found.name for found in installed(kind)]
-        known = f"installed: {', '.join(names)}" if names else f"no {word} is installed"
-        package = published(kind, name)
-        hint = f"; pip install {package}" if package else nearest_name(name, names)
-        raise PluginError(f"there is no {word} '{name}' ({known}){hint}", name)
-    return matches[0]
-
-
-def duplicates(
-    found: Iterable[InstalledPlugin],
-) -> dict[tuple[str, str], Sequence[InstalledPlugin]]:
-    """Names that several distributions claim, by (kind, name)."""
-    groups: dict[tuple[str, str], list[InstalledPlugin]] = {}
-    for item in found:
-        groups.setdefault((item.kind, item.name), []).append(item)
-    return {key: items for key, items in groups.items() if len(items) > 1}

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib
 import importlib.util
 import inspect
+import operator
 import re
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
+import importlib_metadata
 
 from fs_kernel import backend
 from fs_kernel.errors import FsError, PluginError
-from fs_kernel.hookspecs import API_VERSION
+from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.kinds import PLAIN_KINDS, has_hooks, marked
 
+#: The plugin whose code runs in this thread, for messages that say who speaks.
+speaking: ContextVar[str | None] = ContextVar("speaking", default=None)
 #: A path of a Python file, and what in it.
 _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
 
 
 @attrs.frozen
 class LocalSource:
-    """A plugin that is no installed one: how to name it, and the file its code is in.
+    """A plugin that is not an installed one: how to name it, and the file its code is in.
 
     Attributes:
         given: as the user wrote it.
@@ -52,16 +57,15 @@ class LoadedPlugin:
 
     kind: str
     name: str
-    plugin: Any
+    plugin: Any = None
     found: discovery.InstalledPlugin | None = None
-    sections: tuple[str, ...] = ()
     source: LocalSource | None = None
 
     def __str__(self) -> str:
         return str(self.found) if self.found else f"{discovery.word_for(self.kind)} '{self.name}'"
 
     def identity(self) -> dict[str, Any]:
-        """Name, distribution and version, for checkpoints and ``run.json``.
+        """Return name, distribution and version, for checkpoints and ``run.json``.
 
         A plugin by file or reference also has how it was and can be named, and its file's SHA-256.
         """
@@ -76,9 +80,26 @@ class LoadedPlugin:
             facts |= {"given": given, "reference": reference, "sha256": self.source.sha256}
         return facts
 
+    @contextlib.contextmanager
+    def blaming(self, what: str) -> Iterator[None]:
+        """Attribute exceptions raised in the block to the plugin, except what is not its fault."""
+        token = speaking.set(str(self))
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit, FsError):
+            raise
+        except BaseException as error:
+            if backend.is_out_of_memory(error):
+                raise
+            raise blame(self, what, error) from error
+        finally:
+            # A generator may be closed in another context than the one it was started in.
+            with contextlib.suppress(ValueError):
+                speaking.reset(token)
+
 
 def blame(chosen: LoadedPlugin, what: str, error: BaseException) -> PluginError:
-    """The error for a plugin that raised ``error`` in ``what``."""
+    """Return the error for a plugin that raised ``error`` in ``what``."""
     if isinstance(error, SystemExit):
         reason = f"it called sys.exit({error.code!r})"
     else:
@@ -88,64 +109,67 @@ def blame(chosen: LoadedPlugin, what: str, error: BaseException) -> PluginError:
     return PluginError(f"{chosen} failed in {what}: {reason}{where}", chosen.name)
 
 
+# --- kinds ---
+
+
+@attrs.frozen
+class Kind:
+    """A kind of plugin. A package declares one by an entry point in ``fs_kernel.kinds``.
+
+    Attributes:
+        name: plural, as in the entry-point group ``fs_kernel.<name>``; the entry point has it too.
+        hooks: classes whose methods, marked with `fs_kernel.hookspecs.hookspec`, are the hooks of
+            the kind; those of every kind (``config_defaults``, ``migrate_options``) are added to
+            them. Empty for plugins that are plain objects, such as commands.
+        required: the hooks that a plugin must implement.
+        example: source code of a small plugin that works, for ``fs new``.
+    """
+
+    name: str
+    hooks: tuple[type, ...] = ()
+    required: tuple[str, ...] = ()
+    example: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word for one plugin of this kind, as messages use it."""
+        return discovery.word_for(self.name)
+
+
+def kind_of(name: str) -> Kind:
+    """Return the kind of a name: the kernel's, or what an installed package declares.
+
+    Raises:
+        PluginError: no package declares it, two do, or what it declares cannot be used.
+    """
+    if name in discovery.KINDS:
+        return Kind(name, *HOOKS_OF_KIND.get(name, ()))
+    chosen = load("kinds", name)
+    kind = chosen.plugin
+    if not isinstance(kind, Kind) or kind.name != name:
+        raise PluginError(f"{chosen} is not an fs_kernel.plugins.Kind named '{name}'", name)
+    return kind
+
+
+def has_hooks(kind: str) -> bool:
+    """Return whether plugins of a kind implement hooks; imports what declares the kind."""
+    return bool(kind_of(kind).hooks)
+
+
+def implements_hooks(kind: str, plugin: Any) -> bool:
+    """Return whether a plugin implements hooks; a loss or optimizer may be a plain callable."""
+    if kind not in ("losses", "optimizers"):
+        return has_hooks(kind)
+    members = (inspect.getattr_static(plugin, name, None) for name in dir(plugin))
+    return any(hasattr(member, f"{PROJECT}_impl") for member in members)
+
+
+# --- importing ---
+
+
 def is_local(reference: Any) -> bool:
-    """Whether `load` would take this for code to import, not for the name of a plugin."""
+    """Return whether `load` takes this for code to import, not for the name of a plugin."""
     return isinstance(reference, str | Path) and any(mark in str(reference) for mark in ".:")
-
-
-def _import(value: str) -> tuple[ModuleType, Any]:
-    module, _, attribute = value.partition(":")
-    found = importlib.import_module(module.strip())
-    return found, _attribute(found, attribute)
-
-
-def _attribute(target: Any, path: str) -> Any:
-    for part in filter(None, path.strip().split(".")):
-        target = getattr(target, part)
-    return target
-
-
-def _import_file(path: Path, code: bytes) -> ModuleType:
-    """A file as a module; loaded again only if its content has changed since."""
-    name = f"fs_local_{path.stem}"
-    before = sys.modules.get(name)
-    if before is not None and before.__dict__.get("_fs_loaded") == (path, code):
-        return before
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        exec(compile(code, path, "exec"), module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    module.__dict__["_fs_loaded"] = (path, code)
-    return module
-
-
-def _load_file(kind: str, given: str, path: Path, attribute: str) -> LoadedPlugin:
-    try:
-        code, whole = path.read_bytes(), path.resolve()
-    except OSError:
-        raise PluginError(f"there is no file {path}") from None
-    colon = f":{attribute}" if attribute else ""
-    source = LocalSource(given, f"{whole}{colon}", whole, code)
-    chosen = LoadedPlugin(kind, path.stem + colon, None, source=source)
-    chosen.plugin = _guarded(chosen, lambda: _attribute(_import_file(whole, code), attribute))
-    return chosen
-
-
-def _load_reference(kind: str, reference: str) -> LoadedPlugin:
-    chosen = LoadedPlugin(kind, reference, None)
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    module, chosen.plugin = _guarded(chosen, lambda: _import(reference))
-    path = Path(getattr(module, "__file__", None) or "")
-    if path.suffix == ".py" and path.is_file():
-        chosen.source = LocalSource(reference, reference, path, path.read_bytes())
-    return chosen
 
 
 def load(kind: str, reference: Any) -> LoadedPlugin:
@@ -171,28 +195,69 @@ def load(kind: str, reference: Any) -> LoadedPlugin:
         chosen = _load_reference(kind, str(reference))
     else:
         found = discovery.find(kind, str(reference))
-        chosen = LoadedPlugin(kind, found.name, None, found)
-        _check_api(chosen, found.api)
-        chosen.plugin = _guarded(chosen, lambda: _import(found.value)[1])
-    with_hooks = has_hooks(kind) and (kind not in PLAIN_KINDS or marked(chosen.plugin))
+        chosen = LoadedPlugin(kind, found.name, found=found)
+        _require_api(chosen, found.api)
+        chosen.plugin = _import(chosen, found.value)
+    with_hooks = implements_hooks(kind, chosen.plugin)
     if chosen.source and inspect.ismodule(chosen.plugin) and not with_hooks:
         raise PluginError(f"{reference} is a whole module; say what in it: {reference}:NAME")
     if inspect.isclass(chosen.plugin) and with_hooks:
-        chosen.plugin = _guarded(chosen, chosen.plugin)
-    _check_api(chosen, getattr(chosen.plugin, "API_VERSION", None))
+        with chosen.blaming("its import"):
+            chosen.plugin = chosen.plugin()
+    _require_api(chosen, getattr(chosen.plugin, "API_VERSION", None))
     return chosen
 
 
-def _guarded(chosen: LoadedPlugin, call: Any) -> Any:
+def _import(chosen: LoadedPlugin, value: str) -> Any:
+    with chosen.blaming("its import"):
+        return importlib_metadata.EntryPoint(chosen.name, value, discovery.GROUP).load()
+
+
+def _load_reference(kind: str, reference: str) -> LoadedPlugin:
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    chosen = LoadedPlugin(kind, reference)
+    chosen.plugin = _import(chosen, reference)
+    module = sys.modules[reference.partition(":")[0].strip()]
+    path = Path(getattr(module, "__file__", None) or "")
+    if path.suffix == ".py" and path.is_file():
+        chosen.source = LocalSource(reference, reference, path, path.read_bytes())
+    return chosen
+
+
+def _load_file(kind: str, given: str, path: Path, attribute: str) -> LoadedPlugin:
     try:
-        return call()
-    except (KeyboardInterrupt, FsError):
+        code, path = path.read_bytes(), path.resolve()
+    except OSError:
+        raise PluginError(f"there is no file {path}") from None
+    colon = f":{attribute}" if attribute else ""
+    source = LocalSource(given, f"{path}{colon}", path, code)
+    chosen = LoadedPlugin(kind, path.stem + colon, source=source)
+    with chosen.blaming("its import"):
+        module = _run_file(path, code)
+        chosen.plugin = operator.attrgetter(attribute)(module) if attribute else module
+    return chosen
+
+
+def _run_file(path: Path, code: bytes) -> ModuleType:
+    """Return a file as a module; it runs again only if its content has changed since."""
+    name = f"fs_local_{path.stem}"
+    before = sys.modules.get(name)
+    if before is not None and vars(before).get("_fs_loaded") == (path, code):
+        return before
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        exec(compile(code, path, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
         raise
-    except BaseException as error:
-        raise blame(chosen, "its import", error) from error
+    vars(module)["_fs_loaded"] = (path, code)
+    return module
 
 
-def _check_api(chosen: LoadedPlugin, version: Any) -> None:
+def _require_api(chosen: LoadedPlugin, version: Any) -> None:
     if version is not None and version != API_VERSION:
         newer = isinstance(version, int | float) and version > API_VERSION
         action = "upgrade fs-kernel" if newer else "upgrade the plugin"

@@ -9,26 +9,16 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fs_kernel import types
 from fs_kernel.errors import PluginError
 from fs_kernel.options.fields import Interval
-from fs_kernel.types import BatchLoss, StepResult
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from fs_kernel.plugins.plugin import Plugin
-    from fs_kernel.types import (
-        BadStep,
-        Batch,
-        Feed,
-        Metrics,
-        Observer,
-        PreviewFaces,
-        Sampler,
-        Side,
-        Tree,
-    )
+    from fs_kernel.types import Batch, Side
 
 
 class ActiveObject:
@@ -58,11 +48,11 @@ class ActiveObject:
         with self.plugin.blaming(method):
             return found(*arguments)
 
-    def state_dict(self) -> Tree:
+    def state_dict(self) -> types.Tree:
         """Return the object's state; None if it has none."""
         return self.call("state_dict")
 
-    def load_state_dict(self, state: Tree) -> None:
+    def load_state_dict(self, state: types.Tree) -> None:
         """Give the object its state back."""
         self.call("load_state_dict", state)
 
@@ -83,30 +73,25 @@ class ActiveTrainer(ActiveObject):
         """Whether it adds the terms of the run's objectives."""
         return bool(getattr(self.made, "adds_objectives", False))
 
-    def train_step(self, batch: Batch, sides: Sequence[Side]) -> StepResult:
+    def train_step(self, batch: Batch, sides: Sequence[Side]) -> types.StepResult:
         """Run one step and check the form of what it returns.
 
         Raises:
             PluginError: it failed, or its losses are not scalars in the order of the sides.
         """
-        plugin = self.plugin
-        with plugin.blaming("train_step"):
-            result = self.made.train_step(batch)
-        plugin.expect(result, StepResult, "train_step")
+        plugin, wanted = self.plugin, list(sides)
+        result = plugin.expect(self.call("train_step", batch), types.StepResult, "train_step")
         with plugin.blaming("train_step"):
             given = [getattr(loss, "side", None) for loss in result.losses]
-        if given != list(sides):
-            raise PluginError(
-                f"{plugin} returned losses of {given} from train_step, not of {list(sides)}",
-                plugin.name,
-            )
-        scalars = [x for loss in result.losses for x in (loss.total, *_weighted(loss))]
-        if not all(getattr(x, "shape", None) == () for x in scalars):
-            raise PluginError(
-                f"{plugin} returned a loss from train_step that is not a scalar tensor", plugin.name
-            )
-        checked: StepResult = result
-        return checked
+            if given != wanted:
+                line = f"{plugin} returned losses of {given} from train_step, not of {wanted}"
+                raise PluginError(line, plugin.name)
+            totals = [loss.total for loss in result.losses]
+            parts = [part.weighted for loss in result.losses for part in loss.parts]
+        if not all(getattr(number, "shape", None) == () for number in (*totals, *parts)):
+            line = f"{plugin} returned a loss from train_step that is not a scalar tensor"
+            raise PluginError(line, plugin.name)
+        return result
 
     @contextlib.contextmanager
     def full_weights(self) -> Iterator[None]:
@@ -121,10 +106,6 @@ class ActiveTrainer(ActiveObject):
                 stack.close()
 
 
-def _weighted(loss: BatchLoss) -> list[Any]:
-    return [part.weighted for part in loss.parts]
-
-
 class ActiveObjective(ActiveObject):
     """A `fs_kernel.types.Objective`."""
 
@@ -132,9 +113,7 @@ class ActiveObjective(ActiveObject):
         self, batch: Batch, outputs: Sequence[torch.Tensor]
     ) -> Mapping[Side, Mapping[str, torch.Tensor]]:
         """Return the objective's terms per side and name."""
-        with self.plugin.blaming("terms"):
-            found: Mapping[Side, Mapping[str, torch.Tensor]] = self.made.terms(batch, outputs)
-            return found
+        return self.call("terms", batch, outputs)
 
     def train_step(self) -> Mapping[str, torch.Tensor]:
         """Train what the objective owns; return numbers to report."""
@@ -151,24 +130,22 @@ class ActiveAddOn(ActiveObject):
             given = getattr(self.made, "evaluation_interval", None)
             return Interval.parse(given) if given and self.has("evaluate") else Interval()
 
-    def observers(self) -> list[Observer]:
+    def observers(self) -> list[types.Observer]:
         """Return what watches the run."""
-        found = self.call("observers")
         with self.plugin.blaming("observers"):
-            return list(found or [])
+            return list(self.call("observers") or [])
 
     def evaluate(self) -> dict[str, float]:
         """Return the add-on's numbers."""
-        found = self.call("evaluate")
         with self.plugin.blaming("evaluate"):
-            return {str(name): float(value) for name, value in dict(found or {}).items()}
+            found = dict(self.call("evaluate") or {})
+            return {str(name): float(value) for name, value in found.items()}
 
-    def check_metrics(self, metrics: Metrics) -> str | None:
+    def check_metrics(self, metrics: types.Metrics) -> str | None:
         """Return what is bad about a reading, in one line, or None."""
-        line: str | None = self.call("check_metrics", metrics)
-        return line
+        return self.call("check_metrics", metrics)
 
-    def on_bad_step(self, report: BadStep) -> bool:
+    def on_bad_step(self, report: types.BadStep) -> bool:
         """Return whether the add-on wants to go back and train on."""
         return bool(self.call("on_bad_step", report))
 
@@ -176,7 +153,7 @@ class ActiveAddOn(ActiveObject):
 class OpenFeed(ActiveObject):
     """A `fs_kernel.types.Feed`."""
 
-    made: Feed
+    made: types.Feed
 
     @property
     def sizes(self) -> Mapping[Side, int]:
@@ -204,22 +181,18 @@ class OpenFeed(ActiveObject):
         """What is known of each face."""
         return getattr(self.made, "face_attributes", {})
 
-    def start(self, sampler: Sampler, step: int) -> None:
+    def start(self, sampler: types.Sampler, step: int) -> None:
         """Start to prepare batches from ``step`` on."""
-        with self.plugin.blaming("start"):
-            self.made.start(sampler, step)
+        self.call("start", sampler, step)
 
     def next(self) -> Batch:
         """Return the next batch."""
-        with self.plugin.blaming("next"):
-            return self.made.next()
+        return self.call("next")
 
-    def preview(self, count: int) -> PreviewFaces:
+    def preview(self, count: int) -> types.PreviewFaces:
         """Return faces to look at."""
-        with self.plugin.blaming("preview"):
-            return self.made.preview(count)
+        return self.call("preview", count)
 
     def close(self, failed: bool = False) -> None:
         """Close the feed."""
-        with self.plugin.blaming("close"):
-            self.made.close()
+        self.call("close")

@@ -1,4 +1,4 @@
-"""Model folders that are not ours: recognised, and named with the command that adopts them.
+"""Model folders that are not ours: recognized, and named with the command that adopts them.
 
 Which files are another program's, and which command reads them, is data (``index.json``); the
 kernel knows no format.
@@ -17,7 +17,7 @@ from fs_kernel.storage.checkpoints import Checkpoints
 
 
 def require_model(folder: Path) -> Checkpoints:
-    """The checkpoints of a folder that must hold a model of ours.
+    """Return the checkpoints of a folder that must hold a model of ours.
 
     Raises:
         ModelFolderError: it holds none; where it holds another program's, with the command that
@@ -31,7 +31,7 @@ def require_model(folder: Path) -> Checkpoints:
 
 
 def refuse_other_format(path: Path) -> None:
-    """Nothing, unless ``path`` is or holds another program's model.
+    """Return, unless ``path`` is or holds another program's model.
 
     Raises:
         ModelFolderError: it is or does, with the command that adopts it.
@@ -39,28 +39,16 @@ def refuse_other_format(path: Path) -> None:
     for pattern, command in discovery.formats().items():
         found = [path] if path.is_file() and path.match(pattern) else path.glob(pattern)
         if name := next((file.name for file in found if file.is_file()), None):
-            line = ["fs", command, str(path), str(_free(path))]
+            line = ["fs", command, str(path), str(_free_name(path.resolve()))]
             joined = subprocess.list2cmdline(line) if os.name == "nt" else shlex.join(line)
-            missing = "" if _installed(command) else f"pip install {_package(command)}, then "
+            if all(item.name != command for item in discovery.installed("commands")):
+                joined = f"pip install {discovery.published('commands', command)}, then {joined}"
             raise ModelFolderError(
-                f"{path} holds another program's model ({name}); adopt it with: {missing}{joined}"
+                f"{path} holds another program's model ({name}); adopt it with: {joined}"
             )
 
 
-def _free(path: Path) -> Path:
-    """A name beside ``path`` that nothing has yet."""
-    path = path.resolve()
+def _free_name(path: Path) -> Path:
     base = path.parent if path.is_file() else path
-    count, free = 1, base.with_name(f"{base.name}-fs")
-    while free.exists():
-        count += 1
-        free = base.with_name(f"{base.name}-fs{count}")
-    return free
-
-
-def _installed(command: str) -> bool:
-    return any(found.name == command for found in discovery.installed("commands"))
-
-
-def _package(command: str) -> str | None:
-    return discovery.published("commands", command)
+    names = (base.with_name(f"{base.name}-fs{number}") for number in ("", *range(2, 10_000)))
+    return next(name for name in names if not name.exists())

@@ -1,31 +1,25 @@
 """One plugin behind the hooks of its kind: checked when taken in, blamed for what it raises.
 
-Each plugin has a `pluggy.PluginManager` of its own with only its kind's hooks, so that
-``check_pending`` is the check of the kind and a call reaches this plugin and nothing else.
+Each plugin has a `pluggy.PluginManager` of its own with only its kind's hooks, so that a call
+reaches this plugin and nothing else.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pluggy
 
-from fs_kernel import backend
-from fs_kernel.errors import FsError, PluginError
+from fs_kernel.errors import PluginError
 from fs_kernel.hookspecs import PROJECT, CommonHooks
 from fs_kernel.options.fields import nearest_name, options_of
 from fs_kernel.options.sources import Config
 from fs_kernel.options.store import OptionStore
-from fs_kernel.plugins.kinds import kind_of
-from fs_kernel.plugins.loading import LoadedPlugin, blame
-
-#: The plugin whose code runs in this thread, for messages that say who speaks.
-speaking: ContextVar[str | None] = ContextVar("speaking", default=None)
+from fs_kernel.plugins.loading import LoadedPlugin, blame, implements_hooks, kind_of
 
 
 class Plugin:
@@ -49,9 +43,11 @@ class Plugin:
 
     def __init__(self, loaded: LoadedPlugin, store: OptionStore | None = None) -> None:
         self.loaded = loaded
-        self.store = store if store is not None else OptionStore(Config({}))
+        self.store = OptionStore() if store is None else store
         self.sections: tuple[str, ...] = ()
-        self._manager = self._register()
+        # Without one it is a plain callable.
+        hooked = implements_hooks(self.kind, loaded.plugin)
+        self._manager = self._register() if hooked else None
 
     @property
     def name(self) -> str:
@@ -68,12 +64,12 @@ class Plugin:
 
     def hooks(self) -> list[str]:
         """Return the names of the hooks it implements, sorted."""
-        callers = self._manager.get_hookcallers(self.loaded.plugin) or []
-        return sorted(caller.name for caller in callers)
+        callers = self._manager.get_hookcallers(self.loaded.plugin) if self._manager else None
+        return sorted(caller.name for caller in callers or ())
 
     def config_defaults(self) -> dict[str, type]:
         """Return its option sections, and remember their names."""
-        given: dict[str, type] = self._call_expecting(dict, "config_defaults", default={})
+        given = self._call_expecting(dict, "config_defaults", default={})
         with self.blaming("config_defaults"):
             for section, options in given.items():
                 options_of(options)
@@ -84,46 +80,28 @@ class Plugin:
 
     def required_fields(self) -> frozenset[str]:
         """Return what each batch must hold; nothing for kinds without that hook."""
-        if self._manager is None or not hasattr(self._manager.hook, "required_fields"):
-            return frozenset()
-        return frozenset(self._call("required_fields", config=self.config) or ())
+        return frozenset(self._call("required_fields") or ())
 
     def migrate_options(
         self, section: str, values: Mapping[str, Any], version: str
     ) -> dict[str, Any]:
         """Return the stored options of an older version as this one knows them."""
-        migrated: dict[str, Any] = self._call_expecting(
-            dict,
-            "migrate_options",
-            default=dict(values),
-            section=section,
-            values=dict(values),
-            version=version,
-        )
-        return migrated
+        stored = {"section": section, "values": dict(values), "version": version}
+        return self._call_expecting(dict, "migrate_options", default=dict(values), **stored)
 
     # --- calling it ---
 
-    @contextlib.contextmanager
-    def blaming(self, what: str) -> Iterator[None]:
+    def blaming(self, what: str) -> AbstractContextManager[None]:
         """Attribute exceptions raised in the block to the plugin, except what is not its fault."""
-        token = speaking.set(str(self.loaded))
-        try:
-            yield
-        except (KeyboardInterrupt, GeneratorExit, FsError):
-            raise
-        except BaseException as error:
-            if backend.is_out_of_memory(error):
-                raise
-            raise blame(self.loaded, what, error) from error
-        finally:
-            # A generator may be closed in another context than the one it was started in.
-            with contextlib.suppress(ValueError):
-                speaking.reset(token)
+        return self.loaded.blaming(what)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
+        """Call a hook, with the plugin's options too; None if the plugin's kind lacks it."""
+        caller = getattr(self._manager.hook, hook, None) if self._manager else None
+        if caller is None:
+            return None
         with self.blaming(hook):
-            return getattr(self._manager.hook, hook)(**arguments)
+            return caller(**{"config": self.config, **arguments})
 
     def _call_expecting(
         self, wanted: type | str, hook: str, default: Any = None, **arguments: Any
@@ -155,33 +133,28 @@ class Plugin:
     # --- taking it in ---
 
     def _register(self) -> pluggy.PluginManager:
-        plugin = self.loaded.plugin
-        kind = kind_of(self.kind)
-        specs, required = kind.hooks, kind.required
+        plugin, kind = self.loaded.plugin, kind_of(self.kind)
+        specs = (CommonHooks, *kind.hooks)
         manager = pluggy.PluginManager(PROJECT)
-        for namespace in (CommonHooks, *specs):
+        for namespace in specs:
             manager.add_hookspecs(namespace)
         if plugin.__hash__ is None:
             raise PluginError(f"{self} is not hashable; define its class with eq=False", self.name)
         try:
             manager.register(plugin)
         except pluggy.PluginValidationError as error:
-            line = _misfit(str(error), (CommonHooks, *specs))
+            line = _misfit(str(error), specs)
             raise PluginError(f"{self} does not fit the hooks: {line}", self.name) from error
         except Exception as error:
             raise blame(self.loaded, "the reading of its hooks", error) from error
-        allowed = {name for s in (CommonHooks, *specs) for name in hook_names(s)}
-        found = {caller.name for caller in manager.get_hookcallers(plugin) or []}
-        try:
-            manager.check_pending()
-        except pluggy.PluginValidationError:
-            wrong = min(found - allowed)
-            near, word = nearest_name(wrong, allowed), kind.word
-            article = "an" if word[0] in "aeiou" else "a"
-            raise PluginError(
-                f"{self}: '{wrong}' is not a hook of {article} {word}{near}", self.name
-            ) from None
-        if missing := [name for name in required if name not in found]:
+        found = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
+        allowed = {name for namespace in specs for name in hook_names(namespace)}
+        if wrong := sorted(found - allowed):
+            article = "an" if kind.word[0] in "aeiou" else "a"
+            near = nearest_name(wrong[0], allowed)
+            line = f"{self}: '{wrong[0]}' is not a hook of {article} {kind.word}{near}"
+            raise PluginError(line, self.name)
+        if missing := [name for name in kind.required if name not in found]:
             raise PluginError(
                 f"{self} lacks the hook{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
                 "(is each marked with @fs_kernel.hookimpl?)",

@@ -12,12 +12,6 @@ from fs_kernel.options.store import OptionStore
 from fs_kernel.plugins import roles
 from fs_kernel.plugins.loading import LoadedPlugin, load
 from fs_kernel.plugins.plugin import HostedPlugin, Plugin
-from fs_kernel.plugins.roles import AddOn, Executor, Feed, Model, Objective, Trainer
-
-ROLES: dict[str, type[Plugin]] = {
-    role.kind: role
-    for role in (Model, Trainer, Objective, Feed, Executor, AddOn, roles.Loss, roles.Optimizer)
-}
 
 
 def make_role(kind: str, loaded: LoadedPlugin, store: OptionStore | None = None) -> Any:
@@ -25,7 +19,7 @@ def make_role(kind: str, loaded: LoadedPlugin, store: OptionStore | None = None)
 
     Plugins of a kind that a package declares are `HostedPlugin`.
     """
-    return ROLES.get(kind, HostedPlugin)(loaded, store)
+    return roles.ROLES.get(kind, HostedPlugin)(loaded, store)
 
 
 def load_role(kind: str, reference: Any, store: OptionStore | None = None) -> Any:
@@ -45,11 +39,10 @@ class RunPlugins:
     all: list[Plugin]
 
     def __attrs_post_init__(self) -> None:
-        seen: set[tuple[str, str]] = set()
+        names = [(plugin.kind, plugin.name) for plugin in self.all]
         for plugin in self.all:
-            if (plugin.kind, plugin.name) in seen:
+            if names.count((plugin.kind, plugin.name)) > 1:
                 raise PluginError(f"{plugin} was chosen twice", plugin.name)
-            seen.add((plugin.kind, plugin.name))
 
     def one(self, kind: str) -> Any:
         """Return the one plugin of a kind."""
@@ -60,32 +53,32 @@ class RunPlugins:
         return [plugin for plugin in self.all if plugin.kind == kind]
 
     @property
-    def model(self) -> Model:
+    def model(self) -> roles.Model:
         """The model."""
-        return self.one("models")  # type: ignore[no-any-return]
+        return self.one("models")
 
     @property
-    def trainer(self) -> Trainer:
+    def trainer(self) -> roles.Trainer:
         """The trainer."""
-        return self.one("trainers")  # type: ignore[no-any-return]
+        return self.one("trainers")
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> roles.Feed:
         """The feed."""
-        return self.one("feeds")  # type: ignore[no-any-return]
+        return self.one("feeds")
 
     @property
-    def executor(self) -> Executor:
+    def executor(self) -> roles.Executor:
         """The executor."""
-        return self.one("executors")  # type: ignore[no-any-return]
+        return self.one("executors")
 
     @property
-    def addons(self) -> list[AddOn]:
+    def addons(self) -> list[roles.AddOn]:
         """The add-ons, in order."""
         return self.every("addons")
 
     @property
-    def objectives(self) -> list[Objective]:
+    def objectives(self) -> list[roles.Objective]:
         """The objectives, in order."""
         return self.every("objectives")
 

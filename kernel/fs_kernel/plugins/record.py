@@ -8,6 +8,7 @@ it by itself.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,13 +33,13 @@ _GIVE = {"models": "-t {}", "trainers": "--trainer {}"}
 
 
 def key(item: LoadedPlugin) -> str:
-    """Where a plugin's facts stand: its kind, and its name where a run may have several."""
+    """Return where a plugin's facts stand: its kind, and its name where a run may have several."""
     single = item.kind in ("models", "trainers", "feeds", "executors")
     return item.kind if single else f"{item.kind}.{item.name}"
 
 
 def facts_of(item: LoadedPlugin) -> dict[str, Any]:
-    """What a checkpoint remembers of a plugin."""
+    """Return what a checkpoint remembers of a plugin."""
     facts = item.identity()
     if item.found is not None and item.kind == "models":
         facts["libraries"] = _libraries(item.found.distribution)
@@ -53,14 +54,12 @@ def _copy_of(source: LocalSource) -> str:
 
 
 def _libraries(distribution: str) -> dict[str, str]:
-    """The installed versions of what a distribution asks for."""
+    """Return the installed versions of what a distribution asks for."""
     found = {}
     for line in importlib_metadata.distribution(distribution).requires or ():
         if "extra ==" not in line and (match := re.match(r"[\w.-]+", line)):
-            try:
+            with contextlib.suppress(importlib_metadata.PackageNotFoundError):
                 found[match[0]] = importlib_metadata.version(match[0])
-            except importlib_metadata.PackageNotFoundError:
-                continue
     return found
 
 
@@ -98,24 +97,22 @@ def unnamed(sources: Iterable[OptionSource], classes: Iterable[type] = ()) -> fr
         sources: of the run's options.
         classes: option classes, whose defaults are their plugin's own word.
     """
+    named = _references(attrs.asdict(cls()) for cls in classes)
     of_folder: set[str] = set()
-    named: set[str] = set()
-    for cls in classes:
-        named |= _references(attrs.asdict(cls()).values())
     for source in sources:
         found = of_folder if source.of_model else named
-        for values in source.values.values():
-            found |= _references(values.values())
+        found |= _references(source.values.values())
     return frozenset(of_folder - named)
 
 
-def _references(values: Iterable[Any]) -> set[str]:
+def _references(sections: Iterable[Mapping[str, Any]]) -> set[str]:
+    values = (value for section in sections for value in section.values())
     flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
     return {item for item in flat if isinstance(item, str) and is_local(item)}
 
 
 def remembered_model(state: ModelState, model_dir: Path) -> str:
-    """The name of the installed model plugin that a folder remembers.
+    """Return the name of the installed model plugin that a folder remembers.
 
     Raises:
         PluginError: it was a local one.
@@ -132,7 +129,7 @@ def remembered_model(state: ModelState, model_dir: Path) -> str:
 
 
 def is_model_of(item: LoadedPlugin, state: ModelState) -> bool:
-    """Whether a model plugin is the one of a folder, or the package made of its local file.
+    """Return whether a model plugin is the one of a folder, or the package made of its local file.
 
     The kept copy of the file goes by the file's name, and so must the package.
     """
@@ -147,7 +144,7 @@ def is_model_of(item: LoadedPlugin, state: ModelState) -> bool:
 def not_named(
     kind: str, reference: str, before: Facts, model_dir: Path, give: str | None = None
 ) -> PluginError:
-    """The error for code that only a model folder names.
+    """Return the error for code that only a model folder names.
 
     Args:
         kind: of the plugin.
@@ -171,48 +168,48 @@ def not_named(
 # --- what has changed ---
 
 
-def has_changed(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
-    """Whether a plugin is `upgraded`, or a local file that was edited."""
-    now = item.identity()
-    return upgraded(was, item) or (was is not None and was.get("sha256") != now.get("sha256"))
-
-
 def upgraded(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
-    """Whether a plugin is of another distribution or version than the one remembered."""
+    """Return whether a plugin is of another distribution or version than the one remembered."""
     now = item.identity()
     return was is not None and any(was.get(f) != now[f] for f in ("distribution", "version"))
 
 
+def has_changed(was: Mapping[str, Any] | None, item: LoadedPlugin) -> bool:
+    """Return whether a plugin is `upgraded`, or a local file that was edited."""
+    edited = was is not None and was.get("sha256") != item.identity().get("sha256")
+    return edited or upgraded(was, item)
+
+
 def upgrade_notes(before: Facts, chosen: Iterable[LoadedPlugin], model_dir: Path) -> list[str]:
-    """One line on all plugins whose version has changed, and one per changed local file."""
-    versions: dict[str, None] = {}
+    """Return a line on all plugins whose version has changed, and one per changed local file."""
+    versions: list[str] = []
     files: dict[str, str] = {}
     for item in chosen:
-        was = before.get(key(item), {})
-        now = item.identity()
+        was, now = before.get(key(item), {}), item.identity()
         if was.get("name") != item.name:
             continue
         if was.get("distribution") and now["distribution"] and upgraded(was, item):
             other = "" if was["distribution"] == now["distribution"] else f"{now['distribution']} "
-            versions[f"{was['distribution']} {was['version']} -> {other}{now['version']}"] = None
+            versions.append(f"{was['distribution']} {was['version']} -> {other}{now['version']}")
         elif item.source is not None and was.get("sha256") not in (None, item.source.sha256):
             copy = model_dir / str(was.get("copy"))
             line = f"{item.source.path} has changed since; until now it was {copy}"
             kept = "; this folder keeps the network it has" if item.kind == "models" else ""
             files[line] = files.get(line) or kept
-    upgrades = [f"changed since the last session: {', '.join(versions)}"] if versions else []
+    told = ", ".join(dict.fromkeys(versions))
+    upgrades = [f"changed since the last session: {told}"] if told else []
     return [*upgrades, *(line + kept for line, kept in files.items())]
 
 
 def what_fitted(before: Facts, item: LoadedPlugin, model_dir: Path) -> str:
-    """How to get back the model plugin that a folder was made with."""
+    """Return how to get back the model plugin that a folder was made with."""
     was = before.get(key(item), {})
     if was.get("copy"):
         return f"it was made with {model_dir / str(was['copy'])}"
     if not was.get("distribution"):
         return "it was made with another plugin object"
     wanted = {was["distribution"]: was["version"], **was.get("libraries", {})}
-    now: dict[str, str] = {}
+    now = {}
     if item.found is not None:
         now = {item.found.distribution: item.found.version, **_libraries(item.found.distribution)}
     other = [f"{name}=={version}" for name, version in wanted.items() if now.get(name) != version]

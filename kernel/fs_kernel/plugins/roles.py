@@ -1,4 +1,7 @@
-"""The kinds of plugin as typed calls: what the kernel and other plugins call instead of hooks."""
+"""The kinds of plugin as typed calls: what the kernel and other plugins call instead of hooks.
+
+What each call does stands in `fs_kernel.hookspecs`. Every hook gets the plugin's own options.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fs_kernel import types
 from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.options.sources import Config
-from fs_kernel.plugins.kinds import marked
 from fs_kernel.plugins.objects import ActiveAddOn, ActiveObjective, ActiveTrainer, OpenFeed
 from fs_kernel.plugins.plugin import Plugin
-from fs_kernel.types import Network, NetworkSpec
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
     import torch
 
-    from fs_kernel.types import (
-        Coordinator,
-        Face,
-        FeedSpec,
-        Forward,
-        LossFunction,
-        Run,
-        Sampler,
-        Side,
-        StateWriter,
-        Tree,
-    )
+    from fs_kernel.types import Network, Run, Side, Tree
 
 
 class Model(Plugin):
@@ -38,38 +29,30 @@ class Model(Plugin):
 
     kind = "models"
 
-    def network_spec(self) -> NetworkSpec:
+    def network_spec(self) -> types.NetworkSpec:
         """Return input shapes and color order."""
-        spec: NetworkSpec = self._call_expecting(NetworkSpec, "network_spec", config=self.config)
-        return spec
+        return self._call_expecting(types.NetworkSpec, "network_spec")
 
     def build_model(self, inputs: dict[Side, keras.KerasTensor]) -> Network:
         """Build the network."""
-        built: Network = self._call_expecting(
-            Network, "build_model", inputs=inputs, config=self.config
-        )
-        return built
+        return self._call_expecting(types.Network, "build_model", inputs=inputs)
 
     def adapt_model(self, network: Network, before: Config) -> Network | None:
         """Return the network changed to the options of now, or None for no change."""
-        adapted: Network | None = self._call(
-            "adapt_model", network=network, before=before.view(self.sections), after=self.config
-        )
-        return adapted
+        options = {"before": before.view(self.sections), "after": self.config}
+        return self._call("adapt_model", network=network, **options)
 
     def freeze_layers(self, network: Network) -> list[str]:
         """Return the names of the sub-models to freeze."""
-        return list(self._call("freeze_layers", network=network, config=self.config) or [])
+        return list(self._call("freeze_layers", network=network) or [])
 
     def load_layers(self, network: Network) -> list[str]:
         """Return the names of the sub-models to fill from another model."""
-        return list(self._call("load_layers", network=network, config=self.config) or [])
+        return list(self._call("load_layers", network=network) or [])
 
     def build_inference(self, network: Network, source: Side, target: Side) -> keras.Model | None:
         """Return the plugin's own swap model, or None for the kernel's cut."""
-        return self._call(
-            "build_inference", network=network, source=source, target=target, config=self.config
-        )
+        return self._call("build_inference", network=network, source=source, target=target)
 
     def custom_objects(self) -> dict[str, type]:
         """Return the classes that saved graphs may contain."""
@@ -81,7 +64,7 @@ class _Owner(Plugin):
 
     def build_networks(self, network: Network) -> dict[str, Any]:
         """Return the networks that the plugin owns, by name."""
-        return dict(self._call("build_networks", network=network, config=self.config) or {})
+        return dict(self._call("build_networks", network=network) or {})
 
 
 class Trainer(_Owner):
@@ -91,8 +74,7 @@ class Trainer(_Owner):
 
     def create(self, run: Run) -> ActiveTrainer:
         """Create the trainer of a session."""
-        trainer = self._call_expecting("train_step", "create_trainer", run=run)
-        return ActiveTrainer(self, trainer)
+        return ActiveTrainer(self, self._call_expecting("train_step", "create_trainer", run=run))
 
     def get_sampler(
         self,
@@ -101,9 +83,9 @@ class Trainer(_Owner):
         seed: int,
         delay: int,
         face_attributes: Mapping[Side, Mapping[str, np.ndarray]],
-    ) -> Sampler:
+    ) -> types.Sampler:
         """Return the order in which faces are seen."""
-        sampler: Sampler = self._call_expecting(
+        return self._call_expecting(
             "draw update state_dict load_state_dict",
             "get_sampler",
             sizes=sizes,
@@ -111,36 +93,28 @@ class Trainer(_Owner):
             seed=seed,
             delay=delay,
             face_attributes=face_attributes,
-            config=self.config,
         )
-        return sampler
 
-    def accepts_state(self, state: Tree, writer: StateWriter) -> bool:
+    def accepts_state(self, state: Tree, writer: types.StateWriter) -> bool:
         """Return whether the trainer can take over a state that ``writer`` wrote."""
-        if writer.name == self.name:
-            return True
-        return bool(self._call("accepts_state", state=state, writer=writer))
+        own = writer.name == self.name
+        return own or bool(self._call("accepts_state", state=state, writer=writer))
 
     def averaged_weights(self, state: Tree) -> dict[str, torch.Tensor] | None:
         """Return the average of the weights in a trainer's state, or None."""
-        averages: dict[str, torch.Tensor] | None = self._call("averaged_weights", state=state)
-        return averages
+        return self._call("averaged_weights", state=state)
 
     def launch(self, argv: list[str], devices: int) -> int | None:
         """Start several processes; return their exit code, or None if the trainer cannot."""
-        code: int | None = self._call("launch", argv=argv, devices=devices)
-        return code
+        return self._call("launch", argv=argv, devices=devices)
 
-    def connect(self, device: str) -> Coordinator | None:
+    def connect(self, device: str) -> types.Coordinator | None:
         """Return how the processes of the run act together, or None for one alone."""
-        group: Coordinator | None = self._call("connect", device=device, config=self.config)
-        return group
+        return self._call("connect", device=device)
 
     def fit_batch_size(self, batch_size: int, device: torch.device) -> int:
         """Return the batch size that the trainer can do."""
-        fitted = self._call(
-            "fit_batch_size", batch_size=batch_size, device=device, config=self.config
-        )
+        fitted = self._call("fit_batch_size", batch_size=batch_size, device=device)
         return batch_size if fitted is None else int(fitted)
 
 
@@ -159,42 +133,32 @@ class Feed(Plugin):
 
     kind = "feeds"
 
-    def open(self, folders: Mapping[Side, Path], spec: FeedSpec) -> OpenFeed:
+    def open(self, folders: Mapping[Side, Path], spec: types.FeedSpec) -> OpenFeed:
         """Open the sources."""
         wanted = "sizes warnings fingerprint prefetch start next preview close"
-        arguments = {"folders": folders, "spec": spec, "config": self.config}
-        return OpenFeed(self, self._call_expecting(wanted, "open_feed", **arguments))
+        return OpenFeed(self, self._call_expecting(wanted, "open_feed", folders=folders, spec=spec))
 
     def read_faces(
         self, source: Path, shape: tuple[int, int, int], color_order: str
-    ) -> Iterator[Face]:
+    ) -> Iterator[types.Face]:
         """Return the faces of a source one by one."""
-        arguments = {"source": source, "shape": shape, "color_order": color_order}
-        iterator = self._call("read_faces", config=self.config, **arguments)
-        if iterator is None:
+        faces = self._call("read_faces", source=source, shape=shape, color_order=color_order)
+        if faces is None:
             raise PluginError(f"{self} cannot read faces: it has no hook read_faces", self.name)
         with self.blaming("read_faces"):
-            yield from iterator
+            yield from faces
 
     def write_face(
         self,
-        face: Face,
+        face: types.Face,
         swapped: np.ndarray,
         mask: np.ndarray | None,
         color_order: str,
         target: Path,
     ) -> Path:
         """Write one result; return its file."""
-        written: Path = self._call(
-            "write_face",
-            face=face,
-            swapped=swapped,
-            mask=mask,
-            color_order=color_order,
-            target=target,
-            config=self.config,
-        )
-        return written
+        picture = {"swapped": swapped, "mask": mask, "color_order": color_order}
+        return self._call("write_face", face=face, target=target, **picture)
 
 
 class Executor(Plugin):
@@ -202,23 +166,20 @@ class Executor(Plugin):
 
     kind = "executors"
 
-    def make_forward(self, network: Network, device: torch.device, precision: str) -> Forward:
+    def make_forward(self, network: Network, device: torch.device, precision: str) -> types.Forward:
         """Return a callable that runs the network."""
         arguments = {"network": network, "device": device, "precision": precision}
-        forward: Forward = self._call_expecting(
-            "__call__", "make_forward", config=self.config, **arguments
-        )
-        return forward
+        return self._call_expecting("__call__", "make_forward", **arguments)
 
 
 class AddOn(Plugin):
-    """Whatever accompanies a run; see `fs_kernel.hookspecs.AddOnHooks`."""
+    """What accompanies a run; see `fs_kernel.hookspecs.AddOnHooks`."""
 
     kind = "addons"
 
     def check_options(self) -> None:
         """Let the plugin refuse options of the run."""
-        self._call("check_options", config=self.config, everything=self.store.config)
+        self._call("check_options", everything=self.store.config)
 
     def create(self, run: Run) -> ActiveAddOn:
         """Create the add-on's part of a run."""
@@ -230,45 +191,26 @@ class Loss(Plugin):
 
     kind = "losses"
 
-    def _register(self) -> Any:
-        return super()._register() if marked(self.loaded.plugin) else None
-
-    def config_defaults(self) -> dict[str, type]:
-        """Return its option sections; a plain callable has none."""
-        return super().config_defaults() if self._manager else {}
-
     def required_fields(self) -> frozenset[str]:
         """Return what each batch must hold; of a plain callable its ``required_fields``."""
         if self._manager:
             return super().required_fields()
         return frozenset(getattr(self.loaded.plugin, "required_fields", ()))
 
-    def _callable(self, made: Any) -> LossFunction:
-        checked: LossFunction = self.expect(made, "__call__", "its creation")
-        return checked
-
-    def create(self) -> LossFunction:
+    def create(self) -> types.LossFunction:
         """Create the loss; a class without hooks is instantiated without arguments."""
         if self._manager:
-            made: LossFunction = self._call_expecting("__call__", "create_loss", config=self.config)
-            return made
-        plugin = self.loaded.plugin
+            return self._call_expecting("__call__", "create_loss")
+        made = self.loaded.plugin
         with self.blaming("its creation"):
-            plain: Any = plugin() if inspect.isclass(plugin) else plugin
-            return self._callable(plain)
+            made = made() if inspect.isclass(made) else made
+        return self.expect(made, "__call__", "its creation")
 
 
 class Optimizer(Plugin):
     """An optimizer; see `fs_kernel.hookspecs.OptimizerHooks`. May be a plain class or function."""
 
     kind = "optimizers"
-
-    def _register(self) -> Any:
-        return super()._register() if marked(self.loaded.plugin) else None
-
-    def config_defaults(self) -> dict[str, type]:
-        """Return its option sections; a plain class has none."""
-        return super().config_defaults() if self._manager else {}
 
     def create(
         self, groups: Sequence[dict[str, Any]], settings: Mapping[str, Any]
@@ -280,21 +222,17 @@ class Optimizer(Plugin):
         """
         with self.blaming("create_optimizer"):
             try:
-                return self._make(groups, settings)
+                if self._manager:
+                    arguments = {"groups": groups, "settings": settings, "config": self.config}
+                    return self._manager.hook.create_optimizer(**arguments)
+                accepted = inspect.signature(self.loaded.plugin).parameters
+                chosen = {key: value for key, value in settings.items() if key in accepted}
+                return self.loaded.plugin(groups, **chosen)
             except ValueError as error:
                 line = f"optimizer {self.name} refuses its options: {error}"
                 raise ConfigError(line) from None
 
-    def _make(
-        self, groups: Sequence[dict[str, Any]], settings: Mapping[str, Any]
-    ) -> torch.optim.Optimizer:
-        made: torch.optim.Optimizer
-        if self._manager:
-            made = self._manager.hook.create_optimizer(
-                groups=groups, settings=settings, config=self.config
-            )
-        else:
-            accepted = inspect.signature(self.loaded.plugin).parameters
-            chosen = {key: value for key, value in settings.items() if key in accepted}
-            made = self.loaded.plugin(groups, **chosen)
-        return made
+
+ROLES: dict[str, type[Plugin]] = {
+    role.kind: role for role in (Model, Trainer, Objective, Feed, Executor, AddOn, Loss, Optimizer)
+}

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -31,11 +32,13 @@ import attrs
 
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage import files, manifest, retention, tensors, tree
-from fs_kernel.storage.retention import Checkpoint as Checkpoint
+from fs_kernel.storage.manifest import Checkpoint as Checkpoint
 
 POINTER = "checkpoint.json"
 FOLDER = "checkpoints"
 _TEMPORARY = ".writing-"
+#: The step with nine digits, and a number if there are several of that step.
+_NAME = re.compile(r"(\d{9})(?:-(.*))?", re.DOTALL)
 Result = TypeVar("Result")
 
 
@@ -67,7 +70,9 @@ class Checkpoints:
         self._folder = model_dir / FOLDER
         self._seen: tuple[str | None, list[str]] = (None, [])
 
-    # --- reading ---
+    step_of = staticmethod(manifest.step_of)
+
+    # --- what there is ---
 
     def exists(self) -> bool:
         """Return whether the folder holds a model, valid or not."""
@@ -76,8 +81,7 @@ class Checkpoints:
     def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        names = [p.name for p in self._folder.iterdir() if p.is_dir()]
-        return sorted(n for n in names if n[:9].isdecimal() and n[9:10] in ("", "-"))
+        return [p.name for p in self._folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()]
 
     def current_name(self) -> str | None:
         """Return the checkpoint that the pointer names; None without a readable pointer."""
@@ -88,19 +92,17 @@ class Checkpoints:
         name = pointer.get("generation") if isinstance(pointer, dict) else None
         return name if name in self._names() else None
 
-    def _newest_first(self) -> list[str]:
-        """Sort by the time in the manifest; those without a readable one come last."""
-        return sorted(self._names(), key=lambda name: (self._timestamp(name), name), reverse=True)
-
-    def _timestamp(self, name: str) -> float:
-        return manifest.timestamp(self._folder / name)
-
-    step_of = staticmethod(retention.step_of)
-
     def checkpoints(self) -> list[Checkpoint]:
-        """Return what is on disk, newest first. Nothing is verified."""
-        current, names = self.current_name(), self._newest_first()
-        return [retention.describe(self._folder / name, name == current) for name in names]
+        """Return what is on disk, newest first. Nothing is verified.
+
+        Those without a readable manifest come last.
+        """
+        current = self.current_name()
+        found = [manifest.describe(self._folder / name, name == current) for name in self._names()]
+        return sorted(found, key=lambda made: (made.time, made.name), reverse=True)
+
+    def _newest_first(self) -> list[str]:
+        return [made.name for made in self.checkpoints()]
 
     def validation_error(self, name: str) -> str | None:
         """Return the first validation error of a checkpoint, or None if every checksum fits."""
@@ -115,25 +117,22 @@ class Checkpoints:
         Raises:
             ModelFolderError: none is valid.
         """
-        names = self._newest_first()
+        current, names = self._seen = self.current_name(), self._newest_first()
         if not names:
             raise ModelFolderError(f"{self.model_dir} holds no model")
-        current = self.current_name()
-        self._seen = (current, names)
-        others = [name for name in names if name != current]
         errors: list[str] = []
-        for name in [current, *others] if current else others:
+        for name in sorted(names, key=lambda name: name != current):
             error = self.validation_error(name)
             if error is None:
                 break
             errors.append(error)
         if errors and self.current_name() != current:
             return self.latest_valid(warn)  # A training run has just put another in its place.
-        if error is None:
-            if errors:
-                warn(f"{'; '.join(errors)}: using checkpoint {name} instead")
-            return name
-        raise ModelFolderError(f"{self.model_dir}: no checkpoint is whole: {'; '.join(errors)}")
+        if error is not None:
+            raise ModelFolderError(f"{self.model_dir}: no checkpoint is whole: {'; '.join(errors)}")
+        if errors:
+            warn(f"{'; '.join(errors)}: using checkpoint {name} instead")
+        return name
 
     def older_than(self, name: str) -> str:
         """Return the newest valid checkpoint written before ``name``; ``name`` if there is none."""
@@ -150,6 +149,8 @@ class Checkpoints:
         if self._seen != (self.current_name(), self._newest_first()):
             raise ModelFolderError(f"another run has just changed {self.model_dir}; start again")
 
+    # --- reading ---
+
     def read_consistently(self, read: Callable[[], Result]) -> Result:
         """Return ``read()``, called again while a training run replaces what it was reading.
 
@@ -164,16 +165,16 @@ class Checkpoints:
                 if self.current_name() == before:
                     raise
 
-    def read_state(self, name: str) -> dict[str, Any]:
-        """Return a checkpoint's ``state.json``."""
-        state: dict[str, Any] = self._json(name, "state.json")
-        return state
-
     def _json(self, name: str, file: str) -> Any:
         try:
             return files.read_json(self._folder / name / file)
         except FileNotFoundError:
             raise ModelFolderError(f"checkpoint {name} lacks {file}") from None
+
+    def read_state(self, name: str) -> dict[str, Any]:
+        """Return a checkpoint's ``state.json``."""
+        state: dict[str, Any] = self._json(name, "state.json")
+        return state
 
     def config_path(self, name: str) -> Path:
         """Return the path of a checkpoint's options."""
@@ -225,7 +226,7 @@ class Checkpoints:
             if self.current_name() != name:
                 shutil.rmtree(self._folder / name, ignore_errors=True)
             raise
-        made = retention.describe(self._folder / name, True)
+        made = manifest.describe(self._folder / name, True)
         room = (max_bytes or math.inf) - 2 * made.bytes
         for old in retention.surplus(self.checkpoints(), keep, keep_best, room, self._damaged):
             self.delete(old)
@@ -234,25 +235,11 @@ class Checkpoints:
     def _damaged(self, made: Checkpoint) -> bool:
         return self.validation_error(made.name) is not None
 
-    def mark_snapshot(self, name: str) -> None:
-        """Keep a checkpoint permanently.
-
-        Raises:
-            OSError: the disk is full or failed; nothing has changed.
-        """
-        path = self._folder / name / manifest.NAME
-        files.write_atomic(path, files.to_json_bytes({**files.read_json(path), "snapshot": True}))
-
-    def set_current(self, name: str) -> None:
-        """Make a checkpoint the current one."""
-        pointer = {"format": manifest.FORMAT, "generation": name}
-        files.write_atomic(self.model_dir / POINTER, files.to_json_bytes(pointer))
-
     def _free_name(self, step: int) -> str:
-        base = f"{step:09d}"
-        suffixes = [name[10:] for name in self._names() if name[:9] == base]
+        found = [match for name in self._names() if (match := _NAME.fullmatch(name))]
+        suffixes = [match[2] or "" for match in found if int(match[1]) == step]
         taken = [int(text) if text.isdecimal() else 1 for text in suffixes]
-        return base if not taken else f"{base}-{max(taken) + 1:03d}"
+        return f"{step:09d}-{max(taken) + 1:03d}" if taken else f"{step:09d}"
 
     def _fill(self, folder: Path, data: CheckpointData) -> None:
         skeleton, state_tensors = data.training
@@ -269,27 +256,28 @@ class Checkpoints:
             digest = files.write_chunks(folder / name, chunks)
             listed[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
         # Clocks jump back; the order of checkpoints must not.
-        now = max([time.time(), *(self._timestamp(name) + 0.001 for name in self._names())])
-        facts = {
-            "format": manifest.FORMAT,
-            "step": data.step,
-            "time": now,
-            "loss": data.loss,
-            "loss_steps": data.loss_steps,
-            "monitored": data.monitored,
-            "snapshot": data.snapshot,
-            "files": listed,
-        }
-        files.write_chunks(folder / manifest.NAME, [files.to_json_bytes(facts)])
+        now = max([time.time(), *(made.time + 0.001 for made in self.checkpoints())])
+        facts = {name: getattr(data, name) for name in ("loss", "loss_steps", "monitored")}
+        about = {"format": manifest.FORMAT, "step": data.step, "time": now, **facts}
+        about |= {"snapshot": data.snapshot, "files": listed}
+        files.write_chunks(folder / manifest.NAME, [files.to_json_bytes(about)])
         files.flush_folder(folder)
         if error := manifest.validation_error(folder, f"step {data.step}"):
             raise OSError(errno.EIO, f"what was read back is not what was written ({error})")
 
-    def _clean(self) -> None:
-        for path in self._folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in self.model_dir.glob(f".{POINTER}.*"):
-            path.unlink(missing_ok=True)
+    def set_current(self, name: str) -> None:
+        """Make a checkpoint the current one."""
+        pointer = {"format": manifest.FORMAT, "generation": name}
+        files.write_atomic(self.model_dir / POINTER, files.to_json_bytes(pointer))
+
+    def mark_snapshot(self, name: str) -> None:
+        """Keep a checkpoint permanently.
+
+        Raises:
+            OSError: the disk is full or failed; nothing has changed.
+        """
+        path = self._folder / name / manifest.NAME
+        files.write_atomic(path, files.to_json_bytes({**files.read_json(path), "snapshot": True}))
 
     def delete(self, made: Checkpoint) -> None:
         """Remove a checkpoint, as far as the disk lets us."""
@@ -298,3 +286,9 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             made.path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
+
+    def _clean(self) -> None:
+        for path in self._folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.model_dir.glob(f".{POINTER}.*"):
+            path.unlink(missing_ok=True)

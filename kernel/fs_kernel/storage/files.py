@@ -133,11 +133,9 @@ def user_folder(kind: Literal["cache", "state"]) -> Path | None:
     """Return the user's folder for caches or logs, or None if the user has no home folder."""
     import platformdirs
 
+    known = platformdirs.PlatformDirs("fs-kernel", appauthor=False, opinion=False)
     try:
-        if kind == "cache":
-            folder = platformdirs.user_cache_path("fs-kernel", appauthor=False, opinion=False)
-        else:
-            folder = platformdirs.user_state_path("fs-kernel", appauthor=False)
+        folder = known.user_cache_path if kind == "cache" else known.user_state_path
     except RuntimeError:
         return None
     # Older releases leave "~" in the path of a user without HOME and without an account.

@@ -14,11 +14,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -28,9 +26,6 @@ from fs_kernel.storage import files
 NAME = "history.jsonl"
 #: Records kept; even, so that joining neighbors leaves none over.
 MOST = 2048
-#: Parsing more of ``events.jsonl`` than this would take noticeable time from training.
-_READ_BYTES = 16 * 2**20
-_ROTATED = re.compile(r"events\.(\d+)\.jsonl")
 _MAX_STEP = 2**53
 
 Losses = dict[str, float]
@@ -56,6 +51,25 @@ class _Record:
     def to_line(self) -> str:
         return json.dumps(attrs.asdict(self)) + "\n"
 
+    @classmethod
+    def parse(cls, line: str) -> _Record | None:
+        """Return the record of a line; None if it cannot be read."""
+        try:
+            data = json.loads(line)
+            record = cls(data["first"], data["step"], data["count"], _finite(data["losses"]))
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ):
+            return None
+        whole = all(type(number) is int for number in (record.first, record.step, record.count))
+        fits = whole and 0 <= record.first <= record.step < _MAX_STEP and record.count > 0
+        return record if fits and record.losses else None
+
 
 class LossHistory:
     """The history of one model, for the process that trains it. Safe from any thread.
@@ -64,39 +78,35 @@ class LossHistory:
     next record.
 
     Args:
-        folder: the model's ``logs`` folder. If it holds no history, one is made of its event log.
+        folder: the model's ``logs`` folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._lock = threading.Lock()
-        found = _stored(self._path)
+        self._records, appendable = _load(self._path)
         #: Whether the file must be written again as a whole before anything can be appended.
-        self._stale = found is None or not found[1]
-        self._records = _thinned(import_events(folder)) if found is None else found[0]
+        self._stale = not appendable
         self._per_record = max((record.count for record in self._records), default=1)
-        with self._lock:
-            if found is None and self._records:
-                self._write()
-            self._thin()
+        self._thin()
 
     def add(self, step: int, losses: Mapping[str, float | None]) -> None:
         """Add one reading. A loss that is not finite is left out, and a reading without any.
 
         A step at or before the last one means that training went back: what lay beyond is dropped.
         """
-        finite = _finite(dict(losses))
+        finite = _finite(losses)
         if not finite:
             return
         new = _Record(step, step, 1, finite)
         with self._lock:
-            if self._records and self._records[-1].step >= step:
-                self._drop_after(step - 1)
+            self._drop_after(step - 1)
             last = self._records[-1] if self._records else None
-            if last and last.count < self._per_record and last.losses.keys() == finite.keys():
+            unfinished = last is not None and last.count < self._per_record
+            if last and unfinished and last.losses.keys() == finite.keys():
                 last.join(new)
             else:
-                if last and last.count < self._per_record:
+                if last and unfinished:
                     self._append(last)  # Of other sides: it stays as short as it is.
                 self._records.append(new)
             if not self._thin() and self._records[-1].count >= self._per_record:
@@ -119,11 +129,9 @@ class LossHistory:
             return _curves(self._records)
 
     def _drop_after(self, step: int) -> None:
-        kept = len(self._records)
-        while kept and self._records[kept - 1].step > step:
-            kept -= 1
-        if kept < len(self._records):
-            del self._records[kept:]
+        if self._records and self._records[-1].step > step:
+            while self._records and self._records[-1].step > step:
+                self._records.pop()
             self._write()
 
     def _thin(self) -> bool:
@@ -159,109 +167,33 @@ def read_history(model_dir: Path) -> Curves:
 
     Returns:
         Per side ``(steps, losses)``, each ``(n,)`` float64 with ascending steps, the middle of the
-        steps that a mean stands for. Empty without any; of a folder without a history file, what
-        its event log still holds.
+        steps that a mean stands for. Empty without any.
     """
-    logs = model_dir / "logs"
-    found = _stored(logs / NAME)
-    return _curves(_thinned(import_events(logs)) if found is None else found[0])
+    return _curves(_load(model_dir / "logs" / NAME)[0])
 
 
-def import_events(logs: Path) -> list[_Record]:
-    """Return a record per reading in ``events.jsonl`` and its rotated files, oldest first.
-
-    Args:
-        logs: the model's ``logs``; may be missing.
-
-    Of long logs only every second, third, ... reading is taken; broken lines are passed over.
-    """
-    try:
-        rotated = {int(m[1]): p for p in logs.iterdir() if (m := _ROTATED.fullmatch(p.name))}
-    except OSError:
-        return []
-    paths = [*(rotated[number] for number in sorted(rotated, reverse=True)), logs / "events.jsonl"]
-    total = sum(path.stat().st_size for path in paths if path.is_file())
-    every, count = 1 + total // _READ_BYTES, 0
-    records: list[_Record] = []
-    for line in _lines(paths):
-        if '"metrics"' not in line:
-            continue
-        count += 1
-        event = _parsed(line) if count % every == 0 else None
-        if event and event.get("event") == "metrics":
-            step, losses = _step(event.get("step")), _finite(event.get("losses"))
-            if step is not None and losses:
-                _place(records, _Record(step, step, 1, losses))
-    return records
-
-
-def _stored(path: Path) -> tuple[list[_Record], bool] | None:
-    """Return the records of a file, and whether new ones may be appended; None without a file."""
-    if not path.is_file():
-        return None
+def _load(path: Path) -> tuple[list[_Record], bool]:
+    """Return the records of a file, and whether more may be appended to it as it is."""
     records: list[_Record] = []
     clean, line = True, "\n"
-    for line in _lines([path]):
-        record = _record(_parsed(line))
-        if record is None:
-            clean = False
-        else:
-            clean = clean and not (records and records[-1].step >= record.first)
-            _place(records, record)
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            for line in lines:
+                record = _Record.parse(line)
+                while record and records and records[-1].step >= record.first:
+                    records.pop()
+                    clean = False
+                if record:
+                    records.append(record)
+                clean = clean and record is not None
+    except OSError:
+        clean = False
     # A line that was cut off must not be continued by the next one.
     return records, clean and line.endswith("\n")
 
 
-def _lines(paths: Iterable[Path]) -> Iterator[str]:
-    for path in paths:
-        try:
-            with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-                yield from lines
-        except OSError:
-            continue
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _record(data: dict[str, Any] | None) -> _Record | None:
-    if data is None:
-        return None
-    first, step, count = (_step(data.get(key)) for key in ("first", "step", "count"))
-    losses = _finite(data.get("losses"))
-    if first is None or step is None or not count or first > step or not losses:
-        return None
-    return _Record(first, step, count, losses)
-
-
-def _step(value: Any) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value < _MAX_STEP else None
-
-
-def _finite(losses: Any) -> Losses:
-    if not isinstance(losses, dict):
-        return {}
-    found = {}
-    for side, loss in losses.items():
-        try:
-            value = float(loss)
-        except (TypeError, ValueError, OverflowError):
-            continue
-        if math.isfinite(value):
-            found[side] = value
-    return found
-
-
-def _place(records: list[_Record], record: _Record) -> None:
-    while records and records[-1].step >= record.first:
-        records.pop()
-    records.append(record)
+def _finite(losses: Mapping[str, float | None]) -> Losses:
+    return {s: float(x) for s, x in losses.items() if x is not None and math.isfinite(x)}
 
 
 def _thinned(records: list[_Record]) -> list[_Record]:

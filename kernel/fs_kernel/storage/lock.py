@@ -58,6 +58,10 @@ class FolderLock:
         self._guard, self._released = threading.Lock(), threading.Event()
         threading.Thread(target=self._live, name="fs-lock", daemon=True).start()
 
+    def _live(self) -> None:
+        while not self._released.wait(_BEAT_SECONDS):
+            self.beat()
+
     def _write(self, owner: dict[str, Any]) -> None:
         # The note only informs others, so a full disk must not stop a run.
         with contextlib.suppress(OSError):
@@ -65,10 +69,6 @@ class FolderLock:
             self._stream.truncate()
             self._stream.write(json.dumps(owner))
             self._stream.flush()
-
-    def _live(self) -> None:
-        while not self._released.wait(_BEAT_SECONDS):
-            self.beat()
 
     def beat(self) -> None:
         """Leave a sign of life, in a new file if the old one was removed.
@@ -78,7 +78,8 @@ class FolderLock:
         with self._guard, contextlib.suppress(OSError):
             if self._released.is_set():
                 return
-            if not self._in_place():
+            here = self._path.stat() if self._path.exists() else None
+            if here is None or not os.path.samestat(here, os.fstat(self._stream.fileno())):
                 stream = self._path.open("a+", encoding="utf-8")
                 if not _try_lock(stream):
                     stream.close()
@@ -87,12 +88,6 @@ class FolderLock:
                 self._stream = stream
                 self._write(self._note)
             os.utime(self._stream.fileno() if os.utime in os.supports_fd else self._path)
-
-    def _in_place(self) -> bool:
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno()))
-        except FileNotFoundError:
-            return False
 
     def release(self) -> None:
         """Release the lock. Safe to call more than once."""
@@ -129,12 +124,11 @@ def holder(folder: Path) -> dict[str, Any] | None:
 
 
 def _owner(stream: Any) -> dict[str, Any]:
-    try:
+    with contextlib.suppress(ValueError, RecursionError, OSError):
         stream.seek(0)
         owner = json.loads(stream.read(4096) or "{}")
-    except (ValueError, RecursionError, OSError):
-        return {}
-    return owner if isinstance(owner, dict) else {}
+        return owner if isinstance(owner, dict) else {}
+    return {}
 
 
 def _is_alive_elsewhere(owner: dict[str, Any], path: Path) -> bool:

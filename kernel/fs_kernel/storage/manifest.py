@@ -1,10 +1,13 @@
-"""The files of a checkpoint folder, and the manifest with their sizes and checksums."""
+"""One checkpoint folder: what its manifest says of it, and whether its files are whole."""
 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage import files
@@ -22,27 +25,76 @@ FILES = (
 )
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint folder; empty if it cannot be read."""
+@attrs.frozen
+class Checkpoint:
+    """A checkpoint on disk.
+
+    Attributes:
+        path: of its folder.
+        bytes: what it takes on disk.
+        current: whether it is the one to resume from.
+        time: when it was written, in Unix seconds; 0 if that is not known.
+        loss: mean summed loss of the ``loss_steps`` steps before it, if known.
+        loss_steps: how many steps ``loss`` covers.
+        monitored: what the best ones are ranked by, smaller being better, if known.
+        snapshot: whether it is kept permanently.
+    """
+
+    path: Path
+    bytes: int
+    current: bool
+    time: float
+    loss: float | None
+    loss_steps: int
+    monitored: float | None
+    snapshot: bool
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, which begins with the step."""
+        return self.path.name
+
+    @property
+    def step(self) -> int:
+        """Steps that the model had done."""
+        return step_of(self.name)
+
+
+def step_of(name: str) -> int:
+    """Return the step that a checkpoint of this name holds."""
+    return int(name[:9])
+
+
+def describe(folder: Path, current: bool) -> Checkpoint:
+    """Return the record of the checkpoint in a folder; nothing is verified."""
     try:
-        manifest = files.read_json(folder / NAME)
+        size = sum(entry.stat().st_size for entry in os.scandir(folder))
+    except OSError:
+        size = 0  # A training run may be removing it at this moment.
+    try:
+        facts = files.read_json(folder / NAME)
     except (OSError, ModelFolderError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
+        facts = {}
+    facts = facts if isinstance(facts, dict) else {}
+    loss, monitored = _finite(facts.get("loss")), _finite(facts.get("monitored"))
+    return Checkpoint(
+        path=folder,
+        bytes=size,
+        current=current,
+        time=_finite(facts.get("time")) or 0.0,
+        loss=loss,
+        loss_steps=int(_finite(facts.get("loss_steps")) or 0),
+        monitored=loss if monitored is None else monitored,
+        snapshot=facts.get("snapshot") is True,
+    )
 
 
-def finite(value: Any) -> float | None:
-    """Return a manifest's number, or None if it is not a finite one."""
+def _finite(value: Any) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def timestamp(folder: Path) -> float:
-    """Return when a checkpoint was written, in Unix seconds; 0 if its manifest does not say."""
-    return finite(read(folder).get("time")) or 0.0
 
 
 def validation_error(folder: Path, label: str) -> str | None:

@@ -47,14 +47,12 @@ def pack(tree: Tree, copy: Callable[[Any], Any] | None = None) -> tuple[Any, dic
             # Keys may hold slashes, so two places can spell one path.
             while path in tensors:
                 path += "'"
-            if isinstance(node, torch.Tensor):
-                tensors[path] = (copy or cpu_copy)(require_kept(node, path))
-                return {_TENSOR: path}
-            if isinstance(node, DeferredTensor):
-                tensors[path] = node
-                return {_TENSOR: path}
-            tensors[path] = require_kept(torch.from_numpy(np.array(node, order="C")), path)
-            return {_ARRAY: path}
+            if isinstance(node, np.ndarray):
+                tensors[path] = require_kept(torch.from_numpy(np.array(node, order="C")), path)
+                return {_ARRAY: path}
+            tensor = isinstance(node, torch.Tensor)
+            tensors[path] = (copy or cpu_copy)(require_kept(node, path)) if tensor else node
+            return {_TENSOR: path}
         if isinstance(node, Mapping):
             if bad := [k for k in node if not isinstance(k, str) or k.startswith("$")]:
                 raise TypeError(f"{path or 'the tree'}: {bad[0]!r} cannot be a key")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import attrs
 
 from fs_kernel import backend
-from fs_kernel.plugins.plugin import speaking
+from fs_kernel.plugins.loading import speaking
 
 MessageKind = Literal["warning", "note"]
 

@@ -5,12 +5,12 @@ Everything here runs in the observer's own thread; training only hands over what
 
 from __future__ import annotations
 
-from fs_kernel.storage import read_history
 from fs_kernel.types import Batch, Metrics, Preview, Run, Saved
 
 from fs_addon_preview.batch import draw_batch
 from fs_addon_preview.compose import Style, compose
 from fs_addon_preview.files import PictureFolder
+from fs_addon_preview.older_losses import Losses
 from fs_addon_preview.options import SECTION, PreviewOptions
 from fs_addon_preview.plot import draw_losses
 from fs_addon_preview.schedule import Schedule
@@ -27,6 +27,7 @@ class PreviewSheets:
         self._run = run
         self._schedule = Schedule(run.info.start_step)
         self._folder = PictureFolder(run.info.model_dir / "previews")
+        self._losses = Losses(run.info.model_dir)
         self._drawn: tuple[Preview, Style] | None = None
         self._frame_due = True
 
@@ -75,7 +76,7 @@ class PreviewSheets:
         style = options.style()
         curves = {
             side: (steps, losses)
-            for side, (steps, losses) in read_history(self._run.info.model_dir).items()
+            for side, (steps, losses) in self._losses.read(preview.step).items()
             if len(steps) > 1
         }
         plot = (lambda width: draw_losses(curves, width)) if curves else None

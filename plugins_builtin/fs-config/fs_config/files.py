@@ -25,8 +25,7 @@ from fs_kernel.options import (
 )
 from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
 from fs_kernel.plugins import discovery, record
-from fs_kernel.plugins.kinds import has_hooks
-from fs_kernel.plugins.loading import is_local, load
+from fs_kernel.plugins.loading import has_hooks, is_local, load
 from fs_kernel.plugins.plugin import Plugin
 from fs_kernel.plugins.plugin_set import load_role, merged_sections
 from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fs_kernel.options import Config, options_of, to_toml_value
-from fs_kernel.options.describe import option_facts, option_line
 
+from fs_config.describing import option_facts, option_line
 from fs_config.files import installed_sections
 
 Shown = dict[str, list[dict[str, Any]]]
@@ -22,7 +22,7 @@ def sections(config: Config, with_installed: bool = False) -> Shown:
             their defaults.
 
     Returns:
-        For each option what `fs_kernel.options.describe.option_facts` knows, its ``value`` and its
+        For each option what `fs_config.describing.option_facts` knows, its ``value`` and its
         ``origin``: "default", "--set", a file or a model folder.
     """
     objects: dict[str, Any] = dict(config.items())

@@ -23,10 +23,11 @@ from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION
 from fs_kernel.options import nearest_name
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.kinds import has_hooks, kind_of
-from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.loading import LoadedPlugin, has_hooks, kind_of, load
 from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing.declarations import unmarked_hooks, waivers
+
+from fs_doctor.listing import duplicates
 
 #: An import that takes longer than this is remarked upon.
 SLOW_SECONDS = 1.0
@@ -123,7 +124,7 @@ def check_all(limit: float = TIME_LIMIT) -> list[Finding]:
         limit: seconds a process may take for one plugin.
     """
     everything = discovery.installed()
-    twice = discovery.duplicates(everything)
+    twice = duplicates(everything)
     findings: dict[discovery.InstalledPlugin, Finding] = {}
     by_distribution: dict[str, list[discovery.InstalledPlugin]] = {}
     for item in everything:

@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 import click
-from fs_kernel.cli import OpenGroup, table
+from fs_kernel.cli import OpenGroup
 from fs_kernel.errors import PluginError
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.listing import rows
+
+from fs_doctor.listing import rows, table
 
 COLUMNS = ("kind", "name", "distribution", "version", "editable", "api", "status")
 JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -37,7 +38,7 @@ def list_(as_json: bool) -> None:
 @JSON
 def show(name: str, as_json: bool) -> None:
     """Show options, hooks and documentation of every installed plugin called NAME."""
-    from fs_kernel.options.describe import option_line
+    from fs_doctor.describing import option_line
 
     found = [item for item in discovery.installed() if item.name == name]
     if not found:
@@ -67,9 +68,10 @@ def facts_of(item: discovery.InstalledPlugin) -> dict[str, Any]:
         PluginError: it cannot be loaded.
     """
     from fs_kernel.options import options_of, to_toml_value
-    from fs_kernel.options.describe import option_facts
-    from fs_kernel.plugins.kinds import has_hooks
+    from fs_kernel.plugins.loading import has_hooks
     from fs_kernel.plugins.plugin_set import load_role
+
+    from fs_doctor.describing import option_facts
 
     facts: dict[str, Any] = {
         "kind": discovery.word_for(item.kind),
@@ -79,7 +81,7 @@ def facts_of(item: discovery.InstalledPlugin) -> dict[str, Any]:
         "editable": item.editable,
         "api": item.api,
         "summary": item.summary,
-        "docs": item.docs_url,
+        "docs": item.find_url("doc") or item.find_url("home|source|repository"),
         "hooks": [],
         "options": {},
     }

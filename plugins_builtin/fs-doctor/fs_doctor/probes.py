@@ -14,9 +14,9 @@ from typing import Any
 
 import attrs
 import psutil
-from fs_kernel.plugins.listing import rows
 
 from fs_doctor.libraries import LIBRARIES
+from fs_doctor.listing import rows
 
 #: Importing torch and Keras from a slow disk takes its time; a hang must end at some point.
 SECONDS = 180.0

@@ -11,9 +11,9 @@ import textwrap
 
 import pytest
 from fake_packages import look_again
+from fs_doctor.listing import duplicates, rows
 from fs_kernel.errors import PluginError
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.listing import rows
 from fs_kernel.testing import tiny_run
 
 
@@ -167,7 +167,7 @@ def test_what_is_installed_is_looked_up_again_after_refresh(site):
 def test_duplicates_lists_only_names_claimed_twice(site):
     site.install("fs-one", {"models": {"aaa": "m", "bbb": "m"}})
     site.install("fs-two", {"models": {"aaa": "m"}})
-    assert list(discovery.duplicates(discovery.installed("models"))) == [("models", "aaa")]
+    assert list(duplicates(discovery.installed("models"))) == [("models", "aaa")]
 
 
 PROGRAM = textwrap.dedent(

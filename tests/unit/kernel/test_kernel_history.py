@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from fs_kernel.storage import history
 from fs_kernel.storage.history import NAME, LossHistory, read_history
-from fs_kernel.training.records import EventLog
 
 
 @pytest.fixture
@@ -205,59 +204,6 @@ def test_a_file_that_was_removed_is_written_again(logs):
     assert len(lines(logs)) == 3
 
 
-# --- folders made before there was a history ---
-
-
-def write_metrics(logs, steps):
-    log = EventLog(logs)
-    for step in steps:
-        log.write("metrics", step, losses={"a": 0.5, "b": 0.5 + step})
-
-
-def test_an_older_folder_gets_its_history_from_all_its_event_logs(logs, monkeypatch):
-    monkeypatch.setattr("fs_kernel.training.records._ROTATE_BYTES", 1000)
-    EventLog(logs).write("started", 0, target=100, session=1)
-    write_metrics(logs, range(1, 41))
-    EventLog(logs).write("saved", 40, generation="000000040")
-    assert len(list(logs.glob("*.jsonl"))) >= 3
-    before = read_history(logs.parent)
-    assert not (logs / NAME).exists()
-    steps = before["b"][0]
-    np.testing.assert_array_equal(steps, np.arange(steps[0], 41))
-    np.testing.assert_array_equal(before["b"][1], steps + 0.5)
-    LossHistory(logs)
-    for path in logs.glob("events*"):
-        path.unlink()
-    same(read_history(logs.parent), before)
-
-
-def test_steps_that_an_older_folder_trained_again_count_once(logs):
-    write_metrics(logs, [1, 2, 3, 4, 3])
-    np.testing.assert_array_equal(read_history(logs.parent)["a"][0], [1, 2, 3])
-
-
-def test_long_event_logs_are_read_in_parts_of_the_same_distance(logs, monkeypatch):
-    write_metrics(logs, range(1, 101))
-    size = (logs / "events.jsonl").stat().st_size
-    monkeypatch.setattr(history, "_READ_BYTES", size // 4)
-    np.testing.assert_array_equal(read_history(logs.parent)["a"][0], range(5, 101, 5))
-
-
-def test_a_history_that_exists_is_not_made_of_events(logs):
-    fill(logs, [(1, 0.5)])
-    write_metrics(logs, range(1, 5))
-    assert len(LossHistory(logs).read()["a"][0]) == 1
-
-
-def test_no_folder_and_broken_events_are_an_empty_history(tmp_path, logs):
+def test_no_folder_is_an_empty_history(tmp_path):
     assert read_history(tmp_path / "missing") == {}
     assert LossHistory(tmp_path / "missing").read() == {}
-    (logs / "events.jsonl").write_bytes(
-        b'{"event": "metrics", "step": 1, "losses": {"a": 1.0}}\n'
-        b'{"event": "metrics", "step": "x", "losses": {}}\n'
-        b'{"event": "metrics", "step": 2}\n'
-        b'{"event": "metrics", "step": 2, "losses": 7}\n'
-        b'["metrics"]\n\xff"metrics"\n'
-        b'{"event": "metrics", "step": 4, "lo'
-    )
-    np.testing.assert_array_equal(read_history(tmp_path)["a"], [[1], [1.0]])

@@ -11,7 +11,7 @@ import pytest
 from fs_kernel import hookimpl
 from fs_kernel.errors import ConfigError, PluginError
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.kinds import kind_of
+from fs_kernel.plugins.loading import kind_of
 from fs_kernel.types import Face
 from fs_swap.filters import Filters
 

@@ -13,8 +13,7 @@ import pytest
 
 from fs_kernel.options import OptionInfo, check_value, options_of, to_toml_value
 from fs_kernel.plugins import discovery
-from fs_kernel.plugins.kinds import kind_of
-from fs_kernel.plugins.loading import LoadedPlugin, load
+from fs_kernel.plugins.loading import LoadedPlugin, kind_of, load
 from fs_kernel.plugins.plugin_set import make_role
 from fs_kernel.testing.declarations import unmarked_hooks, waivers
 from fs_kernel.testing.parts import make_plugin

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import attrs
-
-from fs_kernel.options.fields import OptionInfo
+from fs_kernel.options import OptionInfo
 
 
 def option_facts(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
