@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 VERSION = re.compile(r'^version = "([^"]+)"', re.MULTILINE)
 MODULE = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
-RANGE = re.compile(r'"(fs-[a-z0-9-]+)>=[\d.]+,<[\d.]+"')
+RANGE = re.compile(r'"(fs-[a-z0-9-]+(?:\[[a-z0-9,]+\])?)>=[\d.]+,<[\d.]+"')
 
 
 def distributions(root: Path) -> list[Path]:

@@ -19,6 +19,7 @@ OWN = {
     "cattrs",
     "click",
     "filelock",
+    "fs_graph",
     "fs_kernel",
     "importlib_metadata",
     "keras",
