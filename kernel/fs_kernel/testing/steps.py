@@ -49,7 +49,7 @@ class PlainSteps:
             [value for of_side in losses.values() for *_, value in of_side]
         ).sum().backward()
         adam.step()
-        said = {}
+        said: dict[str, Any] = {}
         for objective in run.objectives:
             said |= objective.train_step()
         reports = [_report(*item) for item in losses.items()]

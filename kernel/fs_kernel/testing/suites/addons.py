@@ -32,7 +32,7 @@ def sample_events(run: FakeRun) -> dict[str, Any]:
     bytes_seen = {side: (pictures * 255).astype(np.uint8) for side, pictures in seen.items()}
     pairs = [(source, target) for source in sides for target in sides]
     faces = PreviewFaces(
-        array_batch(run.network, 2, masks=set()).inputs,
+        array_batch(run.network, 2, fields=set()).inputs,
         bytes_seen,
         {side: np.tile([0, 0, 16, 16], (2, 1)) for side in sides},
         {side: np.full((2, 16, 16), 255, np.uint8) for side in sides},
@@ -40,7 +40,7 @@ def sample_events(run: FakeRun) -> dict[str, Any]:
     losses = dict.fromkeys(sides, 0.5)
     return {
         "on_start": run.info,
-        "on_first_batch": array_batch(run.network, 2, masks={"face"}),
+        "on_first_batch": array_batch(run.network, 2, fields={"face"}),
         "on_metrics": Metrics(3, losses, {s: {"face_16/mse": 0.5} for s in sides}, 1e-4, 9.0, 0.1),
         "on_preview": Preview(3, faces, {p: bytes_seen[p[0]] for p in pairs}, {}),
         "on_checkpoint": Saved(3, "000000003", 1000, 0.5, 0.01, 0.5),
