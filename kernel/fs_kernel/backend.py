@@ -15,14 +15,14 @@ from fs_kernel.errors import UsageError
 
 
 def torch() -> Any:
-    """The torch module."""
+    """Return the torch module."""
     import torch as module
 
     return module
 
 
 def select_torch_backend() -> None:
-    """Let Keras, whoever imports it, run on torch; too late if somebody has imported it."""
+    """Make Keras run on torch, unless it is imported already."""
     if "keras" not in sys.modules:
         chosen = os.environ.get("KERAS_BACKEND")
         if chosen not in (None, "torch"):
@@ -31,7 +31,7 @@ def select_torch_backend() -> None:
 
 
 def keras() -> Any:
-    """The keras module, on the torch backend.
+    """Return the keras module, on the torch backend.
 
     Raises:
         UsageError: another backend was chosen before the kernel was asked.
@@ -54,13 +54,13 @@ def silence_input_structure_warning() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, torch or a GPU says that memory ran out."""
+    """Return whether an error of Python, torch or a GPU says that memory ran out."""
     kind, text = type(error).__name__, str(error)
     return kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text
 
 
 def device(name: str) -> Any:
-    """The torch device for ``training.device``: "auto" is cuda, else mps, else cpu.
+    """Return the torch device for ``training.device``: "auto" is cuda, else mps, else cpu.
 
     Raises:
         UsageError: there is no such device here.

@@ -81,7 +81,7 @@ class TrainingError(FsError):
 class ProcessError(FsError):
     """One of several processes failed alone, or lost the others (exit code 7).
 
-    Started again, the group goes on from the last good checkpoint.
+    Started again, the group continues from the last good checkpoint.
     """
 
     exit_code = 7

@@ -9,7 +9,7 @@ plain `torch.optim.Optimizer` class, without any hook.
 
 Each plugin of a run has a `pluggy.PluginManager` of its own, which knows the hooks of its kind
 alone. Hooks create things; what they return is an object with methods (`fs_kernel.types`), which
-the kernel then calls directly. Hooks raise `fs_kernel.errors` types for what the user can mend;
+the kernel then calls directly. Hooks raise `fs_kernel.errors` types for what the user can fix;
 anything else, and any ``sys.exit``, counts as the plugin's failure and is reported with its name.
 
 The order of calls is drawn in `fs_kernel.training.loop`.

@@ -2,7 +2,7 @@
 
 `generator(seed, step, side, slot, "warp")` gives the same numbers in any worker, process or order
 of calls, so a resumed or differently parallelised run sees the same pictures. The global generators
-of torch, numpy and Python (dropout, initialisers) are captured and restored as they are.
+of torch, numpy and Python (dropout, initializers) are captured and restored as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def generator(seed: int, *key: int | str) -> np.random.Generator:
-    """A generator of its own for one purpose.
+    """Return a generator of its own for one purpose.
 
     Args:
         seed: the run's seed.
@@ -62,7 +62,7 @@ def seed_apart(seed: int, step: int, rank: int, states: Iterable[Any]) -> None:
 
 
 def capture(device: torch.device) -> Tree:
-    """The states of the global generators, as a tree a checkpoint can hold."""
+    """Return the states of the global generators, as a tree a checkpoint can hold."""
     import torch
 
     version, numbers, gauss = random.getstate()

@@ -158,7 +158,7 @@ def cli(**_: bool) -> None:
 
 
 def say(line: str) -> None:
-    """One line for the user, on stderr."""
+    """Print one line for the user, on stderr."""
     # The terminal may be gone.
     with contextlib.suppress(OSError, ValueError):
         click.echo(line, err=True)

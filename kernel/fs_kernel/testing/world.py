@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 
-#: Torch sets this at the first step of the first optimizer, whoever makes it.
+#: Torch sets this at the first step of the first optimizer of a process.
 _OF_TORCH = "TORCHINDUCTOR_CACHE_DIR"
 #: What torch and Keras begin with, for processes that have not imported them yet.
 _BEGIN = {

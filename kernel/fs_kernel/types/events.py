@@ -1,4 +1,4 @@
-"""Records for whoever watches a run: what happened, in the order of a session."""
+"""Records for watching a run: what happened, in the order of a session."""
 
 from __future__ import annotations
 
@@ -133,25 +133,25 @@ class Observer(Protocol):
     """
 
     def on_start(self, info: RunInfo) -> None:
-        """The run begins."""
+        """Hear that the run begins."""
 
     def on_first_batch(self, batch: Batch) -> None:
-        """The first batch of the session, on the CPU."""
+        """Take the first batch of the session, on the CPU."""
 
     def on_metrics(self, metrics: Metrics) -> None:
-        """Losses were read back."""
+        """Take the losses that were read back."""
 
     def on_preview(self, preview: Preview) -> None:
-        """A preview was made."""
+        """Take a preview."""
 
     def on_checkpoint(self, saved: Saved) -> None:
-        """A save is finished and counts."""
+        """Hear that a save is finished and counts."""
 
     def on_warning(self, message: str) -> None:
-        """Something a user should know."""
+        """Take a line that warns the user."""
 
     def on_note(self, message: str) -> None:
-        """Something that happened."""
+        """Take a line about what happened."""
 
     def on_finish(self, outcome: Finished) -> None:
-        """The run is over; the last event."""
+        """Hear that the run is over; the last event."""

@@ -1,4 +1,4 @@
-"""Records for whoever builds, cuts or runs a network."""
+"""Records for building, cutting and running a network."""
 
 from __future__ import annotations
 

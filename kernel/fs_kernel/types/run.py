@@ -1,4 +1,4 @@
-"""Protocols for whoever accompanies a run: the handle of a run, processes and add-ons."""
+"""Protocols for accompanying a run: the handle of a run, processes and add-ons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records for whoever turns batches into steps: trainers, objectives and losses."""
+"""Records for turning batches into steps: trainers, objectives and losses."""
 
 from __future__ import annotations
 
