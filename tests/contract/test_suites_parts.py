@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import attrs
+import fs_addon_lr_finder
 import pytest
+from fs_kernel import hookimpl, option
 from fs_kernel.plugins import discovery
 from fs_kernel.testing import ArrayFeed, PlainTrainer
 from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
@@ -55,18 +58,38 @@ class TestArrays(FeedSuite):
     waived = {"test_folders_without_faces_are_refused": "its faces are made in memory"}
 
 
+@attrs.frozen
+class Unread:
+    """A section that nothing reads."""
+
+    rate: float = option(1e-3, "A rate.", minimum=0.0, maximum=1.0, live=True)
+
+
+class Finder:
+    """The learning-rate finder beside a rate that it can search: the tiny trainer's is fixed."""
+
+    name = "lr_finder"
+    check_options = staticmethod(fs_addon_lr_finder.check_options)
+    create_addon = staticmethod(fs_addon_lr_finder.create_addon)
+
+    @hookimpl
+    def config_defaults(self):
+        return {**fs_addon_lr_finder.config_defaults(), "addon.unread": Unread}
+
+
+PLUGINS = {"lr_finder": Finder}
 #: Options that make an add-on quick.
 QUICK = {
     "preview": {"preview.images": 2},
-    # The tiny trainer's rate is no option: the search turns at one that nobody else reads.
     "lr_finder": {
         "addon.lr_finder.iterations": 100,
-        "addon.lr_finder.learning_rate_option": "addon.lr_finder.found",
+        "addon.lr_finder.learning_rate_option": "addon.unread.rate",
     },
 }
 for found in discovery.installed("addons"):
     if found.distribution.startswith("fs-addon-"):
-        attributes = {"plugin": found.name, "options": QUICK.get(found.name, {})}
+        plugin = PLUGINS.get(found.name, found.name)
+        attributes = {"plugin": plugin, "options": QUICK.get(found.name, {})}
         name = f"TestAddon_{found.name}"
         globals()[name] = type(name, (AddonSuite,), {**attributes, "__module__": __name__})
 
@@ -75,6 +98,7 @@ for found in discovery.installed("addons"):
 def test_no_built_in_is_left_out(kind):
     """A new package of ours comes with its suite."""
     suites = (TrainerSuite, FeedSuite, AddonSuite)
-    tested = {s.plugin for cls in suites for s in cls.__subclasses__() if s.kind == kind}
+    classes = [s for cls in suites for s in cls.__subclasses__() if s.kind == kind]
+    tested = {getattr(s.plugin, "name", s.plugin) for s in classes}
     ours = {f.name for f in discovery.installed(kind) if f.distribution.startswith("fs-")}
     assert ours <= tested
