@@ -193,6 +193,9 @@ def test_the_lock_is_free_after_a_failed_start(tmp_path):
         name = "failing"
 
         @hookimpl
+        def create_addon(self):
+            return self
+
         def before_training(self):
             raise ValueError("not today")
 

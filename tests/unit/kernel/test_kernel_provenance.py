@@ -117,10 +117,10 @@ def test_a_folder_alone_runs_no_local_addon_but_trains(here):
     (here / "watch.py").write_text("import fs_kernel\nprint('watching')\n")
     addons = {"training.addons": ["./watch.py"]}
     with open_tiny(here, 1, addons=None, set={**addons, **SMALL}) as run:
-        assert run.addons == ["watch"]
+        assert [addon.name for addon in run.session.plugins.addons] == ["watch"]
         run.train()
     with open_tiny(here, 2, addons=None) as run:
-        assert run.addons == []
+        assert run.session.plugins.addons == []
         assert "running without it" in run.warnings[0]
         assert str(here / "watch.py") in run.warnings[0]
 

@@ -10,48 +10,10 @@ from fs_kernel.run import begin
 from fs_kernel.testing import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
 from fs_kernel.testing.plugins import PlainSteps
 from fs_kernel.training.resolve import Request
-from fs_kernel.types import BatchLoss, StepResult
 from runs import SteppedTrainer, held, identical, open_tiny, train
 
 WITH = {"training.objectives": ["test_objectives:Critic"]}
 KERNEL, CRITIC = "encoder/conv/kernel", "extra:critic/weight"
-
-
-class Adding(PlainTrainer):
-    """Adds the terms of the run's objectives, and lets them train after its own step."""
-
-    name = "adding"
-
-    @hookimpl
-    def create_trainer(self, run):
-        return AddingSteps(run)
-
-
-class AddingSteps:
-    adds_objectives = True
-
-    def __init__(self, run):
-        self.run = run
-        self.sgd = torch.optim.SGD(run.parameters().values(), lr=0.1)
-
-    def train_step(self, batch):
-        run = self.run
-        outputs = run.forward(batch.inputs)
-        totals = {}
-        for side in run.network.sides:
-            (i, _), *_ = run.network.outputs_of(side)
-            totals[side] = ((outputs[i] - batch.targets[side][0]) ** 2).mean()
-        for objective in run.objectives:
-            for side, terms in objective.terms(batch, outputs).items():
-                totals[side] = totals[side] + sum(term.mean() for term in terms.values())
-        self.sgd.zero_grad()
-        torch.stack(list(totals.values())).sum().backward()
-        self.sgd.step()
-        values = {}
-        for objective in run.objectives:
-            values |= objective.train_step()
-        losses = [BatchLoss(side, total.detach()) for side, total in totals.items()]
-        return StepResult(losses, values=values)
 
 
 class Critic:
@@ -103,22 +65,32 @@ def objective_of(run):
 def test_an_objective_adds_to_the_loss_trains_and_reports(tmp_path):
     for name in ("with", "without"):
         (tmp_path / name).mkdir()
-    with open_tiny(tmp_path / "without", 1, trainer=Adding()) as run:
+    with open_tiny(tmp_path / "without", 1) as run:
         (bare,) = run
-    with open_tiny(tmp_path / "with", 1, trainer=Adding(), set=WITH) as run:
+    with open_tiny(tmp_path / "with", 1, set=WITH) as run:
         before = networks.weights(run.network)[CRITIC].clone()
         (metrics,) = run
         assert torch.equal(networks.weights(run.network)[CRITIC], before * 0.5)
     assert metrics.losses["a"] > bare.losses["a"]
     assert metrics.losses["b"] == bare.losses["b"]
     assert metrics.values == {"critic": 1.0}
+    assert metrics.parts["a"]["objective/critic"] == pytest.approx(
+        metrics.losses["a"] - bare.losses["a"], abs=1e-6
+    )
 
 
 def test_a_trainer_that_adds_no_objectives_is_refused_and_all_is_closed(tmp_path):
+    class Deaf(PlainTrainer):
+        @hookimpl
+        def create_trainer(self, run):
+            made = super().create_trainer(run)
+            made.adds_objectives = False
+            return made
+
     CriticSteps.made.clear()
     line = "trainer 'plain' does not add objectives to its loss; choose another trainer, or leave"
     with pytest.raises(ConfigError, match=line):
-        open_tiny(tmp_path, 1, set=WITH)
+        open_tiny(tmp_path, 1, set=WITH, trainer=Deaf())
     assert [made.closed for made in CriticSteps.made] == [[True]]
     assert train(tmp_path, 1).step == 1, "the folder is free"
 
@@ -126,9 +98,9 @@ def test_a_trainer_that_adds_no_objectives_is_refused_and_all_is_closed(tmp_path
 def test_objectives_and_owned_networks_resume_exactly(tmp_path):
     for name in ("straight", "stopped"):
         (tmp_path / name).mkdir()
-    train(tmp_path / "straight", 4, trainer=Adding(), set=WITH)
+    train(tmp_path / "straight", 4, set=WITH)
     for steps in (2, 4):
-        train(tmp_path / "stopped", steps, trainer=Adding(), set=WITH)
+        train(tmp_path / "stopped", steps, set=WITH)
     weights, training = held(tmp_path / "stopped")
     assert identical((weights, training), held(tmp_path / "straight"))
     assert list(training["objectives"].values()) == [{"steps": 4}]
@@ -153,30 +125,32 @@ def test_objectives_and_owned_networks_go_back_with_the_rest(tmp_path):
 
     for name in ("straight", "back"):
         (tmp_path / name).mkdir()
-    train(tmp_path / "straight", 4, every=2, trainer=Adding(), set=WITH)
+    train(tmp_path / "straight", 4, every=2, set=WITH)
     CriticSteps.made.clear()
-    train(tmp_path / "back", 4, every=2, trainer=Adding(), set=WITH, addons=[Judge()])
+    train(tmp_path / "back", 4, every=2, set=WITH, addons=[Judge()])
     assert identical(held(tmp_path / "back")[0], held(tmp_path / "straight")[0])
     assert [(made.steps, made.closed) for made in CriticSteps.made] == [(3, [False]), (4, [False])]
 
 
 def test_owned_weights_count_and_are_dropped_with_one_line_when_they_go(tmp_path, events):
-    with open_tiny(tmp_path, 1, trainer=Adding(), set=WITH) as run:
+    with open_tiny(tmp_path, 1, set=WITH) as run:
         owning = run.info.parameters
         run.train()
-    with open_tiny(tmp_path, 2, trainer=Adding(), set={"training.objectives": []}) as run:
+    with open_tiny(tmp_path, 2, set={"training.objectives": []}) as run:
         assert run.info.parameters == owning - 16
         (line,) = (line for line in run.warnings if "critic" in line)
         run.train()
     assert line in [e["message"] for e in events(tmp_path, "warning")]
     assert CRITIC not in held(tmp_path)[0]
-    with open_tiny(tmp_path, 3, trainer=Adding(), set=WITH) as run:
-        assert [line for line in run.warnings if "critic" in line], "it starts anew, and says so"
+    with open_tiny(tmp_path, 3, set=WITH) as run:
+        assert [line for line in run.warnings if "critic" in line], (
+            "it starts with new weights, and says so"
+        )
         run.train()
 
 
 def test_two_owners_of_one_name_are_refused(tmp_path):
-    class Owner(Adding):
+    class Owner(PlainTrainer):
         @hookimpl
         def build_networks(self):
             return {"critic": torch.nn.Linear(1, 1)}
