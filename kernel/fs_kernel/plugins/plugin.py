@@ -96,12 +96,14 @@ class Plugin:
         return self.loaded.blaming(what)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
-        """Call a hook, with the plugin's options too; None if the plugin's kind lacks it."""
+        """Call a hook, with ``config`` if it takes that; None if the plugin's kind lacks it."""
         caller = getattr(self._manager.hook, hook, None) if self._manager else None
         if caller is None:
             return None
+        if "config" in caller.spec.argnames:
+            arguments.setdefault("config", self.config)
         with self.blaming(hook):
-            return caller(**{"config": self.config, **arguments})
+            return caller(**arguments)
 
     def _call_expecting(
         self, wanted: type | str, hook: str, default: Any = None, **arguments: Any

@@ -1,6 +1,7 @@
 """The kinds of plugin as typed calls: what the kernel and other plugins call instead of hooks.
 
-What each call does stands in `fs_kernel.hookspecs`. Every hook gets the plugin's own options.
+What each call does stands in `fs_kernel.hookspecs`. A hook that takes
+``config`` gets the plugin's own options.
 """
 
 from __future__ import annotations
