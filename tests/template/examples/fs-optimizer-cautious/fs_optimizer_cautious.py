@@ -45,7 +45,7 @@ class Cautious(torch.optim.AdamW):
         seen = [(w, w.clone()) for w in self._careful if w.grad is not None]
         loss = super().step(closure)
         for weight, before in seen:
-            agrees = ((weight - before) * weight.grad < 0).to(weight.dtype)
+            agrees = ((weight - before) * weight.grad <= 0).to(weight.dtype)
             scale = agrees / agrees.mean().clamp(min=1e-3)
             weight.copy_(before + (weight - before) * scale)
         return loss
