@@ -212,7 +212,7 @@ class Executor(Plugin):
 
 
 class AddOn(Plugin):
-    """Whatever accompanies a run; see `fs_kernel.hookspecs.AddOnHooks`."""
+    """What accompanies a run; see `fs_kernel.hookspecs.AddOnHooks`."""
 
     kind = "addons"
 

@@ -1,4 +1,4 @@
-"""Records for whoever makes, draws or writes faces: feeds, samplers and previews."""
+"""What makes, draws or writes faces: feeds, samplers and previews."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Face:
 
     Attributes:
         name: file name, unique in its folder.
-        image: ``(h, w, c)`` float32 0..1 in the network's colour order, what the network is fed.
+        image: ``(h, w, c)`` float32 0..1 in the network's color order, what the network is fed.
         origin: what the feed needs to put the result back; opaque to everything else.
     """
 
@@ -203,4 +203,5 @@ class Feed(Protocol):
         """Stop workers and close files. Safe to call more than once."""
 
 
+#: Faces one by one, as they are read; it is closed when it is no longer needed.
 FaceIterator: TypeAlias = Iterator[Face]

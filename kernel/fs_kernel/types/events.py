@@ -1,4 +1,4 @@
-"""Records for whoever watches a run: what happened, in the order of a session."""
+"""What observers are told, in the order of a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records for whoever builds, cuts or runs a network."""
+"""What describes, holds and runs a network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     import keras
     import torch
 
+#: Whose faces: "a", "b", or another name of the network's `NetworkSpec`.
 Side: TypeAlias = str
+#: Order of the channels of a picture.
 ColorOrder = Literal["bgr", "rgb"]
+#: What an output is: a face, a mask, or something without a target of its own.
 OutputKind = Literal["face", "mask", "aux"]
 
 

@@ -1,4 +1,4 @@
-"""Protocols for whoever accompanies a run: the handle of a run, processes and add-ons."""
+"""What accompanies a run: its handle, processes and add-ons."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ class Forgetful(Reddish):
         return {"critic": loss.detach()}
 
 
-def critic(self):
+def critic(self, network, config):
+    assert network.sides and not config
     return {"critic": keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(1, 4)])}
 
 
