@@ -101,7 +101,8 @@ class Forgetful(Reddish):
 
 
 def critic(self, network, config):
-    assert network.sides and not config
+    assert network.sides
+    assert not config
     return {"critic": keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(1, 4)])}
 
 
