@@ -187,7 +187,7 @@ class ModelHooks:
         """Return the classes beyond plain Keras that saved graphs may contain, by class name.
 
         Only these and the kernel's list of Keras classes are ever made from a file. A ``Lambda``
-        is never read back, whatever this names.
+        is never read back, even if this names it.
 
         Returns:
             ``{class name: class}``. Default: none.
@@ -239,7 +239,7 @@ class TrainerHooks(_OwnerHooks):
 
     @hookspec(firstresult=True)
     def create_trainer(self, run: Run) -> Trainer:
-        """Create the trainer: optimizers, losses and whatever else a step needs.
+        """Create the trainer: optimizers, losses and what else a step needs.
 
         Called once per session, after weights are loaded and the forward pass is ready, and again
         after a roll-back. The trainer owns its optimizers, any number of them, and runs the network
@@ -495,7 +495,7 @@ class ExecutorHooks:
 
 
 class AddOnHooks:
-    """Whatever accompanies a run. Nothing is required."""
+    """What accompanies a run. Nothing is required."""
 
     @hookspec(firstresult=True)
     def check_options(self, config: Config, everything: Config) -> None:

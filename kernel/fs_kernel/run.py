@@ -25,6 +25,7 @@ def open_run(
     feed: Any = None,
     executor: Any = None,
     addons: Sequence[Any] | None = None,
+    objectives: Sequence[Any] | None = None,
     config: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
     load_weights: str | Path | None = None,
@@ -42,6 +43,8 @@ def open_run(
         feed: name, path or object of the feed plugin.
         executor: name, path or object of the executor plugin.
         addons: add-ons by name, path or object; None for what the options say, without console.
+        objectives: what adds terms to the loss, by name, path or object; None for what the options
+            say.
         config: a TOML file of options.
         set: option values: ``{"training.iterations": 1000}``.
         load_weights: a model folder whose weights start a new model.
@@ -72,6 +75,7 @@ def open_run(
             objects=objects,
             load_weights=None if load_weights is None else Path(load_weights),
             addons=addons,
+            objectives=objectives,
             without=("console",) if addons is None else (),
         )
     )

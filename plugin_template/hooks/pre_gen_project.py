@@ -1,4 +1,4 @@
-"""Stops before a file is written if the names cannot be those of a plugin."""
+"""Stop before a file is written if the names cannot be those of a plugin."""
 
 import re
 import sys
@@ -10,4 +10,4 @@ NAMES = {
 
 for what, (value, pattern) in NAMES.items():
     if re.fullmatch(pattern, value) is None:
-        sys.exit(f"'{value}' is no {what}: it must match {pattern}")
+        sys.exit(f"'{value}' is not a {what}: it must match {pattern}")

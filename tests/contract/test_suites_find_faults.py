@@ -14,13 +14,14 @@ import pytest
 from fs_kernel.testing import suites
 
 HERE = Path(__file__).parent
-#: Tests of other faults' rooms: what a fault would be is the kernel's, or a waiver is tried below.
+FAULTS = sorted((HERE / "mutants").glob("of_*.py"))
+#: Tests without a faulty plugin, and where their failing is tried or why it is not.
 UNTRIED = {
     "test_importing_changes_nothing": "tried below, it needs a module of its own",
     "test_it_runs_in_half_precision": "whatever breaks it breaks another test first",
     "test_the_seed_decides_the_training": "chance in a step is found by the resumed run",
-    "test_it_accumulates": "no faulty accumulation here; the built-in trainer runs it",
-    "test_it_trains_in_half_precision": "the built-in trainer runs it",
+    "test_it_accumulates": "no faulty accumulation here; the standard trainer runs it",
+    "test_it_trains_in_half_precision": "the standard trainer runs it",
     "test_stored_older_folders_go_on": "tried in test_suites_models",
     "test_an_open_feed_says_what_it_has": "the facade demands most of it",
     "test_variants_change_no_batch": "the faces feed runs it",
@@ -36,11 +37,13 @@ def verdicts(tmp_path_factory):
     """``{class: (the test that must fail, its outcomes)}`` of one session over all faults."""
     report = tmp_path_factory.mktemp("mutants") / "report.xml"
     program = (
-        "import sys, pytest\n"
-        f"sys.path.insert(0, {str(HERE)!r})\n"
-        "import mutants\n"
-        "found = [(n, c.breaks) for n, c in vars(mutants).items() if n.startswith('Test_')]\n"
-        f"ids = [f'{HERE / 'mutants.py'}::{{n}}::{{b}}' for n, b in found]\n"
+        "import importlib, sys, pytest\n"
+        f"sys.path.insert(0, {str(HERE / 'mutants')!r})\n"
+        "ids = []\n"
+        f"for name in {[path.stem for path in FAULTS]!r}:\n"
+        "    found = vars(importlib.import_module(name)).items()\n"
+        f"    path = {str(HERE / 'mutants')!r} + f'/{{name}}.py'\n"
+        "    ids += [f'{path}::{n}::{c.breaks}' for n, c in found if n.startswith('Test_')]\n"
         "sys.exit(pytest.main([*ids, '-q', '-p', 'no:cacheprovider', '--tb=line',"
         f" '--junitxml', {str(report)!r}]))\n"
     )
@@ -54,16 +57,19 @@ def verdicts(tmp_path_factory):
     assert report.exists(), result.stdout[-3000:] + result.stderr[-3000:]
     outcomes = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        name = case.get("classname").rpartition(".")[2]
+        name = "::".join(case.get("classname").split(".")[-2:])
         outcomes.setdefault(name, []).append([child.tag for child in case])
     return outcomes
 
 
 def mutants():
-    """Names of the faulty classes, as the module makes them."""
-    text = (HERE / "mutants.py").read_text("utf-8")
-    named = re.findall(r"^suite\(\s*\w+,\s*\"(\w+)\"", text, re.MULTILINE)
-    return [f"Test_{i:02d}_{name}" for i, name in enumerate(named)]
+    """Return the names of the faulty classes, as the modules make them."""
+    found = []
+    for path in FAULTS:
+        text = path.read_text("utf-8")
+        named = re.findall(r"^suite\(\s*\w+,\s*\"(\w+)\"", text, re.MULTILINE)
+        found += [f"{path.stem}::Test_{i:02d}_{name}" for i, name in enumerate(named)]
+    return found
 
 
 @pytest.mark.parametrize("name", mutants())
@@ -74,7 +80,7 @@ def test_a_fault_is_found(verdicts, name):
 
 def test_every_test_of_the_suites_is_tried(verdicts):
     assert set(mutants()) == set(verdicts)
-    tried = {re.sub(r"^Test_\d+_", "", name) for name in verdicts}
+    tried = {re.sub(r"^\w+::Test_\d+_", "", name) for name in verdicts}
     there = {
         name
         for suite in map(suites.__dict__.get, suites.__all__)
@@ -108,7 +114,7 @@ class TestWatcher(AddonSuite):
 )
 def test_an_authors_own_test_file(tmp_path, head, outcome):
     """Five lines, a package that is not ours, the plugin of pytest found by itself."""
-    body = "@hookimpl\ndef make_observers():\n    return []\n"
+    body = "@hookimpl\ndef create_addon():\n    return object()\n"
     (tmp_path / "watcher.py").write_text(
         f"import sys\nfrom fs_kernel import hookimpl\n{head}\n\n{body}"
     )

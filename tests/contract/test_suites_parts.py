@@ -11,14 +11,14 @@ import pytest
 from fs_kernel import hookimpl, option
 from fs_kernel.plugins import discovery
 from fs_kernel.testing import ArrayFeed, PlainTrainer
-from fs_kernel.testing.suites import AddonSuite, FeedSuite, TrainerSuite
+from fs_kernel.testing.suites import AddonSuite, FeedSuite, ObjectiveSuite, TrainerSuite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from face_files import fill
 
 
-class TestOriginalTrainer(TrainerSuite):
+class TestStandardTrainer(TrainerSuite):
     plugin = "standard"
 
 
@@ -38,6 +38,40 @@ class TestPlainTrainer(TrainerSuite):
     plugin = PlainTrainer
 
 
+class Calm:
+    """An objective with a term for one side, and a number to report."""
+
+    name = "calm"
+
+    @hookimpl
+    def required_fields(self):
+        return {"face", "landmarks"}
+
+    @hookimpl
+    def create_objective(self, run):
+        return CalmTerms(run.network.sides[0])
+
+
+class CalmTerms:
+    def __init__(self, side):
+        self.side = side
+
+    def terms(self, batch, outputs):
+        points = batch.meta.landmarks.get(self.side)
+        weight = 1.0 if points is None else points.mean(dim=(1, 2))
+        return {self.side: {"calm": 0.1 * weight * outputs[0].square().mean(dim=(1, 2, 3))}}
+
+    def train_step(self):
+        return {}
+
+
+class TestCalm(ObjectiveSuite):
+    """With every built-in trainer."""
+
+    plugin = Calm
+    trainers = (PlainTrainer, "standard", "ddp", "distributed", "fsdp")
+
+
 class TestFaces(FeedSuite):
     plugin = "faces"
     variants = (
@@ -55,6 +89,7 @@ class TestFaces(FeedSuite):
 
 class TestArrays(FeedSuite):
     plugin = ArrayFeed
+    landmarks = True
     waived = {"test_folders_without_faces_are_refused": "its faces are made in memory"}
 
 

@@ -1,6 +1,6 @@
-"""Makes docs/options.md from the option classes of the kernel and of every built-in plugin.
+"""Make docs/options.md from the option classes of the kernel and of every built-in plugin.
 
-``python tests/docs/options_page.py`` writes the page; the tests beside it hold the page against
+``python tests/docs/options_page.py`` writes the page; the tests beside it compare the page with
 what this would write. Which test exercises an option stands in option_tests.toml, by hand.
 """
 
@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "options.md"
 TESTS = Path(__file__).with_name("option_tests.toml")
 REFERENCE = ROOT / "tests" / "data" / "reference_options.json"
 
-#: The command line of the reference: its option, what it is here, and what is different.
+#: The command line of faceswap: its option, what it is here, and what is different.
 COMMAND_LINE = [
     ("-A, -B (--input-A, --input-B)", "`fs run -A FACES_A -B FACES_B`", "remembered by the model"),
     ("-m (--model-dir)", "`fs run -m MODEL_DIR`", ""),
@@ -32,17 +32,17 @@ COMMAND_LINE = [
     ("-u (--summary)", "`fs model summary -t MODEL`", ""),
     ("-f (--freeze-weights)", "`training.freeze_weights`", ""),
     ("-b (--batch-size)", "`training.batch_size`", "or `fs run -b auto`"),
-    ("-i (--iterations)", "`training.iterations`", "the total, not this session's share (F-1)"),
+    ("-i (--iterations)", "`training.iterations`", "the total, not this session's share"),
     (
         "-a (--warmup)",
         "`optimizer.warmup_steps`",
         "from the model's first step, not each session's",
     ),
-    ("-d (--distributed)", "", "not yet: issue 8"),
+    ("-d (--distributed)", "`training.trainer`", "`ddp`, `fsdp` or `distributed`; distributed.md"),
     (
         "-n (--no-logs)",
         "`training.addons`",
-        "TensorBoard is an add-on, off until it is named (F-2)",
+        "TensorBoard is an add-on, off until it is named",
     ),
     (
         "-r (--use-lr-finder)",
@@ -50,8 +50,8 @@ COMMAND_LINE = [
         "name `lr_finder`; its options: `addon.lr_finder`",
     ),
     ("-s (--save-interval)", "`save.interval`", "steps or a time"),
-    ("-I (--snapshot-interval)", "`save.snapshot_interval`", "0 unless asked for (F-14)"),
-    ("-x, -y, -z (--timelapse-...)", "`preview.timelapse`", "of the training's own faces (F-28)"),
+    ("-I (--snapshot-interval)", "`save.snapshot_interval`", "0 unless asked for"),
+    ("-x, -y, -z (--timelapse-...)", "`preview.timelapse`", "of the training's own faces"),
     ("-p (--preview)", "", "gone: there is no window; `previews/latest.png` is always the newest"),
     ("-w (--write-image)", "", "gone: the picture is always written; `preview.interval`"),
     ("-M (--warp-to-landmarks)", "`augmentation.warp_to_landmarks`", ""),
@@ -67,16 +67,16 @@ COMMAND_LINE = [
 HEAD = """\
 # Every option
 
-What the kernel and the built-in plugins can be told, section by section. `fs config show` prints
+The options of the kernel and of the built-in plugins, section by section. `fs config show` prints
 the same with help, `fs config init` writes it as a file to edit, `fs config schema` is for editors.
 
-- **when**: *fixed* options belong to the model from the day it is made; those *at start* may be
+- **when**: *fixed* options are set when a model is created and stay; those *at start* may be
   changed at each start of a session; *live* ones also while one runs (`fs ctl`, phases).
-- **there**: the name in the reference, where it is another one; "new" if the reference has none.
+- **faceswap**: the name in faceswap, if it has another; "new" if faceswap has none.
 - **test**: what shows that the option does what it says, below `tests/`.
 
 This page is generated: `python tests/docs/options_page.py` writes it, and a test compares.
-Options of plugins that are no built-ins are shown by `fs plugins show NAME`.
+Options of other plugins are shown by `fs plugins show NAME`.
 """
 
 
@@ -106,7 +106,7 @@ def built_in() -> set[str]:
 
 
 def sections() -> dict[str, tuple[type, list[discovery.InstalledPlugin]]]:
-    """The option class of each section of the kernel and the built-ins, and who gives it."""
+    """Return the option class of each section, and the plugins that declare it."""
     ours = built_in()
     found: dict[str, tuple[type, list[discovery.InstalledPlugin]]] = {
         name: (cls, []) for name, cls in KERNEL_SECTIONS.items()
@@ -120,7 +120,7 @@ def sections() -> dict[str, tuple[type, list[discovery.InstalledPlugin]]]:
 
 
 def rows() -> list[Row]:
-    """Every option."""
+    """Return every option."""
     made = []
     for section, (cls, _) in sections().items():
         default = cls()
@@ -157,13 +157,13 @@ def _there(name: str) -> str:
 
 
 def reference() -> dict[str, dict[str, str]]:
-    """Every option of the reference's file with its default, by section."""
+    """Return every option of faceswap's file with its default, by section."""
     options: dict[str, dict[str, str]] = json.loads(REFERENCE.read_text(encoding="utf-8"))
     return options
 
 
 def tests() -> dict[str, str]:
-    """The test of each option, below ``tests/``."""
+    """Return the test of each option, below ``tests/``."""
     table = tomllib.loads(TESTS.read_text(encoding="utf-8"))
 
     def walk(prefix: str, values: dict) -> Iterator[tuple[str, str]]:
@@ -186,7 +186,7 @@ def _givers(found: list[discovery.InstalledPlugin]) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     tested, made = tests(), rows()
     blocks = [HEAD]
     for section, (_, givers) in sections().items():
@@ -194,24 +194,24 @@ def page() -> str:
         if not own:
             continue
         blocks.append(f"\n## [{section}]\n\n{_givers(givers)}\n")
-        blocks.append("| option | type | default | range or choices | when | there | test |")
+        blocks.append("| option | type | default | range or choices | when | faceswap | test |")
         blocks.append("|---|---|---|---|---|---|---|")
         for row in own:
             test = tested.get(row.name, "")
             cells = [f"`{row.name}`", row.type, f"`{row.default}`", row.limits, row.when]
             blocks.append("| " + " | ".join([*cells, row.there, f"`{test}`"]) + " |")
-    blocks.append("\n## What the reference has and this has not\n")
-    blocks.append("Options of its file:\n")
+    blocks.append("\n## Options of faceswap that are not here\n")
+    blocks.append("Options of its configuration file:\n")
     blocks.append("| option | why |\n|---|---|")
     blocks += [f"| `[{s}] {n}` | {why} |" for s, gone in GONE.items() for n, why in gone.items()]
     blocks.append(
-        "\nIts other options are above, under their own names where nothing else is said;"
+        "\nIts other options are above, under their own names unless the table gives another;"
     )
     blocks.append(
-        "those of networks have kept their sections, too. `fs config import` reads its file."
+        "those of networks have kept their sections too. `fs config import` reads its file."
     )
-    blocks.append("\n## The reference's command line\n")
-    blocks.append("| there | here | what is different |\n|---|---|---|")
+    blocks.append("\n## The command line of faceswap\n")
+    blocks.append("| faceswap | here | what is different |\n|---|---|---|")
     blocks += [f"| `{flag}` | {here} | {note} |" for flag, here, note in COMMAND_LINE]
     return "\n".join(blocks) + "\n"
 

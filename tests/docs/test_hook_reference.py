@@ -10,7 +10,7 @@ import pytest
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
 from fs_kernel.types import Observer
 
-SPECS = [CommonHooks, *(specs for specs, _ in HOOKS_OF_KIND.values())]
+SPECS = [CommonHooks, *(each for specs, _ in HOOKS_OF_KIND.values() for each in specs)]
 HOOKS = {name: hook for specs in SPECS for name, hook in hook_reference.hooks_of(specs).items()}
 
 
@@ -19,13 +19,21 @@ def test_the_page_is_up_to_date():
     assert page == hook_reference.write(), "run: python tests/docs/hook_reference.py"
 
 
+def types_exported():
+    """Return the names of what crosses the hooks."""
+    return [name for name, _ in hook_reference.exported("fs_kernel.types")]
+
+
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_argument_and_result_is_documented(name):
     given = inspect.signature(HOOKS[name])
     doc = hook_reference.parse(HOOKS[name].__doc__)
     assert list(doc.args) == list(given.parameters)[1:]
     assert all(text[-1] in ".)" for text in [*doc.args.values(), *doc.raises.values()])
-    assert bool(doc.returns) == (given.return_annotation != "None")
+    # One line that says what is returned is enough.
+    text = doc.text.splitlines()[0]
+    said = doc.returns or text.startswith(("Return ", "Create ", "Decide "))
+    assert bool(said) == (given.return_annotation != "None")
     assert doc.text[-1] in ".)"
 
 
@@ -57,6 +65,11 @@ def test_every_hook_has_its_place_in_the_life_of_a_run(name):
 @pytest.mark.parametrize("name", [n for n in vars(Observer) if n.startswith("on_")])
 def test_every_event_is_on_the_page(name):
     assert f"`{name}(" in hook_reference.PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", [*types_exported(), *hook_reference.OPTION_VALUES])
+def test_every_value_is_on_the_page(name):
+    assert f"\n### {name}\n" in hook_reference.PAGE.read_text("utf-8")
 
 
 def test_a_docstring_is_split_as_written():

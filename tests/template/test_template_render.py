@@ -35,7 +35,7 @@ def refused(capsys, *arguments, code=2):
     return lines[0]
 
 
-def test_kinds_and_licences_are_those_of_the_template():
+def test_kinds_and_licenses_are_those_of_the_template():
     context = json.loads((TEMPLATE / "cookiecutter.json").read_text())
     assert tuple(context["kind"]) == KINDS
     assert tuple(context["license"]) == fs_new.LICENSES
@@ -138,7 +138,7 @@ def test_a_kind_that_a_package_declares_gets_a_package_too(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("license", fs_new.LICENSES)
-def test_the_licence_is_the_one_chosen(tmp_path, license):
+def test_the_license_is_the_one_chosen(tmp_path, license):
     folder = fs_new.render(tmp_path, kind="loss", name="soft", license=license)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     if license == "none":
@@ -155,7 +155,7 @@ def test_the_licence_is_the_one_chosen(tmp_path, license):
 )
 def test_names_that_can_be_none_are_refused(tmp_path, name, capsys):
     line = refused(capsys, "model", "-o", tmp_path, "--", name)
-    assert "is no name for a plugin" in line
+    assert "is not a name for a plugin" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -171,7 +171,7 @@ def test_cookiecutter_refuses_names_too(tmp_path, name, monkeypatch, capfd):
             output_dir=str(tmp_path / "out"),
             extra_context={"kind": "model", "name": name},
         )
-    assert "is no name" in capfd.readouterr().err
+    assert "is not a name" in capfd.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -232,7 +232,7 @@ def test_a_local_file_becomes_a_package_as_it_is(tmp_path, capsys):
         ("def (", "x.py", 4, "SyntaxError"),
         (LOCAL, "x.py:Nobody", 4, "has no attribute 'Nobody'"),
         ("", "x.py", 4, "lacks the hooks"),
-        (LOCAL, "x.py:PlainTrainer", 4, "is no hook of a model"),
+        (LOCAL, "x.py:PlainTrainer", 4, "is not a hook of a model"),
     ],
 )
 def test_a_file_that_is_no_plugin_is_refused(tmp_path, capsys, text, source, code, says):

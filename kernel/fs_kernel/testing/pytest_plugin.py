@@ -61,7 +61,7 @@ def fs_plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``fs_plugin("models", plugin, {"model.mine.width": 8})``: one plugin behind its typed calls.
 
     What is installed on this machine is not to be seen: looking for it fails the test, so that a
-    test cannot pass by the grace of a package that happens to be there.
+    test cannot pass only because of a package that happens to be there.
     """
     from fs_kernel.plugins import discovery
     from fs_kernel.testing.parts import make_plugin

@@ -12,8 +12,9 @@
                         frozen, weights loaded          freeze_layers, load_layers
                         folders are checked             required_fields, open_feed
                         the network can run             make_forward
-    trainer             new, or as it was               create_objective, create_trainer,
-                                                        accepts_state, load_state_dict
+    trainer             new                             create_objective, create_trainer
+                        with what it asks for           create_loss, create_optimizer
+                        or as it was                    accepts_state, load_state_dict
                         order of faces                  get_sampler
     add-ons             what accompanies and watches    create_addon, load_state_dict, observers,
                                                         before_training
@@ -278,7 +279,7 @@ class TrainingRun(RunHandle):
         if self._outcome is None:
             seconds = time.monotonic() - self._began
             self._outcome = Finished(reason, self.step, seconds, error)
-            # Whatever ends the run matters more than a save that failed meanwhile.
+            # What ends the run matters more than a save that failed meanwhile.
             with contextlib.suppress(Exception):
                 self._saves.collect(wait=True)
             facts = {"reason": reason, "seconds": seconds, "error": error}

@@ -46,6 +46,7 @@ class Request:
         objects: plugin objects by kind, in place of the names in ``[training]``.
         load_weights: a model folder whose weights start a new model.
         addons: add-ons by name, path or object, in place of ``training.addons``.
+        objectives: the same, in place of ``training.objectives``.
         without: add-ons to leave out, whatever the options say.
         workspace: where to write instead of the model folder, which is then only read.
         reset_trainer: start the trainer without the state that the checkpoint holds.
@@ -59,6 +60,7 @@ class Request:
     objects: dict[str, Any] = attrs.field(factory=dict)
     load_weights: Path | None = None
     addons: Sequence[Any] | None = None
+    objectives: Sequence[Any] | None = None
     without: tuple[str, ...] = ()
     workspace: Path | None = None
     reset_trainer: bool = False
@@ -257,7 +259,9 @@ def _choose(
             if named or addon in installed:
                 raise
             warnings.append(f"running without it: {error}")
-    return [*chosen, *(take("objectives", it) for it in training.value("training", "objectives"))]
+    listed = request.objectives
+    listed = training.value("training", "objectives") if listed is None else listed
+    return [*chosen, *(take("objectives", it) for it in listed)]
 
 
 # --- what a run fixes when it starts ---

@@ -203,4 +203,5 @@ class Feed(Protocol):
         """Stop workers and close files. Safe to call more than once."""
 
 
+#: Faces one by one, as they are read; it is closed when it is no longer needed.
 FaceIterator: TypeAlias = Iterator[Face]

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     import keras
     import torch
 
+#: Whose faces: "a", "b", or another name of the network's `NetworkSpec`.
 Side: TypeAlias = str
+#: Order of the channels of a picture.
 ColorOrder = Literal["bgr", "rgb"]
+#: What an output is: a face, a mask, or something without a target of its own.
 OutputKind = Literal["face", "mask", "aux"]
 
 

@@ -58,7 +58,7 @@ class LossFunction(Protocol):
     """Compare two pictures; what the hook ``create_loss`` returns, or a plain function.
 
     Two optional attributes say what it expects: ``color_order = "rgb"`` (channels in this order,
-    whatever the network's is) and ``masks_input = True`` (masks must be applied to the pictures,
+    also if the network has another) and ``masks_input = True`` (masks must be applied to the pictures,
     because the pixels of its map are not those of the picture).
     """
 

@@ -13,13 +13,15 @@ from fs_kernel.cli import say
 from fs_kernel.errors import PluginError, UsageError
 from fs_kernel.plugins import discovery
 
-KINDS = ("model", "trainer", "feed", "addon", "loss", "optimizer")
+KINDS = ("model", "trainer", "objective", "feed", "executor", "addon", "loss", "optimizer")
 LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "GPL-3.0-or-later", "none")
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
 _NEXT = {
     "model": "-t {}",
     "trainer": "--trainer {}",
+    "objective": "--set training.objectives={}",
     "feed": "--set training.feed={}",
+    "executor": "--set training.executor={}",
     "addon": "--set training.addons=console,preview,{}",
     "loss": "--set loss.loss_function={}",
     "optimizer": "--set optimizer.optimizer={}",
@@ -43,7 +45,7 @@ def _one_of_kinds(context: click.Context, parameter: click.Parameter, value: str
 @click.argument("kind", callback=_one_of_kinds)
 @click.argument("name")
 @click.option("--license", type=click.Choice(LICENSES), help="Of the package.  [Apache-2.0]")
-@click.option("--author", help="Your name, for package and licence.")
+@click.option("--author", help="Your name, for package and license.")
 @click.option("--description", help="One line about it.")
 @click.option(
     "-o",
@@ -59,9 +61,9 @@ def new(
 ) -> None:
     """Write a package with a plugin of KIND called NAME.
 
-    KIND is model, trainer, feed, addon, loss, optimizer, or one that an installed package declares,
-    such as swap_filter. The package works as it is: install it, run its tests, train with it, then
-    make it yours.
+    KIND is model, trainer, objective, feed, executor, addon, loss, optimizer, or one that an
+    installed package declares, such as swap_filter. The package works as it is: install it, run its
+    tests, train with it, then change it.
     """
     check_name(kind, name)
     values = {key: value for key, value in given.items() if value is not None}
@@ -106,14 +108,14 @@ def hosted(kind: str, name: str) -> dict[str, str]:
 
 
 def check_name(kind: str, name: str) -> None:
-    """See that a name can be a plugin's and is free.
+    """Check that a name can be a plugin's and is free.
 
     Raises:
         UsageError: it cannot, or another package has it.
     """
     if not _NAME.fullmatch(name) or name.endswith("_") or "__" in name:
         raise UsageError(
-            f"{name!r} is no name for a plugin: 2 to 40 small letters, digits and single "
+            f"{name!r} is not a name for a plugin: 2 to 40 small letters, digits and single "
             "underscores, a letter first (my_net)"
         )
     if keyword.iskeyword(name):
@@ -127,7 +129,7 @@ def check_name(kind: str, name: str) -> None:
 
 
 def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
-    """What the template needs to know of a file that becomes the package's code.
+    """Return what the template needs to know of a file that becomes the package's code.
 
     Args:
         kind: of the plugin.
@@ -135,8 +137,8 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
         reference: ``path.py`` or ``path.py:Object``, as ``fs run`` takes it.
 
     Raises:
-        UsageError: there is no such file, it is no Python, or it lacks the object.
-        PluginError: it is no plugin of this kind.
+        UsageError: there is no such file.
+        PluginError: it is not Python, lacks the object, or is not a plugin of this kind.
     """
     from fs_kernel.plugins.loading import has_hooks, load
     from fs_kernel.plugins.plugin_set import make_role
@@ -150,13 +152,13 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
     if has_hooks(group):
         make_role(group, item)
     if item.source is None:
-        raise PluginError(f"{reference} is no file", name)
+        raise PluginError(f"{reference} is not a file", name)
     text = item.source.code.decode("utf-8-sig").rstrip("\n")
     return {"_source": text, "__object": attribute}
 
 
 def template() -> Path:
-    """The template's folder: packed into the wheel, or at the top of the repository."""
+    """Return the template's folder: packed into the wheel, or at the top of the repository."""
     packed = Path(__file__).with_name("plugin_template")
     return packed if packed.is_dir() else Path(__file__).parents[3] / "plugin_template"
 

@@ -24,6 +24,7 @@ from fs_kernel.testing.suites.base import HookSuite
 from fs_kernel.testing.suites.feeds import FeedSuite
 from fs_kernel.testing.suites.losses import LossSuite
 from fs_kernel.testing.suites.models import ModelSuite
+from fs_kernel.testing.suites.objectives import ObjectiveSuite
 from fs_kernel.testing.suites.optimizers import OptimizerSuite
 from fs_kernel.testing.suites.trainers import TrainerSuite
 
@@ -35,6 +36,7 @@ __all__ = [
     "HookSuite",
     "LossSuite",
     "ModelSuite",
+    "ObjectiveSuite",
     "OptimizerSuite",
     "TrainerSuite",
 ]

@@ -13,26 +13,39 @@ import numpy as np
 import pytest
 
 from fs_kernel import networks
+from fs_kernel.plugins.objects import ActiveAddOn
 from fs_kernel.testing.arrays import array_faces
 from fs_kernel.testing.fake_run import FakeRun
 from fs_kernel.testing.parts import array_batch, build_network
 from fs_kernel.testing.plugins import TinyModel
 from fs_kernel.testing.runs import tiny_run
+from fs_kernel.testing.sessions import leaves, through_a_file
 from fs_kernel.testing.suites.base import HookSuite
 from fs_kernel.testing.world import nobody_leaves, unchanged
-from fs_kernel.types import Finished, Metrics, Observer, Preview, PreviewFaces, Saved, StopReason
+from fs_kernel.types import (
+    AddOn,
+    Finished,
+    Metrics,
+    Observer,
+    Preview,
+    PreviewFaces,
+    Saved,
+    StopReason,
+)
 
 EVENTS = tuple(sorted(name for name in vars(Observer) if name.startswith("on_")))
+#: What the kernel calls of an add-on's part of a run.
+METHODS = tuple(sorted(name for name in vars(AddOn) if not name.startswith("_")))
 
 
 def sample_events(run: FakeRun) -> dict[str, Any]:
-    """One argument for each event of `fs_kernel.types.Observer`, such as a run would give."""
+    """Return one argument for each event of `fs_kernel.types.Observer`, as a run would give."""
     sides = run.network.sides
     seen = {side: array_faces(2, 16, side=side) for side in sides}
     bytes_seen = {side: (pictures * 255).astype(np.uint8) for side, pictures in seen.items()}
     pairs = [(source, target) for source in sides for target in sides]
     faces = PreviewFaces(
-        array_batch(run.network, 2, fields=set()).inputs,
+        array_batch(run.network, 2).inputs,
         bytes_seen,
         {side: np.tile([0, 0, 16, 16], (2, 1)) for side in sides},
         {side: np.full((2, 16, 16), 255, np.uint8) for side in sides},
@@ -51,7 +64,7 @@ def sample_events(run: FakeRun) -> dict[str, Any]:
 
 
 def orders() -> list[tuple[str, ...]]:
-    """Every event on its own, and all of them from each beginning, both ways round."""
+    """Return every event on its own, and all of them from each beginning, both ways round."""
     events = ("on_start", *[e for e in EVENTS if e not in ("on_start", "on_finish")], "on_finish")
     turned = [events[i:] + events[:i] for i in range(len(events))]
     return [*[(event,) for event in events], *turned, events[::-1], events * 2]
@@ -70,15 +83,46 @@ class AddonSuite(HookSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def network(cls) -> Any:
-        """A tiny network to watch."""
+        """Return a tiny network to watch."""
         return build_network(TinyModel)
 
-    def observe(self, network: Any, folder: Path) -> tuple[FakeRun, Sequence[Any]]:
-        """The add-on's observers of a run that stands still."""
+    def create(self, network: Any, folder: Path) -> tuple[FakeRun, ActiveAddOn]:
+        """Return the add-on's part of a run that stands still."""
         plugin = self.role()
         folder.mkdir(exist_ok=True)
         run = FakeRun(network, plugin.config, folder)
-        return run, plugin.create(run).observers()
+        return run, plugin.create(run)
+
+    def observe(self, network: Any, folder: Path) -> tuple[FakeRun, Sequence[Any]]:
+        """Return the add-on's observers of a run that stands still."""
+        run, addon = self.create(network, folder)
+        return run, addon.observers()
+
+    def test_its_methods_are_ones_the_kernel_calls(self, network: Any, tmp_path: Path) -> None:
+        """A method called ``before_train`` would never be called."""
+        _, addon = self.create(network, tmp_path / "model")
+        begins = ("on_", "before_", "after_")
+        known = {*METHODS, *EVENTS}
+        deaf = [n for n in dir(addon.made) if n.startswith(begins) and n not in known]
+        assert not deaf, f"{type(addon.made).__name__} has {deaf}; the kernel calls {METHODS}"
+
+    def test_its_state_comes_back(self, network: Any, tmp_path: Path) -> None:
+        """It fits in a checkpoint, and a new part of the run that took it over has the same."""
+        run, addon = self.create(network, tmp_path / "model")
+        events = sample_events(run)
+        for observer in addon.observers():
+            for event in ("on_start", "on_first_batch", "on_metrics"):
+                getattr(observer, event, lambda _: None)(events[event])
+        addon.check_metrics(events["on_metrics"])
+        state = addon.state_dict()
+        if state is None:
+            pytest.skip("it has no state")
+        _, again = self.create(network, tmp_path / "again")
+        again.load_state_dict(through_a_file(state))
+        one, other = (leaves(through_a_file(x.state_dict())) for x in (addon, again))
+        assert [path for path, _ in one] == [path for path, _ in other]
+        for (path, value), (_, back) in zip(one, other, strict=True):
+            assert np.array_equal(value, back), f"{path} is {back!r}, was {value!r}"
 
     def test_observers_listen_to_events_that_exist(self, network: Any, tmp_path: Path) -> None:
         """A method called ``on_metric`` would never be called."""
@@ -95,7 +139,7 @@ class AddonSuite(HookSuite):
     def test_events_in_any_order(
         self, network: Any, tmp_path: Path, order: tuple[str, ...]
     ) -> None:
-        """It raises at none, soon lets go of each, and leaves the process as it was."""
+        """It raises at none, is soon done with each, and leaves the process as it was."""
         run, observers = self.observe(network, tmp_path / "model")
         events = sample_events(run)
         with nobody_leaves("an observer"), unchanged("an observer"):
@@ -120,7 +164,7 @@ class AddonSuite(HookSuite):
             assert variable.equal(before[name]), f"{name} was changed"
         for pair, pictures in same["on_preview"].swaps.items():
             assert (events["on_preview"].swaps[pair] == pictures).all(), "a preview was changed"
-        assert run.direct_calls == 0, "the network was called by a watcher"
+        assert run.direct_calls == 0, "the network was called by an observer"
         left = [t.name for t in threading.enumerate() if t not in threads and not t.daemon]
         assert not left, f"threads left behind: {left}"
 

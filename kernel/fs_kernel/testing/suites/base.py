@@ -45,19 +45,19 @@ class Suite:
 
     @classmethod
     def given(cls) -> Any:
-        """The plugin as the test file names it."""
+        """Return the plugin as the test file names it."""
         # A function would become a method if it were read through the class.
         value = inspect.getattr_static(cls, "plugin")
         return value.__func__ if isinstance(value, staticmethod) else value
 
     @classmethod
     def chosen(cls) -> LoadedPlugin:
-        """The plugin, imported and, if it is a class with hooks, made."""
+        """Return the plugin, imported and, if it is a class with hooks, made."""
         return load(cls.kind, cls.given())
 
     @classmethod
     def waivers(cls) -> dict[str, str]:
-        """Tests that do not hold, with the reason: the plugin's own and the test file's."""
+        """Return tests that do not hold, with the reason: the plugin's and the test file's."""
         return {**waivers(cls.chosen().plugin), **cls.waived}
 
     @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ class Suite:
             pytest.skip(f"waived: {waivers[name]}")
 
     def test_waivers_have_a_reason(self) -> None:
-        """Whatever is waived is a test of this suite, and somebody said why."""
+        """What is waived is a test of this suite, and there is a reason."""
         for name, reason in self.waivers().items():
             assert callable(getattr(self, name, None)), f"there is no test '{name}' to waive"
             assert isinstance(reason, str), f"the waiver of {name} gives no reason"
@@ -113,7 +113,7 @@ class HookSuite(Suite):
         assert not unmarked, f"not marked with @hookimpl: {', '.join(unmarked)}"
 
     def test_sections_are_the_plugins_own(self) -> None:
-        """A section that nobody else could have is called ``<kind>.<name>``."""
+        """A section of its own is called ``<kind>.<name>``."""
         word = discovery.singular(self.kind)
         for section in self.role().config:
             prefix, dot, _ = section.partition(".")
@@ -123,7 +123,7 @@ class HookSuite(Suite):
         """Every option has a help text, and every number a smallest and a largest value."""
         for name, _, value, info in self._options():
             assert info.help.strip(), f"{name} has no help"
-            assert info.help.strip()[-1] in ".!?", f"the help of {name} is no sentence"
+            assert info.help.strip()[-1] in ".!?", f"the help of {name} is not a sentence"
             if isinstance(value, int | float) and not isinstance(value, bool):
                 bounded = info.minimum is not None and info.maximum is not None
                 assert bounded or info.choices, f"{name} has no minimum and maximum"
@@ -140,7 +140,7 @@ class HookSuite(Suite):
             assert read == value, f"{name}: {value!r} is read back as {read!r}"
 
     def _options(self) -> list[tuple[str, Any, Any, OptionInfo]]:
-        """``(name, type, default, what is known)`` of every option."""
+        """Return ``(name, type, default, what is known)`` of every option."""
         found = []
         for section, cls in make_plugin(self.kind, self.given()).config_defaults().items():
             default = cls()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fs_kernel.errors import FacesError
-from fs_kernel.randomness import generator
+from fs_kernel.testing.plugins import CountedSampler
 from fs_kernel.testing.suites.base import HookSuite
 from fs_kernel.testing.world import nobody_leaves, unchanged
 from fs_kernel.types import Batch, FeedSpec, Output
@@ -33,35 +33,26 @@ _OUTPUTS = tuple(
 
 
 @attrs.define
-class _Counted:
-    """Draws keyed by the step; remembers the furthest."""
+class _Counted(CountedSampler):
+    """Remembers the furthest step that was drawn."""
 
-    sizes: Mapping[str, int]
-    batch_size: int
+    seed: int = 3
     furthest: int = 0
 
     def draw(self, step: int) -> dict[str, np.ndarray]:
         self.furthest = max(self.furthest, step)
-        return {
-            side: generator(3, step, side).integers(0, size, self.batch_size)
-            for side, size in self.sizes.items()
-        }
-
-    def update(self, step: int, indices: Any, losses: Any) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Any) -> None: ...
+        return super().draw(step)
 
 
 def _same(one: Batch, other: Batch, rows: slice = slice(None)) -> bool:
-    """Whether ``one`` is the rows of ``other``."""
+    """Return whether ``one`` is the rows of ``other``."""
     pairs: list[tuple[Any, Any]] = [(one.inputs[s], other.inputs[s]) for s in one.inputs]
     for side in one.inputs:
         pairs += list(zip(one.targets[side], other.targets[side], strict=True))
         for name, sizes in one.meta.masks[side].items():
             pairs += [(mask, other.meta.masks[side][name][size]) for size, mask in sizes.items()]
+    points = other.meta.landmarks
+    pairs += [(found, points[side]) for side, found in one.meta.landmarks.items()]
     return all(x is None if y is None else bool(x.equal(y[rows])) for x, y in pairs)
 
 
@@ -72,18 +63,17 @@ class FeedSuite(HookSuite):
         variants: options that change who prepares batches but no batch
             (``{"loader.workers": 0}``).
         masks: masks that the faces of `make_folders` have.
+        landmarks: whether these faces have landmarks, and the feed gives them.
     """
 
     kind = "feeds"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     masks: ClassVar[tuple[str, ...]] = ("face", "eye", "mouth")
+    landmarks: ClassVar[bool] = False
 
     @classmethod
     def make_folders(cls, root: Path) -> dict[str, Path]:
-        """Folders with usable faces of the sides "a" and "b", made below ``root``.
-
-        Empty ones unless you override this.
-        """
+        """Make folders with usable faces of sides "a" and "b" below ``root``; empty by default."""
         folders = {side: root / side for side in "ab"}
         for folder in folders.values():
             folder.mkdir()
@@ -92,12 +82,12 @@ class FeedSuite(HookSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def folders(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-        """What `make_folders` makes, once for all tests. Not to be changed."""
+        """Return what `make_folders` makes, once for all tests; not to be changed."""
         return cls.make_folders(tmp_path_factory.mktemp("faces"))
 
     @pytest.fixture
     def open(self, folders: dict[str, Path]) -> Iterator[Any]:
-        """``open(options={}, folders=None, **changes of the FeedSpec)``; closed at the end."""
+        """Return ``open(options={}, folders=..., **changes of the spec)``; closed at the end."""
         opened: list[Feed] = []
 
         def make(options: Mapping[str, Any] = {}, folders: Any = folders, **changes: Any) -> Feed:
@@ -105,7 +95,7 @@ class FeedSuite(HookSuite):
                 input_shapes={"a": (16, 16, 3), "b": (16, 16, 3)},
                 color_order="bgr",
                 outputs=_OUTPUTS,
-                fields=frozenset(self.masks),
+                fields=frozenset((*self.masks, *(["landmarks"] if self.landmarks else []))),
                 batch_size=4,
                 seed=11,
                 local_indices=range(4),
@@ -121,7 +111,7 @@ class FeedSuite(HookSuite):
 
     @staticmethod
     def _batches(feed: Feed, count: int, step: int = 1, batch_size: int = 4) -> list[Batch]:
-        feed.start(_Counted(feed.sizes, batch_size), step)
+        feed.start(_Counted(dict(feed.sizes), batch_size), step)
         return [feed.next() for _ in range(count)]
 
     def test_an_open_feed_says_what_it_has(self, open: Any) -> None:
@@ -142,11 +132,11 @@ class FeedSuite(HookSuite):
                 assert values.shape == (feed.sizes[side],), f"fact {name} of side {side}"
 
     def test_batches_hold_what_was_asked_for(self, open: Any) -> None:
-        """Shapes, float32 0..1 on the CPU, a target per output, every mask at every face size."""
+        """Shapes, float32 0..1 on the CPU, a target per output, every mask at every size."""
         feed = open()
         for step, batch in enumerate(self._batches(feed, 3, step=5), 5):
             assert batch.step == step
-            drawn = _Counted(feed.sizes, 4).draw(step)
+            drawn = _Counted(dict(feed.sizes), 4).draw(step)
             for side in "ab":
                 assert batch.inputs[side].shape == (4, 16, 16, 3)
                 self._check_picture(batch.inputs[side])
@@ -156,6 +146,10 @@ class FeedSuite(HookSuite):
                     self._check_picture(target)
                 assert (batch.meta.indices[side] == drawn[side]).all()
                 assert batch.meta.indices[side].dtype == np.int64
+                if self.landmarks:
+                    points = batch.meta.landmarks[side]
+                    assert (tuple(points.shape), str(points.dtype)) == ((4, 68, 2), "torch.float32")
+                    assert points.isfinite().all()
                 for name in self.masks:
                     held = batch.meta.masks[side][name]
                     assert set(held) == {16, 32}, f"mask {name} of side {side}"
@@ -171,7 +165,7 @@ class FeedSuite(HookSuite):
         assert 0 <= picture.min() <= picture.max() <= 1
 
     def test_a_batch_follows_from_seed_and_step(self, open: Any) -> None:
-        """The same wherever it was started, whatever happened before; another seed, another."""
+        """The same wherever it was started and whatever came before; another seed, another."""
         in_order = self._batches(open(), 4)
         later = self._batches(open(), 2, step=3)
         assert _same(later[0], in_order[2])
@@ -200,7 +194,7 @@ class FeedSuite(HookSuite):
     def test_it_draws_no_further_ahead_than_it_says(self, open: Any) -> None:
         """Until a step is taken, only the ``prefetch`` steps after it are drawn."""
         feed = open()
-        sampler = _Counted(feed.sizes, 4)
+        sampler = _Counted(dict(feed.sizes), 4)
         feed.start(sampler, 1)
         assert sampler.furthest <= 1 + feed.prefetch
         for step in range(1, 5):
@@ -215,24 +209,20 @@ class FeedSuite(HookSuite):
         )
         assert all(batch.inputs[side].shape[0] == count for side in "ab")
 
-    def test_the_colour_order_is_the_networks(self, open: Any) -> None:
+    def test_the_color_order_is_the_networks(self, open: Any) -> None:
         """RGB is BGR the other way round, in inputs and targets alike."""
         bgr, rgb = (self._batches(open(color_order=order), 1)[0] for order in ("bgr", "rgb"))
         for side in "ab":
             assert bgr.inputs[side].flip(-1).equal(rgb.inputs[side])
-            _, face, mask, _ = bgr.targets[side]
-            _, other_face, other_mask, _ = rgb.targets[side]
-            assert face is not None
-            assert mask is not None
-            assert other_face is not None
-            assert other_mask is not None
-            assert face.flip(-1).equal(other_face)
-            assert mask.equal(other_mask)
+            found: list[Any] = list(bgr.targets[side])
+            other: list[Any] = list(rgb.targets[side])
+            assert found[1].flip(-1).equal(other[1]), "a face"
+            assert found[2].equal(other[2]), "a mask"
 
     def test_a_preview_is_always_the_same(self, open: Any) -> None:
         """As many faces as asked for, or as there are, and no batch is changed by looking."""
         feed, expected = open(), self._batches(open(), 2)
-        feed.start(_Counted(feed.sizes, 4), 1)
+        feed.start(_Counted(dict(feed.sizes), 4), 1)
         first = feed.next()
         one, two = feed.preview(3), feed.preview(3)
         assert _same(first, expected[0])

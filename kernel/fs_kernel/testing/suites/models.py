@@ -34,7 +34,7 @@ class _Built:
     network: Network
 
     def faces(self, seed: int, count: int = 2) -> dict[str, torch.Tensor]:
-        """Noise per side, ``(count, h, w, c)`` float32, 0..1."""
+        """Return noise per side, ``(count, h, w, c)`` float32, 0..1."""
         import torch
 
         return {
@@ -54,7 +54,7 @@ def _run(network: Network, faces: dict[str, torch.Tensor], training: bool = Fals
 
 
 def _reached(network: Network, faces: dict[str, torch.Tensor], steps: int) -> set[str]:
-    """Names of the weights that get a gradient within a few steps; all gradients are finite."""
+    """Return names of the weights that get a gradient within a few steps; all must be finite."""
     import torch
 
     parameters = networks.parameters(network)
@@ -96,7 +96,7 @@ class ModelSuite(HookSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def built(cls) -> _Built:
-        """The network with its weights, built once for all tests."""
+        """Return the network with its weights, built once for all tests."""
         plugin = cls.role()
         backend.keras()
         with nobody_leaves("building"), unchanged("building", draws=True):
@@ -104,7 +104,7 @@ class ModelSuite(HookSuite):
         return _Built(plugin, network)
 
     def test_the_specification_is_whole(self) -> None:
-        """Sides, shapes and colour order are known before anything is built."""
+        """Sides, shapes and color order are known before anything is built."""
         plugin = self.role()
         with nobody_leaves("network_spec"), unchanged("network_spec"):
             spec = plugin.network_spec()
@@ -152,7 +152,7 @@ class ModelSuite(HookSuite):
 
     def test_every_weight_gets_a_gradient(self, built: _Built) -> None:
         """Nothing in the network is left out of the training."""
-        wanted = {n for n in networks.parameters(built.network) if not n.startswith("extra:")}
+        wanted = set(networks.parameters(built.network))
         assert wanted, "the network has no weights that train"
         missing = sorted(wanted - _reached(built.network, built.faces(3), self.steps))
         assert not missing, f"{len(missing)} weights get no gradient, the first: {missing[0]}"
@@ -162,7 +162,7 @@ class ModelSuite(HookSuite):
         known = networks.sub_models(built.network.model)
         for hook in (built.plugin.freeze_layers, built.plugin.load_layers):
             unknown = [name for name in hook(built.network) if name not in known]
-            assert not unknown, f"{hook.__name__} names {unknown}, which are no sub-models"
+            assert not unknown, f"{hook.__name__} names {unknown}, which are not sub-models"
 
     def test_freezing_leaves_something_to_train(self, built: _Built) -> None:
         """Frozen and thawed again, the network has the weights it had."""
@@ -282,7 +282,7 @@ class ModelSuite(HookSuite):
             more = {"training.iterations": 10**6}
             with tiny_run(place, model=None, set=more) as run:
                 before = run.step
-                assert before > 0, f"{kept} is no trained model"
+                assert before > 0, f"{kept} is not a trained model"
                 run.advance()
                 assert run.step == before + 1
                 side, other, *_ = run.network.sides

@@ -1,4 +1,4 @@
-"""Sends a message to a web address when a run ends or has something to warn about.
+"""Send a message to a web address when a run ends or warns of something.
 
 The address takes a POST of ``{"text": "..."}``, as the incoming webhooks of chat services do.
 """
@@ -29,7 +29,7 @@ class Options:
 
 @attrs.define
 class Messenger:
-    """Watches a run. An observer that raises is switched off with a warning; the run goes on."""
+    """Watch a run. An observer that raises is switched off, and the run continues."""
 
     name: str
     options: Options
@@ -63,7 +63,17 @@ def migrate_options(section, values, version):
     return values
 
 
+class Message:
+    """Accompany a run with one observer, if there is an address."""
+
+    def __init__(self, run):
+        self._name, self._options = run.info.model_dir.name, run.config[SECTION]
+
+    def observers(self):
+        """Return what watches the run."""
+        return [Messenger(self._name, self._options)] if self._options.address else []
+
+
 @hookimpl
-def make_observers(run):
-    options = run.config[SECTION]
-    return [Messenger(run.info.model_dir.name, options)] if options.address else []
+def create_addon(run):
+    return Message(run)
