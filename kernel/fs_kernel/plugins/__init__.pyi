@@ -1,8 +1,8 @@
 from fs_kernel.plugins.loading import Kind as Kind
-from fs_kernel.plugins.loading import has_hooks as has_hooks
-from fs_kernel.plugins.loading import kind_of as kind_of
 from fs_kernel.plugins.loading import LoadedPlugin as LoadedPlugin
+from fs_kernel.plugins.loading import has_hooks as has_hooks
 from fs_kernel.plugins.loading import is_local as is_local
+from fs_kernel.plugins.loading import kind_of as kind_of
 from fs_kernel.plugins.loading import load as load
 from fs_kernel.plugins.other_formats import require_model as require_model
 from fs_kernel.plugins.plugin import Plugin as Plugin
