@@ -1,3 +1,5 @@
+from fs_kernel.options.defaults import KERNEL_SECTIONS as KERNEL_SECTIONS
+from fs_kernel.options.defaults import TrainingOptions as TrainingOptions
 from fs_kernel.options.fields import Interval as Interval
 from fs_kernel.options.fields import OptionInfo as OptionInfo
 from fs_kernel.options.fields import Size as Size

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fs_kernel.testing.arrays import array_face, array_faces, array_mask
+    from fs_kernel.testing.declarations import unmarked_hooks, waivers
     from fs_kernel.testing.plugins import ArrayFeed, PlainExecutor, PlainTrainer, TinyModel
     from fs_kernel.testing.runs import tiny_run
 
@@ -27,6 +28,8 @@ _ROOMS = {
     "PlainTrainer": "plugins",
     "TinyModel": "plugins",
     "tiny_run": "runs",
+    "unmarked_hooks": "declarations",
+    "waivers": "declarations",
 }
 __all__ = [
     "ArrayFeed",
@@ -37,6 +40,8 @@ __all__ = [
     "array_faces",
     "array_mask",
     "tiny_run",
+    "unmarked_hooks",
+    "waivers",
 ]
 
 

@@ -14,10 +14,9 @@ import numpy as np
 from fs_kernel import backend, networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.options import read_toml
-from fs_kernel.plugins.other_formats import require_model
-from fs_kernel.storage import files
-from fs_kernel.training.network_of import read_graph
-from fs_kernel.training.resolve import Request, resolve_run
+from fs_kernel.plugins import require_model
+from fs_kernel.storage import read_json
+from fs_kernel.training import Request, read_graph, resolve_run
 
 from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.faceswap3.state import state_of
@@ -90,7 +89,7 @@ def export_model(model_dir: Path, out: Path) -> Exported:
 def _record(model_dir: Path) -> dict[str, Any]:
     """What was kept of the model when it was adopted; nothing if it was not."""
     try:
-        found = files.read_json(model_dir / RECORD)
+        found = read_json(model_dir / RECORD)
     except (OSError, ModelFolderError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage import files
+from fs_kernel.storage import flush_folder
 
 
 @contextlib.contextmanager
@@ -42,7 +42,7 @@ def new_folder(target: Path, source_dir: Path) -> Iterator[Path]:
         if target.is_dir():
             target.rmdir()
         folder.rename(target)
-        files.flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raise ModelFolderError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

@@ -10,14 +10,12 @@ from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.networks import to_json
 from fs_kernel.plugins import record as provenance
-from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Checkpoint, CheckpointData
-from fs_kernel.storage.model_state import ModelState, SessionRecord
+from fs_kernel.storage import Checkpoint, CheckpointData, ModelState, SessionRecord, pack
 from fs_kernel.types import Network, Tree
 
 if TYPE_CHECKING:
     import torch
-    from fs_kernel.training.resolve import ResolvedRun
+    from fs_kernel.training import ResolvedRun
 
 
 def import_checkpoint(
@@ -63,7 +61,7 @@ def import_checkpoint(
         step=iterations,
         network=to_json(built),
         weights=dict(weights),
-        training=tree.pack({} if trainer is None else {"trainer": trainer}, lambda t: t),
+        training=pack({} if trainer is None else {"trainer": trainer}, lambda t: t),
         state=state.to_json(),
         config=tomli_w.dumps(parts.config.as_dict(machine_local=False)),
     )

@@ -12,12 +12,10 @@ import attrs
 import numpy as np
 from fs_kernel import backend, networks
 from fs_kernel.errors import ConfigError, ModelFolderError
-from fs_kernel.options import ModelFolderSource, resolve
-from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
+from fs_kernel.options import KERNEL_SECTIONS, ModelFolderSource, TrainingOptions, resolve
 from fs_kernel.plugins import discovery
-from fs_kernel.storage import files
-from fs_kernel.training.network_of import make_network
-from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
+from fs_kernel.storage import sha256, to_json_bytes, write_atomic
+from fs_kernel.training import Request, ResolvedRun, make_network, resolve_run
 from fs_kernel.types import Network
 
 from fs_addon_import import options
@@ -132,7 +130,7 @@ def _write(
         generation=generation.name,
         notes=tuple(notes),
     )
-    files.write_atomic(folder / RECORD, files.to_json_bytes(_record(file, state, made)))
+    write_atomic(folder / RECORD, to_json_bytes(_record(file, state, made)))
     return made
 
 
@@ -164,7 +162,7 @@ def _record(file: ModelFile, state: ForeignState, made: Imported) -> dict[str, A
         "format": 1,
         "time": time.time(),
         "source": str(file.path.resolve()),
-        "sha256": files.sha256(file.path),
+        "sha256": sha256(file.path),
         "options": dict(state.config),
         "learning_rate_found": state.learning_rate,
         "mixed_precision_layers": sorted(state.mixed_layers),

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.storage.model_state import SessionRecord
+from fs_kernel.storage import SessionRecord
 
 _MAX_BYTES = 16 * 2**20
 #: What options were before they existed.

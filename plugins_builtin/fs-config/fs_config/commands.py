@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Show every option of the chosen plugins: value, range, help, and its origin."""
     from fs_kernel.options import assignments
-    from fs_kernel.training.resolve import Request, resolve_run
+    from fs_kernel.training import Request, resolve_run
 
     from fs_config.show import lines, sections
 
@@ -59,7 +59,7 @@ def show(
 def init(model: str | None, settings: tuple[str, ...], output: Path | None) -> None:
     """Write a TOML file with every option of the chosen plugins, explained, for fs run -c."""
     from fs_kernel.options import assignments
-    from fs_kernel.training.resolve import Request, resolve_run
+    from fs_kernel.training import Request, resolve_run
 
     from fs_config.files import write_all, write_new
 
@@ -92,7 +92,7 @@ def check(file: Path, model: str | None, model_dir: Path | None, as_json: bool) 
 @click.option("-t", "--model", help="Only of a run of this model plugin.")
 def schema(model: str | None) -> None:
     """Print the JSON Schema of a file of options, of everything installed, for editors."""
-    from fs_kernel.training.resolve import Request, resolve_run
+    from fs_kernel.training import Request, resolve_run
 
     from fs_config.files import installed_sections
     from fs_config.schema import schema

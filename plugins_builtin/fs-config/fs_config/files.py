@@ -13,22 +13,29 @@ import click
 import tomli_w
 from fs_kernel.errors import ConfigError, FsError, UsageError
 from fs_kernel.options import (
+    KERNEL_SECTIONS,
     FileSource,
     ModelFolderSource,
     OptionInfo,
     OptionSource,
+    TrainingOptions,
     check_value,
     options_of,
     read_toml,
     resolve,
     to_toml_value,
 )
-from fs_kernel.options.defaults import KERNEL_SECTIONS, TrainingOptions
-from fs_kernel.plugins import discovery, record
-from fs_kernel.plugins.loading import has_hooks, is_local, load
-from fs_kernel.plugins.plugin import Plugin
-from fs_kernel.plugins.plugin_set import load_role, merged_sections
-from fs_kernel.training.resolve import Request, ResolvedRun, resolve_run
+from fs_kernel.plugins import (
+    Plugin,
+    discovery,
+    has_hooks,
+    is_local,
+    load,
+    load_role,
+    merged_sections,
+    record,
+)
+from fs_kernel.training import Request, ResolvedRun, resolve_run
 
 _HEAD = """\
 # Every option of: fs run -t {model} -c THIS_FILE

@@ -22,10 +22,8 @@ import importlib_metadata
 from fs_kernel.errors import FsError, PluginError
 from fs_kernel.hookspecs import API_VERSION
 from fs_kernel.options import nearest_name
-from fs_kernel.plugins import discovery
-from fs_kernel.plugins.loading import LoadedPlugin, has_hooks, kind_of, load
-from fs_kernel.plugins.plugin_set import make_role
-from fs_kernel.testing.declarations import unmarked_hooks, waivers
+from fs_kernel.plugins import LoadedPlugin, discovery, has_hooks, kind_of, load, make_role
+from fs_kernel.testing import unmarked_hooks, waivers
 
 from fs_doctor.listing import duplicates
 

@@ -68,8 +68,7 @@ def facts_of(item: discovery.InstalledPlugin) -> dict[str, Any]:
         PluginError: it cannot be loaded.
     """
     from fs_kernel.options import options_of, to_toml_value
-    from fs_kernel.plugins.loading import has_hooks
-    from fs_kernel.plugins.plugin_set import load_role
+    from fs_kernel.plugins import has_hooks, load_role
 
     from fs_doctor.describing import option_facts
 

@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 from fs_kernel import backend, memory
 from fs_kernel.errors import FsError, TrainingError, UsageError
-from fs_kernel.options import options_of
-from fs_kernel.options.defaults import TrainingOptions
-from fs_kernel.training.loop import TrainingRun
-from fs_kernel.training.resolve import Request
+from fs_kernel.options import TrainingOptions, options_of
+from fs_kernel.training import Request, TrainingRun
 
 from fs_dry_run.trial import trial_run
 

@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 from fs_kernel import memory
 from fs_kernel.storage import format_bytes
-from fs_kernel.training.resolve import Request
-from fs_kernel.training.space import require_room
+from fs_kernel.training import Request, require_room
 
 from fs_dry_run.trial import trial_run
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from fs_kernel.training.loop import TrainingRun
-from fs_kernel.training.resolve import Request, resolve_run
+from fs_kernel.training import Request, TrainingRun, resolve_run
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import attrs
 import click
 from fs_kernel.cli import OpenGroup, say
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.plugins.other_formats import require_model
+from fs_kernel.plugins import require_model
 from fs_kernel.storage import FolderLock, ModelState, format_bytes
 
 PATH = click.Path(path_type=Path)
@@ -183,7 +183,7 @@ def _locked(model_dir: Path) -> Iterator[None]:
 def summary(name: str, file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     """Show the network that options describe: layers, parameters, memory for a batch."""
     from fs_kernel.options import assignments
-    from fs_kernel.training.resolve import Request, resolve_run
+    from fs_kernel.training import Request, resolve_run
 
     from fs_model_tools.summary import summarize
 

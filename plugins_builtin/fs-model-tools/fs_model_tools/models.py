@@ -18,7 +18,7 @@ COLUMNS = ("name", "distribution", "version", "input", "output", "parameters")
 def models(as_json: bool) -> None:
     """List the installed networks with their sizes, at default options."""
     from fs_kernel.errors import FsError
-    from fs_kernel.training.resolve import Request, resolve_run
+    from fs_kernel.training import Request, resolve_run
 
     from fs_model_tools.summary import summarize
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from fs_kernel import networks
-from fs_kernel.training.resolve import ResolvedRun
+from fs_kernel.training import ResolvedRun
 from fs_kernel.types import Network
 
 

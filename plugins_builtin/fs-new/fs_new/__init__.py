@@ -93,7 +93,7 @@ def hosted(kind: str, name: str) -> dict[str, str]:
     Raises:
         PluginError: the package cannot be used.
     """
-    from fs_kernel.plugins.loading import kind_of
+    from fs_kernel.plugins import kind_of
 
     group = kinds()[kind]
     host, declared = discovery.find("kinds", group), kind_of(group)
@@ -140,8 +140,7 @@ def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
         UsageError: there is no such file.
         PluginError: it is not Python, lacks the object, or is not a plugin of this kind.
     """
-    from fs_kernel.plugins.loading import has_hooks, load
-    from fs_kernel.plugins.plugin_set import make_role
+    from fs_kernel.plugins import has_hooks, load, make_role
 
     path, _, attribute = reference.partition(".py")
     file = Path(f"{path}.py")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from fs_kernel.errors import PluginError
 from fs_kernel.options import CommandLineSource, OptionStore, resolve
-from fs_kernel.plugins.plugin_set import load_role, merged_sections
+from fs_kernel.plugins import load_role, merged_sections
 from fs_kernel.types import Face
 
 KIND = "swap_filters"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fs_kernel.hookspecs import hookspec
-from fs_kernel.plugins.loading import Kind
+from fs_kernel.plugins import Kind
 
 if TYPE_CHECKING:
     import numpy as np

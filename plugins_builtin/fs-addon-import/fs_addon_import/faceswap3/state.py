@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fs_kernel.storage.model_state import ModelState
+from fs_kernel.storage import ModelState
 from fs_kernel.types import Network
 
 from fs_addon_import.options import NAMES
