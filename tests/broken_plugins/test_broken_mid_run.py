@@ -51,9 +51,11 @@ def test_a_trainer_that_raises_at_step_four(fs, site, tmp_path, steps_held, stat
     install_trainer(site, statement)
     code, err = fs(6, trainer="bad")
     assert code == 4
-    assert err == f"fs: trainer 'bad' (fs-bad 1.0) failed in train_step: {reason}\n"
+    path = tmp_path / "model/logs/errors.log"
+    line = f"fs: trainer 'bad' (fs-bad 1.0) failed in train_step: {reason} (traceback: {path})\n"
+    assert err == line
     assert steps_held() == 2
-    log = (tmp_path / "model/logs/errors.log").read_text()
+    log = path.read_text()
     assert "Traceback" in log
     assert "bad_trainer.py" in log
     (finished,) = events(tmp_path, "finished")
