@@ -58,8 +58,8 @@ class LossFunction(Protocol):
     """Compare two pictures; what the hook ``create_loss`` returns, or a plain function.
 
     Two optional attributes say what it expects: ``color_order = "rgb"`` (channels in this order,
-    also if the network has another) and ``masks_input = True`` (masks must be applied to the pictures,
-    because the pixels of its map are not those of the picture).
+    even if the network has another) and ``masks_input = True`` (masks must be applied to the
+    pictures, because the pixels of its map are not those of the picture).
     """
 
     def __call__(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
