@@ -149,5 +149,7 @@ class EventBus:
         self.warn(f"{line} (traceback: {path})" if path else line)
 
     def close(self) -> None:
-        """Let observers work off what they were told."""
+        """Let observers work off what they were told, and write the last losses."""
         self._observers.close()
+        if self._history is not None:
+            self._history.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from fs_kernel import networks
+from fs_kernel import memory, networks
 from fs_kernel.errors import ModelFolderError, PluginError
 from fs_kernel.plugins import record
 from fs_kernel.plugins.other_formats import require_model
@@ -35,6 +35,8 @@ def make_network(
         FsError: the plugin or the checkpoint cannot make one.
     """
     model, lines = resolved.plugins.model, list[str]()
+    # Before the first large tensor is made: what is mapped by itself by then stays so.
+    memory.keep_freed_memory()
     with networks.building(seed, device):
         if resolved.checkpoint is None:
             built = networks.build(model)

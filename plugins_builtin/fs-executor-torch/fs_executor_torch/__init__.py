@@ -27,11 +27,8 @@ def make_forward(
         options: how to run it; the defaults if left out.
     """
     from fs_executor_torch.executable import Executable
-    from fs_executor_torch.freed_memory import keep_freed_memory
     from fs_executor_torch.runner import Runner
 
-    # Training on a CPU allocates the same large tensors in each step.
-    keep_freed_memory()
     options = options or FastOptions()
     return Runner(Executable(network.model, options), network.sides, options.compile)
 

@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 import pytest
-from fs_executor_torch import freed_memory
+from fs_kernel import memory
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
@@ -17,7 +17,7 @@ def test_freed_memory_of_tensors_is_used_again():
         """
         import resource, sys
         import torch
-        from fs_executor_torch.freed_memory import keep_freed_memory
+        from fs_kernel.memory import keep_freed_memory
         if sys.argv[1] == "keep":
             keep_freed_memory()
         def faults(times):
@@ -43,7 +43,7 @@ def test_where_memory_cannot_be_kept_nothing_happens(monkeypatch):
     def broken(_):
         raise OSError
 
-    monkeypatch.setattr(freed_memory.ctypes, "CDLL", broken)
-    freed_memory.keep_freed_memory()
-    monkeypatch.setattr(freed_memory.ctypes, "CDLL", lambda _: object())
-    freed_memory.keep_freed_memory()
+    monkeypatch.setattr(memory.ctypes, "CDLL", broken)
+    memory.keep_freed_memory()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    memory.keep_freed_memory()
