@@ -21,7 +21,7 @@ class MoodyFaces(ArrayFaces):
 
     def next(self):
         time.sleep(self._options.pause)
-        holds = 1 in self._spec.slots
+        holds = 1 in self._spec.local_indices
         batch = super().next()
         if holds and batch.step == self._options.breaks_at:
             raise FacesError("face 1 of side A cannot be used")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from fs_kernel.errors import ConfigError, ProcessError
+from fs_kernel.types import Run
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
@@ -130,6 +131,12 @@ def _attempt() -> str:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return ""
     return f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/"
+
+
+def processes_of(run: Run) -> Processes:
+    """Return the processes of a run whose trainer connected them with `connect`."""
+    group: Any = run.group
+    return group  # type: ignore[no-any-return]
 
 
 def process_count() -> int:

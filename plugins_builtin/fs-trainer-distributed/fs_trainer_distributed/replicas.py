@@ -62,7 +62,7 @@ class WrappedModel(nn.Module):
         return [{"totals": totals, "loss": loss} for totals, loss in measured]
 
 
-class Replicas(nn.DataParallel):
+class Replicas(nn.DataParallel[WrappedModel]):
     """Run a `WrappedModel` with `torch.nn.DataParallel`; the result is the loss of the whole batch.
 
     Args:

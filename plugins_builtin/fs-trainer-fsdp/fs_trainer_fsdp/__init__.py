@@ -47,9 +47,11 @@ class ShardedSteps(TrainingSteps):
         tree = super().state_dict()
         if self.shards is None:
             return tree
+        from fs_nn.processes import processes_of
+
         from fs_trainer_fsdp.written import with_full_tensors
 
-        return with_full_tensors(tree, self.run.info.model_dir, self.run.group)
+        return with_full_tensors(tree, self.run.info.model_dir, processes_of(self.run))
 
     @contextlib.contextmanager
     def full_weights(self) -> Iterator[None]:
@@ -73,6 +75,7 @@ def _sharded(run: Run) -> Shards:
     """Return the shards of the run's network, or fail in all processes."""
     from fs_nn.coordination import ManyProcesses
     from fs_nn.lowering import require_lowered
+    from fs_nn.processes import processes_of
 
     from fs_trainer_fsdp.shards import require_optimizer, require_shardable, shard
 
@@ -82,7 +85,7 @@ def _sharded(run: Run) -> Shards:
         require_optimizer(run, run.config["optimizer"])
         return module
 
-    module = ManyProcesses(run.group).everywhere(checked_module)
+    module = ManyProcesses(processes_of(run)).everywhere(checked_module)
     return shard(module, run.network, run.device, run.group.size)
 
 

@@ -32,7 +32,7 @@ class Weight:
 
     variable: Any
     full: Parameter
-    shard: Parameter
+    shard: Any
 
 
 class Shards:
@@ -69,7 +69,8 @@ class Shards:
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (size,))
         rest = {p for p in module.parameters() if id(p) not in trained}
-        for block in (*module.sub_models.values(), module):
+        sub_models: Any = module.sub_models
+        for block in (*sub_models.values(), module):
             fully_shard(
                 block,
                 mesh=mesh,

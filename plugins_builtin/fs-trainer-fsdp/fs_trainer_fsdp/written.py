@@ -16,7 +16,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.types import DeferredTensor, Tree
 from fs_nn.coordination import ManyProcesses
@@ -24,8 +23,10 @@ from fs_nn.dtensor import is_sharded
 from fs_nn.processes import Processes
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.distributed.checkpoint import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
 
 #: The kernel removes folders whose names begin so before the next save, if a kill left one behind.
@@ -144,8 +145,8 @@ def _write(sharded: Mapping[str, Any], writer: _Writer) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dcp.save(dict(sharded), storage_writer=writer)
-    except dcp.CheckpointException as error:
+            save(dict(sharded), storage_writer=writer)
+    except CheckpointException as error:
         reason = next(iter(error.failures.values()))[0]
         if isinstance(reason, OSError):
             reason = ModelFolderError(f"cannot write in {writer.folder.parent}: {reason.strerror}")

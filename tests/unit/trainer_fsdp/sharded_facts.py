@@ -74,7 +74,7 @@ def fake(group, network=None, *, executor=fs_executor_torch, precision="fp32", s
 
 
 def batch_of(network, rank=None, step=1, size=5):
-    whole = array_batch(network, size, step=step, masks={"face"})
+    whole = array_batch(network, size, step=step, fields={"face"})
     return whole if rank is None else batches.mapped(whole, lambda tensor: tensor[rank::2])
 
 
