@@ -11,6 +11,7 @@ from fs_addon_phases.plan import Phase, parse_plan
 from fs_kernel import option
 from fs_kernel.errors import ConfigError
 from fs_kernel.options import CommandLineSource, Config, resolve
+from fs_kernel.testing import tiny_run
 
 WARP_OFF = "20: picture.warp=false"
 RATE = "40: optimizer.learning_rate=1e-5"
@@ -149,7 +150,7 @@ def test_what_a_user_changed_later_stands(tmp_path):
 
 def test_the_folder_of_an_older_model_names_its_phases_in_an_option(tmp_path):
     origins = {"picture.warp": str(tmp_path / "model")}
-    run = session(tmp_path, [WARP_OFF], 30, [WARP_OFF], origins)
+    run = session(tmp_path, [WARP_OFF], 30, done=[WARP_OFF], origins=origins)
     addon = fs_addon_phases.create_addon(run)
     addon.before_training()
     assert run.changes == []
@@ -198,3 +199,27 @@ def test_no_phases_ask_for_nothing(tmp_path):
     run = session(tmp_path, [])
     fs_addon_phases.create_addon(run).before_training()
     assert run.changes == run.notes == []
+
+
+# --- in runs ---
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["state", "option of an older model"])
+def test_what_a_user_changed_after_a_phase_stands_in_the_next_session(tmp_path, monkeypatch, older):
+    values = {"addon.phases.phases": ["2: save.keep=5"], "save.interval": 100}
+    if older:
+        # As versions wrote it that had no state.
+        monkeypatch.delattr(fs_addon_phases.Phases, "state_dict")
+        values["addon.phases.done"] = ["2: save.keep=5"]
+    first = {**values, "training.iterations": 4}
+    with tiny_run(tmp_path, addons=[fs_addon_phases], set=first) as run:
+        for metrics in run:
+            if metrics.step == 3:
+                assert run.get_option("save.keep") == 5
+                run.set_option("save.keep", 7)
+    monkeypatch.undo()
+    for steps in (5, 6):
+        again = {"training.iterations": steps}
+        with tiny_run(tmp_path, addons=[fs_addon_phases], set=again) as run:
+            assert run.get_option("save.keep") == 7
+            run.train()
