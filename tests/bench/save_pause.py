@@ -20,10 +20,8 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "torch"
 
 from fs_kernel import hookimpl
-from fs_kernel.storage import tree
-from fs_kernel.storage.checkpoints import Checkpoints
+from fs_kernel.storage import Checkpoints, tree
 from fs_kernel.testing import tiny_run
-from fs_kernel.training import capture as resume
 
 
 class Listener:
@@ -35,7 +33,10 @@ class Listener:
         self.saved: list = []
 
     @hookimpl
-    def make_observers(self) -> list:
+    def create_addon(self, run) -> Listener:
+        return self
+
+    def observers(self) -> list:
         return [self]
 
     def on_checkpoint(self, saved) -> None:
@@ -52,17 +53,17 @@ def measure(folder: Path, saves: int, plain: int) -> dict:
             alone.append(step_seconds(run))
         for number in range(saves):
             run.request_save()
-            run._attend()
+            run._decide()
             beside.append(step_seconds(run))
-            while run._saver.busy:
-                if run._saver._thread.is_alive():
+            checkpointer = run._saves.checkpointer
+            while checkpointer.busy:
+                if checkpointer._thread.is_alive():
                     beside.append(step_seconds(run))
-                run._attend()
+                run._decide()
             alone.append(step_seconds(run))
             if number < plain:
                 start = time.perf_counter()
-                parts = (run.session, run._trainer, run._sampler, True, tree.cpu_copy)
-                Checkpoints(folder / "plain").write(resume.capture(*parts), 2)
+                Checkpoints(folder / "plain").write(run.steps.capture(True, tree.cpu_copy), 2)
                 synchronous.append(time.perf_counter() - start)
         size, parameters = listener.saved[0].bytes, run.info.parameters
         run.close(save=False)

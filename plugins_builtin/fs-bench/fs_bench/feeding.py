@@ -11,9 +11,8 @@ from typing import Any
 
 from fs_kernel.errors import FsError
 from fs_kernel.options import CommandLineSource, resolve
-from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins
-from fs_kernel.testing.plugins import CountedSampler
+from fs_kernel.plugins import load_role
+from fs_kernel.testing import PlainTrainer
 from fs_kernel.types import FeedSpec, Output
 
 from fs_bench.machine import synchronize
@@ -38,7 +37,7 @@ def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
             plan.skip(f"feed: {error}")
             return
         try:
-            feed.start(CountedSampler(dict(feed.sizes), _BATCH, 1), 1)
+            feed.start(PlainTrainer().get_sampler(feed.sizes, _BATCH, 1), 1)
             # The first batches were prepared while nobody waited, or fill a cache.
             for _ in range(5 if plan.quick else 20):
                 feed.next()
@@ -60,19 +59,20 @@ def _take(feed: Any, count: int) -> None:
 
 
 def _open(people: dict[str, Path], size: int, target: int, loader: dict[str, Any]) -> Any:
-    plugins = Plugins([load("feeds", "faces")])
+    role = load_role("feeds", "faces")
     options = CommandLineSource("fs bench", {"loader": loader})
-    plugins.config, _ = resolve(plugins.config_defaults(), [options])
-    return plugins.open_feed(
+    config, _ = resolve(role.config_defaults(), [options])
+    role.store.replace(config)
+    return role.open(
         people,
         FeedSpec(
             input_shapes=dict.fromkeys(people, (size, size, 3)),
             color_order="bgr",
             outputs=tuple(Output(side, "face", target) for side in people),
-            masks=_MASKS,
+            fields=_MASKS,
             batch_size=_BATCH,
             seed=1,
-            slots=range(_BATCH),
+            local_indices=range(_BATCH),
         ),
     )
 
@@ -95,7 +95,7 @@ def waiting(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
         def steps(run: Any) -> Any:
             def call() -> None:
                 for _ in range(20 if plan.device.type == "cuda" else 1):
-                    run._step()
+                    run.steps.run()
                 run.advance()
                 synchronize(plan.device)
 

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
+import torch
 from fs_kernel import hookimpl, networks
+from fs_kernel.options import resolve
+from fs_kernel.plugins import load_role
 from fs_kernel.testing import ArrayFeed
-from fs_kernel.testing.plugins import ArrayFaces
-from fs_kernel.training.resolve import Request, resolve_run
-from fs_kernel.types import Batch, FeedSpec, Network
+from fs_kernel.types import Batch, Feed, FeedSpec, Network, Sampler
 
 from fs_bench.counting import Work, count
 
 
 def built_empty(name: str) -> Network:
-    """A network at its defaults on the meta device: no memory, no weights.
+    """Return a network at its defaults on the meta device: no memory, no weights.
 
     Raises:
         FsError: there is no such model plugin, or it cannot be built.
     """
-    parts = resolve_run(Request(Path(), name), ("models",), look=False)
+    model = load_role("models", name)
+    config, _ = resolve(model.config_defaults(), [])
+    model.store.replace(config)
     with networks.building(0, "meta"):
-        return networks.build(parts.plugins)
+        return networks.build(model)
 
 
 def work_of(name: str) -> Work:
-    """The work of a network at its defaults."""
+    """Return the work of a network at its defaults."""
     return count(built_empty(name))
 
 
@@ -39,39 +41,61 @@ class StillFeed(ArrayFeed):
     name = "still"
 
     @hookimpl
-    def open_feed(self, spec: FeedSpec) -> StillFaces:
-        return StillFaces(spec)
+    def open_feed(self, folders: Mapping[str, Path], spec: FeedSpec) -> StillFaces:
+        return StillFaces(super().open_feed(folders, spec), spec.device)
 
 
-class StillFaces(ArrayFaces):
-    """The open feed of `StillFeed`."""
+class StillFaces:
+    """The open feed of `StillFeed`.
 
-    _batch: Batch | None = None
+    Args:
+        feed: gives the first batch.
+        device: where batches lie.
+    """
+
+    def __init__(self, feed: Feed, device: str) -> None:
+        self._feed, self._device = feed, device
+        self._batch: Batch | None = None
+        self._step = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._feed, name)
+
+    def start(self, sampler: Sampler, step: int) -> None:
+        """Give the batch of ``step`` next."""
+        self._feed.start(sampler, step)
+        self._step = step
 
     def next(self) -> Batch:
-        """The first batch again, with the number of the step."""
+        """Return the first batch again, with the number of the step."""
         if self._batch is None:
-            batch, device = super().next(), self._spec.device
-            self._batch = attrs.evolve(
-                batch,
-                inputs=_moved(batch.inputs, device),
-                targets=_moved(batch.targets, device),
-                meta=attrs.evolve(batch.meta, masks=_moved(batch.meta.masks, device)),
-            )
-            return self._batch
+            self._batch = self._noisy(self._feed.next())
         self._step += 1
         return attrs.evolve(self._batch, step=self._step - 1)
 
-    def picture(self, side: str, index: int, size: int) -> np.ndarray:
-        """Noise: as fast to make as it is to train on."""
-        drawn: Any = np.random.default_rng(index).random((size, size, 3), np.float32)
-        return drawn
+    def _noisy(self, batch: Batch) -> Batch:
+        """Return noise in the shapes of a batch, on the device."""
+        draw = torch.Generator().manual_seed(0)
+
+        def moved(node: Any) -> Any:
+            return node.to(self._device)
+
+        def noise(node: Any) -> Any:
+            return moved(torch.rand(node.shape, generator=draw))
+
+        masks, landmarks = _each(batch.meta.masks, moved), _each(batch.meta.landmarks, moved)
+        return attrs.evolve(
+            batch,
+            inputs=_each(batch.inputs, noise),
+            targets=_each(batch.targets, noise),
+            meta=attrs.evolve(batch.meta, masks=masks, landmarks=landmarks),
+        )
 
 
-def _moved(node: Any, device: str) -> Any:
-    """Tensors in dicts and lists, on another device."""
+def _each(node: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a tree of dicts and lists with every tensor changed."""
     if isinstance(node, Mapping):
-        return {key: _moved(value, device) for key, value in node.items()}
+        return {key: _each(value, change) for key, value in node.items()}
     if isinstance(node, list):
-        return [_moved(value, device) for value in node]
-    return None if node is None else node.to(device)
+        return [_each(value, change) for value in node]
+    return None if node is None else change(node)

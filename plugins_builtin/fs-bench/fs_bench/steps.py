@@ -76,7 +76,7 @@ def _several(plan: Plan, run: Any) -> Callable[[], None]:
 
     def steps() -> None:
         for _ in range(_count(plan) - 1):
-            run._step()
+            run.steps.run()
         run.advance()
         synchronize(plan.device)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from fs_kernel import hookimpl
 from fs_kernel.testing import PlainTrainer, TinyModel
-from fs_kernel.types import BatchLoss, StepResult
+from fs_kernel.types import Batch, BatchLoss, Run, Side, StepResult
 
 from fs_bench.plan import Plan, Variant, available
 from fs_bench.timing import Figure, in_turn
@@ -23,14 +23,25 @@ _SAVE_STEPS, _FACES = 250, 14
 
 
 class IdleTrainer(PlainTrainer):
-    """Takes a batch and does nothing with it: what is left of a step is the engine's."""
+    """A trainer whose steps do nothing: what is left of a step is the engine's."""
 
     name = "idle"
 
     @hookimpl
-    def train_batch(self, state: dict[str, Any]) -> StepResult:
-        sides = state["run"].network.sides
-        return StepResult([BatchLoss(side, torch.ones(())) for side in sides], learning_rate=1.0)
+    def create_trainer(self, run: Run) -> IdleSteps:
+        return IdleSteps(run.network.sides)
+
+
+class IdleSteps:
+    """The `fs_kernel.types.Trainer` of `IdleTrainer`."""
+
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self._sides = sides
+
+    def train_step(self, batch: Batch) -> StepResult:
+        """Return a loss of 1 for each side."""
+        losses = [BatchLoss(side, torch.ones(())) for side in self._sides]
+        return StepResult(losses, learning_rate=1.0)
 
 
 def measure(plan: Plan, step_seconds: float | None) -> Iterator[Figure]:
