@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 from fs_kernel import hookimpl
-from fs_kernel.plugins.plugin import speaking
+from fs_kernel.plugins.loading import speaking
 from fs_kernel.storage import read_history
 from fs_kernel.testing import PlainTrainer
 from fs_kernel.training.events import METHODS, EventBus
