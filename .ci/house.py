@@ -133,8 +133,7 @@ def _is_public(
         base, name = f"{base}.{name}", None
     if name is not None and (name in exported or f"{base}.{name}" in allowed):
         return True
-    below = any(base.startswith(f"{each}.") for each in allowed - {"fs_kernel"})
-    return base in allowed or below
+    return base in allowed
 
 
 def hooks(kernel: Path) -> list[str]:

@@ -1,5 +1,3 @@
-from fs_kernel.training.agenda import Decision as Decision
-from fs_kernel.training.agenda import SaveReason as SaveReason
 from fs_kernel.training.coordination import SingleProcess as SingleProcess
 from fs_kernel.training.coordination import granted as granted
 from fs_kernel.training.loop import TrainingRun as TrainingRun

@@ -11,9 +11,7 @@ import attrs
 
 from fs_kernel.options.fields import Interval
 from fs_kernel.options.store import OptionStore
-from fs_kernel.training.live_options import OptionChange
-from fs_kernel.training.messages import Message
-from fs_kernel.types import StopReason
+from fs_kernel.types import Decision, SaveReason, StopReason
 
 
 class Action(enum.Enum):
@@ -23,39 +21,6 @@ class Action(enum.Enum):
     SAVE = "save"
     SNAPSHOT = "snapshot"
     PREVIEW = "preview"
-
-
-class SaveReason(enum.IntEnum):
-    """Why a save is due; of two reasons the larger one counts."""
-
-    SCHEDULED = 1
-    REQUESTED = 2
-    SNAPSHOT = 3
-
-
-@attrs.frozen
-class Decision:
-    """What all processes of a run do before the next step.
-
-    Attributes:
-        stop: why the session ends now; None to train on.
-        read_metrics: read the losses back after the next step.
-        save: why to save now; None for no save.
-        save_blocked: an earlier save is still being written, so none can start.
-        preview_faces: make a preview of this many faces per side; 0 for none.
-        evaluate: ask add-ons whose interval has passed for their numbers.
-        options: changes of options that process 0 was asked for.
-        messages: what the other processes have to say.
-    """
-
-    stop: StopReason | None = None
-    read_metrics: bool = False
-    save: SaveReason | None = None
-    save_blocked: bool = False
-    preview_faces: int = 0
-    evaluate: bool = False
-    options: tuple[OptionChange, ...] = ()
-    messages: tuple[Message, ...] = ()
 
 
 @attrs.define

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from fs_kernel.errors import FsError
-from fs_kernel.training.agenda import Decision
-from fs_kernel.types import ProcessGroup
+from fs_kernel.types import Decision, ProcessGroup
 
 if TYPE_CHECKING:
     import torch

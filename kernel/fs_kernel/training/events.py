@@ -17,9 +17,8 @@ import attrs
 from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage.history import LossHistory
 from fs_kernel.training import records
-from fs_kernel.training.messages import Message
 from fs_kernel.training.observers import Observers
-from fs_kernel.types import Metrics, Observer
+from fs_kernel.types import Message, Metrics, Observer
 
 #: Event as it is recorded -> the observers' method that hears of it.
 METHODS = {

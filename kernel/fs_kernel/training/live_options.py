@@ -8,21 +8,7 @@ from typing import Any
 import attrs
 
 from fs_kernel.options.store import OptionStore, check_option
-
-
-@attrs.define
-class OptionChange:
-    """A change of one option that was asked for.
-
-    Attributes:
-        name: "section.option".
-        value: the new value, checked.
-        at_step: the first step done with it; 0 for the next one.
-    """
-
-    name: str
-    value: Any
-    at_step: int = 0
+from fs_kernel.types import OptionChange
 
 
 @attrs.define

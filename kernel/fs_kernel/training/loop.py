@@ -46,18 +46,18 @@ import attrs
 
 from fs_kernel import networks
 from fs_kernel.errors import BadStepError, FsError
-from fs_kernel.training import space
 from fs_kernel.training.addons import AddOns
-from fs_kernel.training.agenda import Agenda, Decision, SaveReason
+from fs_kernel.training.agenda import Agenda
 from fs_kernel.training.handle import Collaborators, RunHandle
 from fs_kernel.training.preview import make_preview
 from fs_kernel.training.records import log_error
 from fs_kernel.training.recovery import Recovery
 from fs_kernel.training.resolve import ResolvedRun
+from fs_kernel.training.run_facts import run_facts
 from fs_kernel.training.saves import Saves
 from fs_kernel.training.session import Session
 from fs_kernel.training.step import TrainStep
-from fs_kernel.types import Finished, Metrics, Saved, StopReason
+from fs_kernel.types import Decision, Finished, Metrics, Saved, SaveReason, StopReason
 
 
 class TrainingRun(RunHandle):
@@ -102,7 +102,7 @@ class TrainingRun(RunHandle):
         self._saves, self._addons = Saves(parts), AddOns(session, parts)
         session.on_close(lambda: self._addons.close(session.failed))
         self._recovery = Recovery(parts, self._addons, self._saves)
-        facts = space.run_facts(session)
+        facts = run_facts(session)
         logs = self.info.model_dir / "logs"
         self._coordinator.everywhere(partial(events.open, logs, self.info.session, facts))
         self._coordinator.everywhere(self._addons.create)

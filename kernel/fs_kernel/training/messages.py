@@ -13,40 +13,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from fs_kernel import backend
 from fs_kernel.plugins.loading import speaking
-
-MessageKind = Literal["warning", "note"]
-
-
-@attrs.frozen
-class Message:
-    """One line for the user.
-
-    Attributes:
-        kind: "warning" or "note".
-        text: the line.
-        source: who says so; "" for the kernel and for what a plugin says of the run itself.
-        rank: of the process that says so.
-    """
-
-    kind: MessageKind
-    text: str
-    source: str = ""
-    rank: int = 0
-
-    def origin(self) -> dict[str, Any]:
-        """Return who said it, as far as it is not the kernel in process 0."""
-        known = {"source": self.source, "rank": self.rank}
-        return {name: value for name, value in known.items() if value}
-
-    def __str__(self) -> str:
-        line = f"{self.source}: {self.text}" if self.source else self.text
-        return f"process {self.rank}: {line}" if self.rank else line
+from fs_kernel.types import Message
 
 
 class _Handler(logging.Handler):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.training.agenda import SaveReason
 from fs_kernel.training.checkpointer import Checkpointer, SaveFailure, saved_or_raise
 from fs_kernel.training.handle import Collaborators
 from fs_kernel.training.staging import Staging
-from fs_kernel.types import Saved
+from fs_kernel.types import Saved, SaveReason
 
 
 class Saves:

@@ -1,24 +1,14 @@
-"""Room on the disk for the checkpoints of a run, and the facts that ``run.json`` keeps of it."""
+"""Room on the disk for the checkpoints of a run."""
 
 from __future__ import annotations
 
 import math
-import platform
 import shutil
-import sys
-import time
-from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from fs_kernel import backend
 from fs_kernel.errors import ConfigError, ModelFolderError
 from fs_kernel.storage import format_bytes
 from fs_kernel.storage.files import require_writable
 from fs_kernel.training.resolve import ResolvedRun
-
-if TYPE_CHECKING:
-    from fs_kernel.training.session import Session
 
 
 def disk_bytes(resolved: ResolvedRun, parameters: int) -> int:
@@ -72,26 +62,3 @@ def require_room(resolved: ResolvedRun, needed: int) -> int:
             f"the disk has {format_bytes(free)} free"
         )
     return free
-
-
-def run_facts(session: Session) -> dict[str, Any]:
-    """Return what ``run.json`` says of a session."""
-    config = session.options.config
-    return {
-        "format": 1,
-        "started": time.time(),
-        "command": sys.argv,
-        **attrs.asdict(session.info),
-        "model_dir": str(session.info.model_dir),
-        "processes": session.coordinator.group.size,
-        "faces_fingerprint": session.feed.fingerprint,
-        "options": config.as_dict(),
-        "origins": config.origins,
-        "plugins": [{"kind": p.kind, **p.loaded.identity()} for p in session.plugins.all],
-        "libraries": {
-            "python": platform.python_version(),
-            "torch": backend.torch().__version__,
-            "keras": backend.keras().__version__,
-        },
-        "platform": platform.platform(),
-    }

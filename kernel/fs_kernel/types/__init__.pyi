@@ -7,6 +7,12 @@ from fs_kernel.types.data import FeedSpec as FeedSpec
 from fs_kernel.types.data import Preview as Preview
 from fs_kernel.types.data import PreviewFaces as PreviewFaces
 from fs_kernel.types.data import Sampler as Sampler
+from fs_kernel.types.data import Tree as Tree
+from fs_kernel.types.decision import Decision as Decision
+from fs_kernel.types.decision import Message as Message
+from fs_kernel.types.decision import MessageKind as MessageKind
+from fs_kernel.types.decision import OptionChange as OptionChange
+from fs_kernel.types.decision import SaveReason as SaveReason
 from fs_kernel.types.events import BadStep as BadStep
 from fs_kernel.types.events import Finished as Finished
 from fs_kernel.types.events import Metrics as Metrics
@@ -36,4 +42,3 @@ from fs_kernel.types.training import Objective as Objective
 from fs_kernel.types.training import StateWriter as StateWriter
 from fs_kernel.types.training import StepResult as StepResult
 from fs_kernel.types.training import Trainer as Trainer
-from fs_kernel.types.training import Tree as Tree

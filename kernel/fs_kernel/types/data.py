@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fs_kernel.types.training import Tree
+#: A pytree that a checkpoint can hold: nested dicts with text keys and lists of torch tensors,
+#: numpy arrays and JSON scalars. Tuples come back as lists.
+Tree: TypeAlias = Any
 
 
 @attrs.frozen

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from fs_kernel.errors import FsError
     from fs_kernel.options.fields import Interval
     from fs_kernel.options.sources import Config
-    from fs_kernel.training.agenda import Decision
-    from fs_kernel.types.data import FaceIterator
+    from fs_kernel.types.data import FaceIterator, Tree
+    from fs_kernel.types.decision import Decision
     from fs_kernel.types.events import BadStep, Metrics, Observer, RunInfo
     from fs_kernel.types.network import Network, Side
-    from fs_kernel.types.training import LossTerms, StepResult, Tree
+    from fs_kernel.types.training import LossTerms, StepResult
 
 
 T = TypeVar("T")

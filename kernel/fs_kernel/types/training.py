@@ -12,12 +12,8 @@ if TYPE_CHECKING:
     import torch
 
     from fs_kernel.options.sources import Config
-    from fs_kernel.types.data import Batch
+    from fs_kernel.types.data import Batch, Tree
     from fs_kernel.types.network import Output, Side
-
-#: A pytree that a checkpoint can hold: nested dicts with text keys and lists of torch tensors,
-#: numpy arrays and JSON scalars. Tuples come back as lists.
-Tree: TypeAlias = Any
 
 
 @attrs.frozen(eq=False)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import attrs
 import torch
 from fs_kernel.errors import BadStepError, FsError, ProcessError
-from fs_kernel.training import Decision, SaveReason, granted
-from fs_kernel.types import StopReason
+from fs_kernel.training import granted
+from fs_kernel.types import Decision, SaveReason, StopReason
 
 from fs_nn.processes import Processes
 

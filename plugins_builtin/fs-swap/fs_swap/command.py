@@ -44,8 +44,8 @@ def swap(
     The results are PNGs with the faces' own headers, marked as synthetic. Each --filter changes
     them before they are written, in the order given.
     """
+    from fs_kernel import TrainedModel
     from fs_kernel.options import assignments
-    from fs_kernel.trained_model import TrainedModel
 
     from fs_swap.filters import Filters
     from fs_swap.folder import parse_direction, swap_folder

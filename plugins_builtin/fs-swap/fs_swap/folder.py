@@ -18,7 +18,7 @@ from fs_swap.filters import Filters
 
 if TYPE_CHECKING:
     import torch
-    from fs_kernel.trained_model import TrainedModel
+    from fs_kernel import TrainedModel
     from fs_kernel.types import Face, Side
 
 

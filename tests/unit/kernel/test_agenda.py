@@ -7,8 +7,8 @@ import threading
 import pytest
 from fs_kernel.options import Config, Interval, OptionStore
 from fs_kernel.options.defaults import SaveOptions, TrainingOptions
-from fs_kernel.training.agenda import Action, Agenda, Decision, SaveReason
-from fs_kernel.types import StopReason
+from fs_kernel.training.agenda import Action, Agenda
+from fs_kernel.types import Decision, SaveReason, StopReason
 
 
 def make(step=0, now=100.0, keeps_time=True, iterations=1000, metrics="1it", **save):

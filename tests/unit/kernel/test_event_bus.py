@@ -9,12 +9,12 @@ import warnings
 
 import pytest
 from fs_kernel import hookimpl
-from fs_kernel.plugins.plugin import speaking
+from fs_kernel.plugins.loading import speaking
 from fs_kernel.storage import read_history
 from fs_kernel.testing import PlainTrainer
 from fs_kernel.training.events import METHODS, EventBus
-from fs_kernel.training.messages import Message, captured_messages
-from fs_kernel.types import Metrics, Observer
+from fs_kernel.training.messages import captured_messages
+from fs_kernel.types import Message, Metrics, Observer
 from runs import Watching, train
 
 

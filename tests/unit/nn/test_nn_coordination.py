@@ -22,11 +22,9 @@ from fs_kernel.errors import (
 from fs_kernel.randomness import capture, seed_apart, seed_everything
 from fs_kernel.storage import lock as locks
 from fs_kernel.storage.lock import FolderLock
-from fs_kernel.training import Decision, SaveReason, SingleProcess, granted
-from fs_kernel.training.live_options import OptionChange
-from fs_kernel.training.messages import Message
+from fs_kernel.training import SingleProcess, granted
 from fs_kernel.training.sampler_feedback import SamplerFeedback
-from fs_kernel.types import StepResult, StopReason
+from fs_kernel.types import Decision, Message, OptionChange, SaveReason, StepResult, StopReason
 from fs_nn.coordination import ManyProcesses
 
 
