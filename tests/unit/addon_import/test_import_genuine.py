@@ -85,7 +85,7 @@ def test_a_genuine_model_answers_as_it_did(name: str, tmp_path: Path, record_pro
     if "infer_ab_0" not in golden:
         swaps, prefix = np.load(fixture / "golden_swap.npz"), "swap"
     for source, target, picture in (("a", "b", inputs[0]), ("b", "a", inputs[1])):
-        swap = swapper_network(trained._parts.plugins, network, source, target)
+        swap = swapper_network(load_role("models", trained_model), network, source, target)
         key = f"{prefix}_{source}{target}"
         differences[f"{source}{target}"] = largest(outputs(swap, [picture]), swaps, key)
     moments = compare_moments(fixture, new, made)
