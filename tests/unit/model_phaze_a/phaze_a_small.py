@@ -9,8 +9,7 @@ import attrs
 import torch
 from fs_kernel import networks
 from fs_kernel.options import CommandLineSource, Config, resolve
-from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins import load_role
 from fs_kernel.types import Network, NetworkSpec
 from fs_model_phaze_a import SECTION, build_model
 from fs_model_phaze_a.options import PhazeAOptions
@@ -37,21 +36,19 @@ SMALL: dict[str, Any] = {
 }
 
 
-def chosen(model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Plugins:
-    """The installed plugin with options as a user gives them."""
-    plugins = Plugins([load("models", "phaze_a")])
+def chosen(model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Any:
+    """Return the installed plugin with options as a user gives them."""
+    role = load_role("models", "phaze_a")
     given = {k: v for k, v in ((SECTION, model), ("network", network)) if v}
-    plugins.config, _ = resolve(
-        plugins.config_defaults(),
-        [CommandLineSource("--set", given)],
-    )
-    return plugins
+    config, _ = resolve(role.config_defaults(), [CommandLineSource("--set", given)])
+    role.store.replace(config)
+    return role
 
 
-def full_size(plugins: Plugins) -> Network:
-    """The network as the kernel builds it, on the device that holds no numbers."""
+def full_size(model: Any) -> Network:
+    """Return the network as the kernel builds it, on the device that holds no numbers."""
     with networks.building(0, "meta"):
-        return networks.build(plugins)
+        return networks.build(model)
 
 
 def config_of(model: Mapping[str, Any] = {}, network: Mapping[str, Any] = {}) -> Config:

@@ -12,8 +12,7 @@ import torch
 from facts import load_facts
 from fs_kernel import networks
 from fs_kernel.options import CommandLineSource, resolve
-from fs_kernel.plugins.loading import load
-from fs_kernel.plugins.roles import Plugins
+from fs_kernel.plugins import load_role
 from fs_kernel.types import Network
 from fs_nn.blocks import Blocks
 
@@ -32,19 +31,20 @@ NAMES = (
 CONFIGURATIONS = [(name, configuration) for name in NAMES for configuration in load_facts(name)]
 
 
-def chosen(name: str, model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Plugins:
-    """An installed model plugin with options, as a run has it."""
-    plugins = Plugins([load("models", name)])
+def chosen(name: str, model: Mapping[str, Any], network: Mapping[str, Any] = {}) -> Any:
+    """Return an installed model plugin with options, as a run has it."""
+    role = load_role("models", name)
     values = {f"model.{name}": model, "network": network}
     given = {section: entries for section, entries in values.items() if entries}
-    plugins.config, _ = resolve(plugins.config_defaults(), [CommandLineSource("--set", given)])
-    return plugins
+    config, _ = resolve(role.config_defaults(), [CommandLineSource("--set", given)])
+    role.store.replace(config)
+    return role
 
 
-def full_size(plugins: Plugins) -> Network:
-    """The network as the kernel builds it, on the device that holds no numbers."""
+def full_size(model: Any) -> Network:
+    """Return the network as the kernel builds it, on the device that holds no numbers."""
     with networks.building(0, "meta"):
-        return networks.build(plugins)
+        return networks.build(model)
 
 
 @attrs.frozen

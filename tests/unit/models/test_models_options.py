@@ -26,7 +26,7 @@ def test_f31_a_network_has_no_options_but_its_own(name):
     plugins = chosen(name, {})
     own = {section for section in plugins.config_defaults() if section.startswith("model.")}
     assert own <= {f"model.{name}"}
-    assert set(plugins.view("models")) <= {f"model.{name}", "network"}
+    assert set(plugins.config) <= {f"model.{name}", "network"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +84,7 @@ def test_values_that_never_passed_the_ranges_are_refused_too(name, option, value
     plugins = chosen(name, {})
     section = f"model.{name}"
     own = attrs.evolve(plugins.config[section], **{option: value})
-    plugins.config = Config({**plugins.config, section: own})
+    plugins.store.replace(Config({**plugins.config, section: own}))
     with pytest.raises(ConfigError, match=f"{section}.{option} is {value}"):
         plugins.network_spec()
 
