@@ -49,7 +49,7 @@ class Exported:
 
 
 def export_model(model_dir: Path, out: Path) -> Exported:
-    """Write the newest good generation, without its optimiser, for faceswap 3.
+    """Write the newest valid checkpoint, without its optimizer, for faceswap 3.
 
     Args:
         model_dir: a model folder; only read.
@@ -67,8 +67,8 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     with networks.building(0, "meta"):
         built = read_graph(parts)
     networks.apply_precision(built, "fp32", "cpu")
-    options = read_toml(checkpoints.config_path(parts.generation))
-    tensors = checkpoints.read_weights(parts.generation)
+    options = read_toml(checkpoints.config_path(parts.checkpoint))
+    tensors = checkpoints.read_weights(parts.checkpoint)
     config = config_of(built)
     rewriter = Rewriter()
     rewriter.root(json.loads(json.dumps(config)))

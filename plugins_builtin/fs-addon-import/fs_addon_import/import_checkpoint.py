@@ -33,25 +33,25 @@ def import_checkpoint(
             folder, which holds no model yet.
         built: the network; it may lie on Keras's meta device, without numbers.
         weights: every weight by its stable name, on the CPU.
-        trainer: what the trainer's ``restore_trainer`` takes, or None.
+        trainer: what the trainer's ``load_state_dict`` takes, or None.
         iterations: steps done.
         sessions: what is known of them.
 
     Raises:
-        ModelFolderError: weights are missing, too many, of other shapes, or no finite numbers.
+        ModelFolderError: weights are missing, too many, of other shapes, or not finite.
         OSError: the folder cannot be written.
     """
     networks.assign(built, weights, "the model")
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelFolderError(f"the weight {name} is no finite number; the model is spoiled")
-    item = parts.plugins.of_kind("models")
+            raise ModelFolderError(f"the weight {name} is not finite; the model is damaged")
+    item = parts.plugins.model
     state = ModelState(
         model=item.name,
         network_name=built.model.name,
         fingerprint=networks.fingerprint(built),
         parameters=networks.count(built),
-        plugins={provenance.key(i): provenance.facts_of(i) for i in parts.plugins.chosen},
+        plugins={provenance.key(p.loaded): provenance.facts_of(p.loaded) for p in parts.plugins.all},
         sessions=list(sessions),
         iterations=iterations,
         target_iterations=parts.config["training"].iterations,

@@ -135,7 +135,7 @@ def _write(
 
 
 def _request(folder: Path, state: ForeignState) -> Request:
-    """A run as it will go on, with the add-on that keeps a searched rate if there is one."""
+    """Return what to resume as, with the add-on that keeps a searched rate if it is installed."""
     finder = options.FOUND_RATE.split(".")[1]
     if state.learning_rate is None or not any(
         found.name == finder for found in discovery.installed("addons")
@@ -151,7 +151,7 @@ def _usable(
         return None
     for name, values in optimizer.slots.items():
         if not all(np.isfinite(array).all() for array in values.values()):
-            notes.append(f"the optimiser starts afresh: a moment of {name} is no finite number")
+            notes.append(f"the optimiser starts afresh: a moment of {name} is not finite")
             return None
     # Some optimisers count no steps.
     return attrs.evolve(optimizer, step=optimizer.step or state.iterations)
@@ -184,7 +184,7 @@ def _set_options(
             notes.append(f"the options of [{section}] do not fit together ({error.problems[0]})")
             del values[section]
     config, _ = resolve(classes, [ModelFolderSource("the model", values)])
-    parts.replace_config(config)
+    parts.options.replace(config)
 
 
 def _mixed_layers(built: Network, state: ForeignState) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def _precision(state: ForeignState, notes: list[str]) -> str:
 
 def _color_order(parts: ResolvedRun, notes: list[str]) -> Any:
     try:
-        return parts.plugins.network_spec().color_order
+        return parts.plugins.model.network_spec().color_order
     except ConfigError as error:
         notes.append(f"its options make no network ({error.problems[0]}); colours are taken as BGR")
         return "bgr"

@@ -13,6 +13,7 @@ from addon_import import small_models
 from fs_addon_import.importing import Imported, import_model
 from fs_kernel import networks
 from fs_kernel.networks import swapper_network
+from fs_kernel.plugins import load_role
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.storage.model_state import ModelState
 from fs_kernel.trained_model import TrainedModel
@@ -61,10 +62,11 @@ def test_the_network_answers_as_it_did(kind: str, imported) -> None:
     for number, array in enumerate(found):
         assert np.abs(array - facts[f"answer_{number}"]).max() <= 1e-6
     networks.apply_precision(trained.network, "fp32", "cpu")
+    model = load_role("models", "original")
     a, b = small_models.faces()
     crossed = answers(trained.network, [b, a])
     for source, target, face in (("a", "b", a), ("b", "a", b)):
-        swap = swapper_network(trained._parts.plugins, trained.network, source, target)
+        swap = swapper_network(model, trained.network, source, target)
         (swapped,) = answers(swap, [face])
         assert np.abs(swapped - crossed["ab".index(target)]).max() <= 1e-6
 

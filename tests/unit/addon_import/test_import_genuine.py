@@ -17,6 +17,7 @@ import pytest
 from fs_addon_import.importing import import_model
 from fs_kernel import networks
 from fs_kernel.networks import swapper_network
+from fs_kernel.plugins import load_role
 from fs_kernel.storage.checkpoints import Checkpoints
 from fs_kernel.trained_model import TrainedModel
 
@@ -85,7 +86,7 @@ def test_a_genuine_model_answers_as_it_did(name: str, tmp_path: Path, record_pro
     if "infer_ab_0" not in golden:
         swaps, prefix = np.load(fixture / "golden_swap.npz"), "swap"
     for source, target, picture in (("a", "b", inputs[0]), ("b", "a", inputs[1])):
-        swap = swapper_network(trained._parts.plugins, network, source, target)
+        swap = swapper_network(load_role("models", made.model), network, source, target)
         key = f"{prefix}_{source}{target}"
         differences[f"{source}{target}"] = largest(outputs(swap, [picture]), swaps, key)
     moments = compare_moments(fixture, new, made)
