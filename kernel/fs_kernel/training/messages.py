@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from fs_kernel import backend
 from fs_kernel.plugins.loading import speaking
 from fs_kernel.types import Message
