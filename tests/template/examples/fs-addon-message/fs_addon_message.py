@@ -29,11 +29,7 @@ class Options:
 
 @attrs.define
 class Messenger:
-<<<<<<< HEAD
-    """Watch a run. An observer that raises is switched off, and the run continues."""
-=======
     """Watch a run. An observer that raises is switched off with a warning; the run continues."""
->>>>>>> 780d227 (Document values, watch and the add-ons' states; the example fs-addon-message creates its add-on; test a folder of an older version)
 
     name: str
     options: Options
@@ -83,9 +79,5 @@ class Message:
 
 @hookimpl
 def create_addon(run):
-<<<<<<< HEAD
-    return Message(run)
-=======
     options = run.config[SECTION]
     return Messenger(run.info.model_dir.name, options) if options.address else None
->>>>>>> 780d227 (Document values, watch and the add-ons' states; the example fs-addon-message creates its add-on; test a folder of an older version)
