@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage.history import LossHistory
 from fs_kernel.training import records
 from fs_kernel.training.observers import Observers
-from fs_kernel.types import Message, Metrics, Observer
+from fs_kernel.types import Message, Metrics, Observer, RunInfo
 
 #: Event as it is recorded -> the observers' method that hears of it.
 METHODS = {
@@ -63,15 +63,16 @@ class EventBus:
         self._said: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
         self._observers = Observers(self._observer_failed)
 
-    def open(self, logs: Path, session: int, facts: dict[str, Any]) -> None:
-        """Open the session's records.
+    def open(self, info: RunInfo, facts: dict[str, Any]) -> None:
+        """Open the session's records in the model folder.
 
         Raises:
             ModelFolderError: they cannot be written.
         """
+        logs = info.model_dir / "logs"
         try:
             self._log, self.logs = records.EventLog(logs), logs
-            records.write_run_file(logs, session, facts)
+            records.write_run_file(logs, info.session, facts)
             self._history = LossHistory(logs)
             self._history.go_back(self._step())
         except OSError as error:
@@ -115,6 +116,13 @@ class EventBus:
     def note(self, text: str) -> None:
         """Tell the user what happened, in one line. Safe from any thread."""
         self.say(Message("note", text))
+
+    def say_all(self, warnings: Iterable[str], notes: Iterable[str]) -> None:
+        """Say what gathered while the session was opened."""
+        for line in warnings:
+            self.warn(line)
+        for line in notes:
+            self.note(line)
 
     def say(self, message: Message) -> None:
         """Say a message once, when the session has started; or keep it for process 0.

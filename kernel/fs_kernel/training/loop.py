@@ -29,8 +29,8 @@
     end                 last save                       state_dict -> on_finish
                         everything is released          close
 
-Everything up to "trainer" happens before anything in the model folder is touched. Between two steps
-all processes of a run come to one `Decision`; with one process that is simply what is due.
+Up to "trainer" nothing in the model folder is touched. Between two steps all processes of a run
+come to one `Decision`; with one process that is simply what is due.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ import json
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import attrs
 
@@ -78,7 +77,9 @@ class TrainingRun(RunHandle):
         self._began = time.monotonic()
         self._outcome: Finished | None = None
         self._coordinator = session.coordinator
-        agenda = Agenda(session.options, session.state.iterations, self._began, self._is_main)
+        agenda = Agenda(
+            session.options, session.state.iterations, self._began, session.coordinator.is_main
+        )
         swappers = networks.SwapperCache(
             session.plugins, session.network, session.device, session.info.precision
         )
@@ -89,28 +90,19 @@ class TrainingRun(RunHandle):
         except BaseException as error:
             raise self._failed(error) from error
 
-    @property
-    def _is_main(self) -> bool:
-        return self._coordinator.is_main
-
     def _start(self) -> None:
         """Create trainer and add-ons, open the records, and let the feed begin."""
         session, parts, events = self.session, self._parts, self.session.events
-        emit_first = partial(events.emit, "first_batch")
-        self.steps = parts.step = TrainStep(session, partial(RunHandle, parts), emit_first)
+        first = partial(events.emit, "first_batch")
+        self.steps = parts.step = TrainStep(session, partial(RunHandle, parts), first)
         self.warnings += self.steps.warnings
         self._saves, self._addons = Saves(parts), AddOns(session, parts)
         session.on_close(lambda: self._addons.close(session.failed))
         self._recovery = Recovery(parts, self._addons, self._saves)
-        facts = run_facts(session)
-        logs = self.info.model_dir / "logs"
-        self._coordinator.everywhere(partial(events.open, logs, self.info.session, facts))
+        self._coordinator.everywhere(partial(events.open, self.info, run_facts(session)))
         self._coordinator.everywhere(self._addons.create)
         events.emit("started", self.info, target=self.info.target_steps, session=self.info.session)
-        for line in self.warnings:
-            events.warn(line)
-        for line in session.notes:
-            events.note(line)
+        events.say_all(self.warnings, session.notes)
         self._addons.before_training()
         self._begin_steps()
 
@@ -244,7 +236,7 @@ class TrainingRun(RunHandle):
         self._read_metrics()
         self._parts.agenda.preview_made(faces, self.step)
         with self.steps.full_weights():
-            if self._is_main:
+            if self._coordinator.is_main:
                 preview = make_preview(self, self.session.feed.preview(faces), self.step)
                 self.session.events.emit("preview", preview)
         self._parts.metrics.resume_clock()
@@ -288,10 +280,7 @@ class TrainingRun(RunHandle):
         return self._outcome
 
     def close(self, save: bool = True) -> None:
-        """End the run: save what was trained since the last save, stop workers.
-
-        Safe to call more than once.
-        """
+        """Save what was trained since the last save, and end. Safe to call more than once."""
         if self._outcome is not None:
             return
         reason = self._parts.agenda.stop_reason(self.step) or StopReason.STOPPED
@@ -303,9 +292,7 @@ class TrainingRun(RunHandle):
     def __enter__(self) -> TrainingRun:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and self._outcome is None:
             self._failed(error)
         self.close()

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from fs_kernel import hookimpl
@@ -42,7 +43,7 @@ def bus():
 
 
 def started(bus, folder):
-    bus.open(folder / "logs", 1, {})
+    bus.open(SimpleNamespace(model_dir=folder, session=1), {})
     bus.watch("listening", bus.listener)
     bus.emit("started", "the facts")
     return bus
