@@ -179,7 +179,7 @@ def test_a_face_that_one_cannot_use_stops_all(pair):
 def test_a_loss_that_is_no_number_is_seen_by_all(pair):
     first, second = pair[1]["poisoned"]
     assert first["kind"] == second["kind"] == "BadStepError"
-    assert "step 5: the loss is no finite number" in first["line"]
+    assert "step 5: the loss is not finite" in first["line"]
 
 
 def test_four_processes_train_as_one_does(alone, tmp_path):

@@ -27,9 +27,8 @@ class CriticObjective:
 
     @hookimpl
     def build_networks(self, network, config):
-        first = [nn.Conv2d(3, 16, 4, 2, 1), nn.LeakyReLU(0.2)]
-        second = [nn.Conv2d(16, 32, 4, 2, 1), nn.LeakyReLU(0.2)]
-        return {"critic": nn.Sequential(*first, *second, nn.Conv2d(32, 1, 3, padding=1))}
+        halves = [nn.Conv2d(3, 16, 4, 2, 1), nn.ELU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ELU()]
+        return {"critic": nn.Sequential(*halves, nn.Conv2d(32, 1, 3, padding=1))}
 
     @hookimpl
     def create_objective(self, run):
@@ -50,14 +49,14 @@ class Critic:
     def terms(self, batch, outputs):
         # Detached weights: the generator's backward pass must leave nothing in the critic.
         held = {name: p.detach() for name, p in self.critic.named_parameters()}
-        self.pairs, found, network = [], {}, self.run.network
-        self.share = weight_of(self.run, batch)
+        self.pairs, self.share = [], weight_of(self.run, batch)
+        found, network = {}, self.run.network
         for side in network.sides:
             pairs = zip(network.outputs_of(side), batch.targets[side], strict=True)
             _, i, real = max((o.size, i, t) for (i, o), t in pairs if o.kind == "face")
             drawn, real = (x.movedim(-1, 1).float() for x in (outputs[i], real))
-            judged = functional_call(self.critic, held, (drawn,))
-            found[side] = {"critic": self.weight * softplus(-judged).mean(dim=(1, 2, 3))}
+            fooled = softplus(-functional_call(self.critic, held, (drawn,)))
+            found[side] = {"critic": self.weight * fooled.mean(dim=(1, 2, 3))}
             self.pairs.append((drawn.detach(), real))
         return found
 
