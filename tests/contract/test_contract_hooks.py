@@ -17,7 +17,7 @@ from fs_kernel import hookimpl, hookspecs
 from fs_kernel.hookspecs import HOOKS_OF_KIND, CommonHooks
 from fs_kernel.options import option
 from fs_kernel.plugins.plugin import hook_names
-from fs_kernel.plugins.plugin_set import ROLES
+from fs_kernel.plugins.roles import ROLES
 from fs_kernel.testing import PlainExecutor, TinyModel, tiny_run
 
 KERNEL = Path(fs_kernel.__file__).parent

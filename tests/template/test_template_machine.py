@@ -1,4 +1,4 @@
-"""On a fresh machine, from wheels: a plugin in four commands, and seven by outsiders."""
+"""On a fresh machine, from wheels: a plugin in four commands, and eight by outsiders."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ NEEDED = [
     "fs-addon-console",
     "fs-addon-preview",
     "fs-new",
+    "fs-swap",
+    "fs-doctor",
 ]
 #: Runs several commands in one process, which imports torch and Keras once.
 TYPE_ALL = """
@@ -114,7 +116,7 @@ def test_the_other_kinds_are_rendered_and_pass_their_tests(author, desk):
     assert all((row["editable"], row["status"]) == (True, "ok") for row in ours.values())
 
 
-# --- seven outsiders ---
+# --- eight outsiders ---
 
 
 class Mailbox(BaseHTTPRequestHandler):
@@ -148,8 +150,8 @@ def files_of(machine):
     return {p.relative_to(root) for p in root.rglob("*") if "__pycache__" not in p.parts}
 
 
-def test_seven_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
-    assert len(EXAMPLES) == 7
+def test_eight_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
+    assert len(EXAMPLES) == 8
     before = files_of(author)
     names = [tomllib.loads((p / "pyproject.toml").read_text())["project"]["name"] for p in EXAMPLES]
     wheel = ("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheels")
@@ -163,7 +165,7 @@ def test_seven_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_
     measured += ["--set", "addon.heldout.faces=faces/a", "--set", "addon.heldout.interval=1"]
     edges = ["--set", "loss.loss_function=edges"]
     small = ["--set", "model.unet.width=4"]
-    critic = ["--set", "training.objectives=critic"]
+    critic = ["--set", "training.objectives=critic", "--set", "optimizer.optimizer=cautious"]
     commands = [
         ["run", "-t", "unet", *faces, "-m", "unet", *small, *edges, *watched],
         ["run", "-t", "torchnet", *faces, "-m", "torchnet", *measured],
