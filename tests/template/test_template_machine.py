@@ -163,11 +163,11 @@ def test_eight_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_
     watched = ["--set", "training.addons=console,message", "--set", message]
     measured = ["--set", "training.addons=console,heldout"]
     measured += ["--set", "addon.heldout.faces=faces/a", "--set", "addon.heldout.interval=1"]
-    edges = ["--set", "loss.loss_function=edges"]
+    losses = ["--set", "loss.loss_function=edges", "--set", "loss.loss_function_2=landmarks"]
     small = ["--set", "model.unet.width=4"]
     critic = ["--set", "training.objectives=critic", "--set", "optimizer.optimizer=cautious"]
     commands = [
-        ["run", "-t", "unet", *faces, "-m", "unet", *small, *edges, *watched],
+        ["run", "-t", "unet", *faces, "-m", "unet", *small, *losses, *watched],
         ["run", "-t", "torchnet", *faces, "-m", "torchnet", *measured],
         ["swap", "torchnet", "faces/a", "swapped"],
         ["run", "-t", "unet", "--trainer", "duel", *faces, "-m", "duel", *small],

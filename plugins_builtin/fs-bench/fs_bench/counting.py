@@ -101,12 +101,12 @@ def node_flops(node: Any) -> int:
     if not kernels:
         return 0
     if kind == "SeparableConv2D":
-        depth, point = kernels
-        return 2 * (math.prod(depth.shape) + math.prod(point.shape)) * _places(node.outputs[0])
+        numbers = sum(math.prod(kernel.shape) for kernel in kernels)
+        return 2 * int(numbers) * _places(node.outputs[0])
     (kernel,) = kernels
     transposed = kind in ("Conv2DTranspose", "Conv1DTranspose")
     places = _places(node.arguments.args[0] if transposed else node.outputs[0])
-    return 2 * math.prod(kernel.shape) * places
+    return 2 * int(math.prod(kernel.shape)) * places
 
 
 def _attention(node: Any) -> int:

@@ -135,7 +135,7 @@ def _plan(
     tell: Callable[[str], None],
 ) -> Plan:
     quick, on_gpu = given["quick"], device.type == "cuda"
-    networks = QUICK if quick else NETWORKS
+    networks: tuple[tuple[str, int], ...] = QUICK if quick else NETWORKS
     if given["models"]:
         batches = given["batches"] or (networks[0][1],)
         networks = tuple((name, batch) for name in given["models"] for batch in batches)
@@ -159,7 +159,7 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
     from fs_bench import feeding, machine, saving, starting, steps, swaps, watching
 
     precisions, model = list(plan.precisions), plan.folder / "model"
-    people = _people(plan) if {"feed", "start", "swap"} & set(parts) else None
+    people = _people(plan) if {"feed", "start", "swap"} & set(parts) else {}
 
     def machine_rates() -> Iterator[Figure]:
         plan.tell("the machine's own rates")
@@ -190,7 +190,7 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
         found.works.update(_count(plan))
     chosen = set(parts) | ({"files"} if {"save", "swap"} <= set(parts) else set())
     for part in work:
-        if part not in chosen or (people is None and part in ("feed", "files", "start")):
+        if part not in chosen or (not people and part in ("feed", "files", "start")):
             continue
         for subject in work[part]:
             try:
@@ -214,8 +214,8 @@ def _count(plan: Plan) -> dict[str, Work]:
     return works
 
 
-def _people(plan: Plan) -> dict[str, Path] | None:
-    """Two synthetic people, drawn by the command of the faces feed."""
+def _people(plan: Plan) -> dict[str, Path]:
+    """Return folders of two synthetic people by side; none if they cannot be drawn."""
     from fs_kernel.cli import run_cli
 
     folder, count, size = plan.folder / "people", *((32, 128) if plan.quick else (64, 512))
@@ -226,5 +226,5 @@ def _people(plan: Plan) -> dict[str, Path] | None:
         code = run_cli(drawn)
     if code:
         plan.skip(f"feed, start and files: no faces can be drawn: {said.getvalue().strip()}")
-        return None
+        return {}
     return {"a": folder / "A", "b": folder / "B"}

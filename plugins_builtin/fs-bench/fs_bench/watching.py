@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from fs_kernel import hookimpl
 from fs_kernel.testing import PlainTrainer, TinyModel
-from fs_kernel.types import Batch, BatchLoss, Run, Side, StepResult
+from fs_kernel.types import Batch, BatchLoss, Run, Sampler, Side, StepResult
 
 from fs_bench.plan import Plan, Variant, available
 from fs_bench.timing import Figure, in_turn
@@ -22,10 +22,14 @@ _STEPS = 100
 _SAVE_STEPS, _FACES = 250, 14
 
 
-class IdleTrainer(PlainTrainer):
+class IdleTrainer:
     """A trainer whose steps do nothing: what is left of a step is the engine's."""
 
     name = "idle"
+
+    @hookimpl
+    def get_sampler(self, sizes: Mapping[Side, int], batch_size: int, seed: int) -> Sampler:
+        return PlainTrainer().get_sampler(sizes, batch_size, seed)
 
     @hookimpl
     def create_trainer(self, run: Run) -> IdleSteps:

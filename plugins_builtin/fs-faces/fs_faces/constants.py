@@ -191,6 +191,22 @@ FACE_MASK_PARTS: tuple[tuple[tuple[int, int], ...], ...] = (
 
 RIGHT_EYE, LEFT_EYE, MOUTH = ((36, 42), (42, 48), (48, 60))
 
+#: For each of the 68 landmarks the one whose place it takes in a mirrored picture. Mirrored, a left
+#: eye is a right eye, and a contour that was numbered from left to right runs from right to left:
+#: points must be renumbered, so that each number still names the same part of the face.
+MIRROR_68 = (
+    *range(16, -1, -1),  # jaw
+    *range(26, 16, -1),  # brows
+    *range(27, 31),  # bridge of the nose
+    *range(35, 30, -1),  # nostrils
+    *(45, 44, 43, 42, 47, 46),  # right eye: upper lid from the outer corner, then lower lid
+    *(39, 38, 37, 36, 41, 40),  # left eye: upper lid from the inner corner, then lower lid
+    *range(54, 47, -1),  # outer lips, upper edge
+    *range(59, 54, -1),  # outer lips, lower edge
+    *range(64, 59, -1),  # inner lips, upper edge
+    *range(67, 64, -1),  # inner lips, lower edge
+)
+
 #: For each of the 68 landmarks the one of 98 (WFLW scheme) that is used for it.
 MAP_98_TO_68 = (
     0,

@@ -85,12 +85,14 @@ class SideBatch:
         inputs: ``(n, size, size, 3)`` float32.
         targets: by size ``(n, size, size, 3)`` float32.
         masks: by name and size ``(n, size, size, 1)`` float32.
+        landmarks: ``(n, 68, 2)`` float32, see `fs_kernel.types.BatchMeta`; None for none.
     """
 
     indices: np.ndarray
     inputs: torch.Tensor
     targets: Mapping[int, torch.Tensor]
     masks: Mapping[tuple[str, int], torch.Tensor]
+    landmarks: torch.Tensor | None
 
 
 def make_batch(
@@ -114,4 +116,5 @@ def make_batch(
         }
     inputs = {side: made.inputs for side, made in sides.items()}
     indices = {side: made.indices for side, made in sides.items()}
-    return Batch(step, inputs, targets, BatchMeta(indices, masks))
+    points = {s: made.landmarks for s, made in sides.items() if made.landmarks is not None}
+    return Batch(step, inputs, targets, BatchMeta(indices, masks, points))

@@ -102,7 +102,10 @@ class CpuBatchMaker:
                 self._fill(job, side, range(len(self._spec.local_indices)))
         for part in job.parts:
             part.result()
-        made = {side: _tensors(arrays) for side, arrays in job.arrays.items()}
+        made = {
+            side: _tensors(arrays, self._sides[side].target_landmarks(arrays.indices, params))
+            for side, arrays, params in ((s, job.arrays[s], job.params[s]) for s in self._sides)
+        }
         return make_batch(job.step, {s: r.layout for s, r in self._sides.items()}, made)
 
     def close(self) -> None:
@@ -119,10 +122,11 @@ class CpuBatchMaker:
             self._sides[side].fill(job.arrays[side], row, job.params[side], random_for)
 
 
-def _tensors(arrays: SideArrays) -> SideBatch:
+def _tensors(arrays: SideArrays, landmarks: np.ndarray | None) -> SideBatch:
     return SideBatch(
         arrays.indices,
         torch.from_numpy(arrays.inputs),
         {size: torch.from_numpy(array) for size, array in arrays.targets.items()},
         {key: torch.from_numpy(array) for key, array in arrays.masks.items()},
+        None if landmarks is None else torch.from_numpy(landmarks),
     )

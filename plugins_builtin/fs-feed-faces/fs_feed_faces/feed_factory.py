@@ -17,6 +17,7 @@ from fs_feed_faces.crops import Cropper
 from fs_feed_faces.feed import BatchMaker, FacesFeed
 from fs_feed_faces.filesystem import network_kind
 from fs_feed_faces.gpu_batches import GpuBatchMaker
+from fs_feed_faces.landmarks import FOR_BATCHES, landmark_shares
 from fs_feed_faces.options import CacheOptions
 from fs_feed_faces.rows import RowMaker
 from fs_feed_faces.source import FEWEST, open_faces
@@ -37,14 +38,17 @@ def open_feed(folders: Mapping[Side, Path], spec: FeedSpec, config: Config) -> F
             f"choose a mask type, or set {wish}=false"
         )
     cache = caching.open()
-    croppers, layouts = {}, {}
+    croppers, layouts, points = {}, {}, {}
     for side in spec.sides:
         faces = open_faces(Path(folders[side]), face, needs_mask, FEWEST, cache)
         layouts[side] = SideLayout.make(side, spec, faces)
         croppers[side] = Cropper(face, layouts[side].working_size, layouts[side].masks)
+        if "landmarks" in spec.fields:
+            points[side] = landmark_shares(faces, croppers[side], FOR_BATCHES)
     crops, warnings = _open_crops(layouts, croppers, cache, loader.cache * 2**20)
     sides = {
-        side: RowMaker(layouts[side], crops[side], config["augmentation"]) for side in spec.sides
+        side: RowMaker(layouts[side], crops[side], config["augmentation"], points.get(side))
+        for side in spec.sides
     }
     return FacesFeed(sides, spec, face, loader, _gpu_batches(sides, spec, caching), warnings)
 

@@ -77,7 +77,10 @@ class GpuBatchMaker:
         params = AugmentationParams.make(numbers, rows.options, layout.working_size)
         chosen = self._faces[side][_to_device(indices, self._device)]
         most = most_tiles(rows.options, layout.working_size)
-        return _make_side(indices, chosen, params, layout, most)
+        made = _make_side(indices, chosen, params, layout, most)
+        points = rows.target_landmarks(indices, params)
+        landmarks = None if points is None else _to_device(points, self._device)
+        return attrs.evolve(made, landmarks=landmarks)
 
 
 def _make_side(
@@ -87,7 +90,7 @@ def _make_side(
     layout: SideLayout,
     most: int,
 ) -> SideBatch:
-    """Return the tensors of one side.
+    """Return the tensors of one side, without landmarks.
 
     Args:
         indices: ``(n,)``, of the faces.
@@ -98,7 +101,9 @@ def _make_side(
     """
     device, size = records.device, layout.working_size
     pictures = records[:, : 3 * size**2].reshape(-1, size, size, 3).permute(0, 3, 1, 2).float()
-    masks = records[:, 3 * size**2 :].reshape(-1, len(layout.masks), size, size).float()
+    planes = records[:, 3 * size**2 :]
+    # Not -1: without masks there is nothing to derive the number of faces from.
+    masks = planes.reshape(len(records), len(layout.masks), size, size).float()
     if params.changes is not None:
         changes = _to_device(params.changes.astype(np.float32), device)
         pictures = ops.vary_color(pictures, changes, _to_device(params.tiles, device), most)
@@ -114,13 +119,13 @@ def _make_side(
     targets = {
         edge: _finished(ops.shrink(moved[:, :3], edge), layout.rgb) for edge in layout.face_sizes
     }
-    planes = dict(zip(layout.masks, moved[:, 3:].split(1, dim=1), strict=False))
+    named = dict(zip(layout.masks, moved[:, 3:].split(1, dim=1), strict=False))
     shown = {
-        (name, edge): _finished(ops.shrink(planes[name], edge), False)
+        (name, edge): _finished(ops.shrink(named[name], edge), False)
         for name, edge in layout.mask_sizes
     }
     inputs = _finished(ops.shrink(warped, layout.input_size), layout.rgb)
-    return SideBatch(indices, inputs, targets, shown)
+    return SideBatch(indices, inputs, targets, shown, None)
 
 
 def _finished(pictures: torch.Tensor, rgb: bool) -> torch.Tensor:

@@ -12,13 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import cv2
 import numpy as np
-from fs_faces.geometry import landmarks_in_crop
-from fs_kernel.errors import FacesError
 from fs_kernel.types import Side
 
-from fs_feed_faces.crops import Cropper
 from fs_feed_faces.progress_bar import track
-from fs_feed_faces.source import FaceSet
 
 #: Number of faces of another side that count as similar.
 _SIMILAR = 10
@@ -64,32 +60,6 @@ class Matches:
         match = self.others[side][nearest[random.integers(len(nearest))]]
         match = match + random.normal(0, _NOISE, match.shape)
         return self.points[index] * size - 0.5, match * size - 0.5
-
-
-def landmark_shares(faces: FaceSet, cropper: Cropper) -> np.ndarray:
-    """Return the landmarks of a side's faces, ``(n, 68, 2)`` float32 in shares of the crop's edge.
-
-    Raises:
-        FacesError: some faces do not have 68 landmarks; it names them.
-    """
-    lacking = [
-        file.path.name
-        for file in faces.files
-        if file.alignment is None or len(file.alignment.landmarks) != 68
-    ]
-    if lacking:
-        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-        raise FacesError(
-            f"augmentation.warp_to_landmarks needs faces with 68 landmarks; {len(lacking)} of "
-            f"{len(faces.files)} in {faces.folder} have none or others "
-            f"({', '.join(lacking[:5])}{more}); take them out, or set "
-            "augmentation.warp_to_landmarks=false"
-        )
-    shares = np.empty((len(faces.files), 68, 2), np.float32)
-    for share, file in zip(shares, faces.files, strict=True):
-        assert file.alignment is not None
-        share[:] = landmarks_in_crop(file.alignment, file.height, cropper.box(file), 1) + 0.5
-    return shares
 
 
 def find_matches(points: Mapping[Side, np.ndarray]) -> dict[Side, Matches]:

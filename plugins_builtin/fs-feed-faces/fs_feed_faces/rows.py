@@ -18,7 +18,8 @@ from fs_feed_faces.augmentation_params import AugmentationParams, color_tables, 
 from fs_feed_faces.batch_layout import SideLayout
 from fs_feed_faces.buffers import Buffers
 from fs_feed_faces.crop_store import Crops
-from fs_feed_faces.landmark_warp import Matches, landmark_shares
+from fs_feed_faces.landmark_warp import Matches
+from fs_feed_faces.landmarks import FOR_WARP, landmark_shares, move_shares
 from fs_feed_faces.options import AugmentationOptions
 
 #: Returns the random generator of one row for one purpose.
@@ -64,17 +65,26 @@ class RowMaker:
         layout: what a batch holds.
         crops: the faces, cut out.
         augmentation: section ``[augmentation]``.
+        points: the faces' landmarks, if batches hold them; see
+            `fs_feed_faces.landmarks.landmark_shares`.
 
     Attributes:
         options: section ``[augmentation]``; may be replaced while nothing is being filled.
         matches: similar faces, for ``options.warp_to_landmarks``.
     """
 
-    def __init__(self, layout: SideLayout, crops: Crops, augmentation: AugmentationOptions) -> None:
+    def __init__(
+        self,
+        layout: SideLayout,
+        crops: Crops,
+        augmentation: AugmentationOptions,
+        points: np.ndarray | None = None,
+    ) -> None:
         self.layout = layout
         self.crops = crops
         self.options = augmentation
         self.matches: Matches | None = None
+        self._points = points
         self._lock = Lock()
         self._broken: dict[int, str] = {}
         self._new_warnings: list[str] = []
@@ -150,8 +160,26 @@ class RowMaker:
                 self._new_warnings.append(f"{path}: {reason}; another face takes its place")
 
     def landmarks(self) -> np.ndarray:
-        """Return those of all faces; see `fs_feed_faces.landmark_warp.landmark_shares`."""
-        return landmark_shares(self.layout.faces, self.crops.cropper)
+        """Return those of all faces for a warp; see `fs_feed_faces.landmarks.landmark_shares`."""
+        if self._points is not None:
+            return self._points
+        return landmark_shares(self.layout.faces, self.crops.cropper, FOR_WARP)
+
+    def target_landmarks(
+        self, indices: np.ndarray, params: AugmentationParams
+    ) -> np.ndarray | None:
+        """Return the landmarks of a batch's targets; None if batches hold none.
+
+        Args:
+            indices: ``(n,)``, of the faces that were used.
+            params: of the batch's augmentation.
+
+        Returns:
+            ``(n, 68, 2)`` float32 in shares of the targets' edge.
+        """
+        if self._points is None:
+            return None
+        return move_shares(self._points[indices], params.matrices, self.layout.working_size)
 
     def _to_landmarks(
         self, index: int, row: int, params: AugmentationParams, random_for: RandomFor

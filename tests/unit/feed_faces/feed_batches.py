@@ -63,7 +63,7 @@ def flat(batch) -> list[torch.Tensor]:
         found += [batch.inputs[side], *(t for t in batch.targets[side] if t is not None)]
         for by_size in batch.meta.masks[side].values():
             found += by_size.values()
-    return found
+    return [*found, *batch.meta.landmarks.values()]
 
 
 def same(first, second) -> bool:

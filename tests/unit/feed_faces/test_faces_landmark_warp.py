@@ -19,7 +19,8 @@ from fs_faces.geometry import align, crop_matrix, transform
 from fs_feed_faces import landmark_warp, open_feed
 from fs_feed_faces.augmentation_params import draw_numbers, movements
 from fs_feed_faces.crops import Cropper
-from fs_feed_faces.landmark_warp import find_matches, landmark_shares, maps, nearest, triangulate
+from fs_feed_faces.landmark_warp import find_matches, maps, nearest, triangulate
+from fs_feed_faces.landmarks import FOR_WARP, landmark_shares
 from fs_feed_faces.options import AugmentationOptions, FaceOptions
 from fs_feed_faces.source import open_faces
 from fs_kernel.errors import FacesError
@@ -188,7 +189,8 @@ def test_legacy_centering_and_vertical_offset_work(two_sides, centering, offset)
     """The reference writes into a read-only array here."""
     face = FaceOptions(centering=centering, vertical_offset=offset, coverage=87.5)
     faces = {side: open_faces(two_sides[side], face, True, 25) for side in "ab"}
-    shares = {side: landmark_shares(faces[side], Cropper(face, 64, ())) for side in "ab"}
+    cropper = Cropper(face, 64, ())
+    shares = {side: landmark_shares(faces[side], cropper, FOR_WARP) for side in "ab"}
     for file, share in zip(faces["a"].files, shares["a"], strict=True):
         direct = crop_matrix(file.alignment, 1000, centering, 0.875, offset / 100)
         pixels = transform(file.alignment.landmarks, direct)
@@ -228,7 +230,8 @@ def test_the_warp_follows_movement_and_flip(two_sides):
     (turned,) = batches(two_sides, make_spec(64, 4), make_config(augmentation=moving), 1)
     matrix = movements(draw_numbers(7, 1, "a", [0]), moving, 64)[0]
     faces = {side: open_faces(two_sides[side], FaceOptions(), True, 25) for side in "ab"}
-    shares = {side: landmark_shares(faces[side], Cropper(FaceOptions(), 64, ())) for side in "ab"}
+    cropper = Cropper(FaceOptions(), 64, ())
+    shares = {side: landmark_shares(faces[side], cropper, FOR_WARP) for side in "ab"}
     drawn = find_matches(shares)["a"].draw(0, 64, generator(7, 1, "a", 0, "landmarks"))
     image = (turned.targets["a"][0][0].numpy() * 255).round().astype(np.uint8)
     expected = through_maps(image, maps(64, *(transform(points, matrix) for points in drawn)))
