@@ -102,11 +102,13 @@ def node_flops(node: Any) -> int:
         return 0
     if kind == "SeparableConv2D":
         depth, point = kernels
-        return 2 * (math.prod(depth.shape) + math.prod(point.shape)) * _places(node.outputs[0])
+        numbers: int = math.prod(depth.shape) + math.prod(point.shape)
+        return 2 * numbers * _places(node.outputs[0])
     (kernel,) = kernels
     transposed = kind in ("Conv2DTranspose", "Conv1DTranspose")
     places = _places(node.arguments.args[0] if transposed else node.outputs[0])
-    return 2 * math.prod(kernel.shape) * places
+    numbers = math.prod(kernel.shape)
+    return 2 * numbers * places
 
 
 def _attention(node: Any) -> int:

@@ -122,7 +122,7 @@ def _convolution(
     device: torch.device, precision: str, shape: tuple[int, ...], batch: int, layout: Any
 ) -> tuple[Any, int]:
     before, filters, edge, kernel, stride = shape
-    options = {"device": device, "dtype": DTYPES[precision]}
+    options: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
     x = torch.rand(batch, before, edge, edge, **options).to(memory_format=layout)
     weight = torch.rand(filters, before, kernel, kernel, **options).to(memory_format=layout)
     x.requires_grad_()

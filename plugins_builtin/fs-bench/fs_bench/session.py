@@ -135,7 +135,7 @@ def _plan(
     tell: Callable[[str], None],
 ) -> Plan:
     quick, on_gpu = given["quick"], device.type == "cuda"
-    networks = QUICK if quick else NETWORKS
+    networks: tuple[tuple[str, int], ...] = QUICK if quick else NETWORKS
     if given["models"]:
         batches = given["batches"] or (networks[0][1],)
         networks = tuple((name, batch) for name in given["models"] for batch in batches)
@@ -159,7 +159,8 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
     from fs_bench import feeding, machine, saving, starting, steps, swaps, watching
 
     precisions, model = list(plan.precisions), plan.folder / "model"
-    people = _people(plan) if {"feed", "start", "swap"} & set(parts) else None
+    drawn = _people(plan) if {"feed", "start", "swap"} & set(parts) else None
+    people = drawn or {}
 
     def machine_rates() -> Iterator[Figure]:
         plan.tell("the machine's own rates")
@@ -190,7 +191,7 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
         found.works.update(_count(plan))
     chosen = set(parts) | ({"files"} if {"save", "swap"} <= set(parts) else set())
     for part in work:
-        if part not in chosen or (people is None and part in ("feed", "files", "start")):
+        if part not in chosen or (not people and part in ("feed", "files", "start")):
             continue
         for subject in work[part]:
             try:
