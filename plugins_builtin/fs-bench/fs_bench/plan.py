@@ -67,11 +67,11 @@ class Plan:
     tell: Callable[[str], None]
 
     @contextlib.contextmanager
-    def run(self, name: str, batch: int, precision: str, variant: Variant, **more: Any) -> Any:
+    def run(self, model: object, batch: int, precision: str, variant: Variant, **more: Any) -> Any:
         """A run of a network at its defaults that takes the same batch again and again.
 
         Args:
-            name: of the network.
+            model: name of the network, or its plugin.
             batch: faces per side.
             precision: number format.
             variant: executor.
@@ -89,7 +89,7 @@ class Plan:
         folder = self.folder / "runs" / f"{len(list(self.folder.glob('runs/*')))}"
         folder.mkdir(parents=True)
         arguments = {"feed": StillFeed(), "addons": [], "a": folder, "b": folder, **more}
-        run = open_run(folder / "model", name, set=values, **arguments)
+        run = open_run(folder / "model", model, set=values, **arguments)
         try:
             yield run
         finally:

@@ -22,10 +22,11 @@ _STEPS = 100
 _SAVE_STEPS, _FACES = 250, 14
 
 
-class IdleTrainer(PlainTrainer):
+class IdleTrainer:
     """A trainer whose steps do nothing: what is left of a step is the engine's."""
 
     name = "idle"
+    get_sampler = PlainTrainer.get_sampler
 
     @hookimpl
     def create_trainer(self, run: Run) -> IdleSteps:
