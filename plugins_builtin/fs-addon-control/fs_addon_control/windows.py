@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msvcrt
 import time
+from typing import Any
 
 #: A first character of these announces the code of a key without a letter (an arrow, F1).
 _PREFIXES = ("\x00", "\xe0")
 _PAUSE = 0.05
+#: Type checkers know its functions on Windows only.
+_console: Any = msvcrt
 
 
 class WindowsTerminal:
@@ -15,15 +18,15 @@ class WindowsTerminal:
 
     def read(self, seconds: float) -> str:
         end = time.monotonic() + seconds
-        while not msvcrt.kbhit():
+        while not _console.kbhit():
             if time.monotonic() >= end:
                 return ""
             time.sleep(_PAUSE)
         typed = ""
-        while msvcrt.kbhit():
-            key = msvcrt.getwch()
+        while _console.kbhit():
+            key = _console.getwch()
             if key in _PREFIXES:
-                msvcrt.getwch()
+                _console.getwch()
             else:
                 typed += key
         return typed

@@ -62,28 +62,31 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     backend.keras()
     checkpoints = require_model(model_dir)
     parts = resolve_run(Request(model_dir), ("models",))
-    if parts.state.model not in MODELS:
-        raise ModelFolderError(f"faceswap has no model '{parts.state.model}'")
+    state, checkpoint = parts.state, parts.checkpoint
+    assert state is not None
+    assert checkpoint is not None
+    if state.model not in MODELS:
+        raise ModelFolderError(f"faceswap has no model '{state.model}'")
     with networks.building(0, "meta"):
         built = read_graph(parts)
     networks.apply_precision(built, "fp32", "cpu")
-    options = read_toml(checkpoints.config_path(parts.checkpoint))
-    tensors = checkpoints.read_weights(parts.checkpoint)
+    options = read_toml(checkpoints.config_path(checkpoint))
+    tensors = checkpoints.read_weights(checkpoint)
     config = config_of(built)
     rewriter = Rewriter()
     rewriter.root(json.loads(json.dumps(config)))
     weights = locate(built, rewriter.places)
     arrays = {weight.name: tensors[weight.name].numpy() for weight in weights}
-    state = state_of(parts.state, options, built, _record(model_dir))
-    name = parts.state.model
+    written = state_of(state, options, built, _record(model_dir))
+    name = state.model
     with new_folder(out, model_dir) as made:
         room = made.parent
         _write_weights(room / WEIGHTS, built.model.name, rewriter, weights, arrays)
         _pack(made / f"{name}.keras", config, room / WEIGHTS)
-        (made / f"{name}_state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+        (made / f"{name}_state.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
         _read_back(made / f"{name}.keras", arrays, room)
     files = tuple(str(path) for path in sorted(out.iterdir()))
-    return Exported(name, files, networks.count(built), parts.state.iterations)
+    return Exported(name, files, networks.count(built), state.iterations)
 
 
 def _record(model_dir: Path) -> dict[str, Any]:

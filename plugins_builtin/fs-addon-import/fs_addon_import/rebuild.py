@@ -8,10 +8,10 @@ from typing import Any
 
 from fs_kernel import networks
 from fs_kernel.errors import ModelFolderError
-from fs_kernel.types import Network, Output
+from fs_kernel.types import ColorOrder, Network, Output, OutputKind
 
 _INPUT = "face_in_"
-_KINDS = {3: "face", 1: "mask"}
+_KINDS: dict[int, OutputKind] = {3: "face", 1: "mask"}
 
 
 def custom_objects() -> dict[str, type]:
@@ -21,7 +21,7 @@ def custom_objects() -> dict[str, type]:
     return {**custom_objects(), **application_objects()}
 
 
-def rebuild(config: Mapping[str, Any], source: str, color_order: str = "bgr") -> Network:
+def rebuild(config: Mapping[str, Any], source: str, color_order: ColorOrder = "bgr") -> Network:
     """The network of a rewritten graph, on Keras's meta device.
 
     The first half of the outputs is side A's, the second side B's; faces have three channels and

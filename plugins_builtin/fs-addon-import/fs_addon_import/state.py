@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 from fs_kernel.errors import ModelFolderError
@@ -87,8 +87,8 @@ def interpret(data: Mapping[str, Any] | None, stem: str) -> ForeignState:
         stem: of the model file, which names the model where the state does not.
     """
     if data is None:
-        notes = ("there is no state file: steps count from 0, options are the defaults",)
-        return ForeignState(stem, notes=notes)
+        line = "there is no state file: steps count from 0, options are the defaults"
+        return ForeignState(stem, notes=(line,))
     name = data.get("name")
     options, notes = _updated(_dictionary(data.get("config")))
     sessions, live = _sessions(_dictionary(data.get("sessions")))
@@ -118,7 +118,8 @@ def interpret(data: Mapping[str, Any] | None, stem: str) -> ForeignState:
 
 def _sessions(found: Mapping[str, Any]) -> tuple[list[SessionRecord], Mapping[str, Any]]:
     """Sessions in order, and the options of the last one."""
-    sessions, live = [], {}
+    sessions: list[SessionRecord] = []
+    live: Mapping[str, Any] = {}
     for key in sorted((k for k in found if str(k).isdecimal()), key=int):
         entry = _dictionary(found[key])
         steps = _count(entry.get("iterations"))
@@ -181,7 +182,7 @@ def _dictionary(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 

@@ -159,7 +159,8 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
     from fs_bench import feeding, machine, saving, starting, steps, swaps, watching
 
     precisions, model = list(plan.precisions), plan.folder / "model"
-    people = _people(plan) if {"feed", "start", "swap"} & set(parts) else {}
+    drawn = _people(plan) if {"feed", "start", "swap"} & set(parts) else None
+    people = drawn or {}
 
     def machine_rates() -> Iterator[Figure]:
         plan.tell("the machine's own rates")

@@ -25,6 +25,7 @@ def make_forward(network: Network, device: torch.device) -> Forward:
         pictures = [inputs[side] for side in sides]
         with keras.device(name):
             outputs = model(pictures if len(pictures) > 1 else pictures[0], training=training)
-        return keras.tree.flatten(outputs)
+        tensors: list[torch.Tensor] = keras.tree.flatten(outputs)
+        return tensors
 
     return forward

@@ -74,6 +74,8 @@ def export(network: Network, device: torch.device) -> bytes:
     (start,) = network.model.inputs
     names = [f"output_{i}" for i in range(len(network.outputs))]
     file = io.BytesIO()
+    # The exporter that follows a call writes into such files; its types do not say so.
+    target: Any = file
     logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
     logger.setLevel(logging.ERROR)
     try:
@@ -84,7 +86,7 @@ def export(network: Network, device: torch.device) -> bytes:
             torch.onnx.export(
                 _Whole(network.model).eval(),
                 (torch.zeros(2, *start.shape[1:], device=device),),
-                file,
+                target,
                 dynamo=False,
                 opset_version=_OPERATORS,
                 input_names=["faces"],

@@ -130,9 +130,11 @@ class LoweredModel(nn.Module):
     def _run(self, part: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
         again = self._options.checkpointing and self.training and torch.is_grad_enabled()
         if again and isinstance(part, LoweredModel) and not part.batch_statistics:
-            return checkpoint(part, *args, use_reentrant=False)
+            tensors: list[Tensor] = checkpoint(part, *args, use_reentrant=False)
+            return tensors
         result = part(*args, **kwargs)
-        return [result] if isinstance(result, Tensor) else keras.tree.flatten(result)
+        tensors = [result] if isinstance(result, Tensor) else keras.tree.flatten(result)
+        return tensors
 
 
 def graph_of(model: Any) -> Any:

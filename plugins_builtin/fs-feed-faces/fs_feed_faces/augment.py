@@ -7,6 +7,7 @@ of three, so pictures of three are widened first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,7 +69,9 @@ def resample(picture: np.ndarray, sources: np.ndarray) -> np.ndarray:
         picture: to sample from.
         sources: ``(h, h, 2)`` float32, x and y of pixel centers.
     """
-    return cv2.remap(picture, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # OpenCV's stub wants a second map, which must not be given beside one of pairs.
+    second: Any = None
+    return cv2.remap(picture, sources, second, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def spread(grid: np.ndarray, size: int) -> np.ndarray:

@@ -113,7 +113,8 @@ def color_tables(change: np.ndarray) -> np.ndarray:
     (``x (1 + v)``): both are ``x (1 - |v|)`` and, if v > 0, ``255 v``.
     """
     values = np.arange(256.0)[:, None] * (1 - np.abs(change))[:, None]
-    return np.rint(values + 255 * change.clip(0)[:, None]).astype(np.uint8)
+    table: np.ndarray = np.rint(values + 255 * change.clip(0)[:, None])
+    return table.astype(np.uint8)
 
 
 def contrast_tiles(numbers: RandomNumbers, options: AugmentationOptions, size: int) -> np.ndarray:
@@ -206,7 +207,7 @@ def borders(grids: np.ndarray, size: int) -> np.ndarray:
     shapes = np.stack([depth, np.broadcast_to(line, depth.shape)], axis=-1)
     shapes[:, 1::2] = shapes[:, 1::2, :, ::-1]
     shapes[:, 2:] = size - shapes[:, 2:]
-    fixed = np.rint((shapes - 0.5) * 2**BORDER_DIGITS).astype(np.int32, order="C")
+    fixed: np.ndarray = np.rint((shapes - 0.5) * 2**BORDER_DIGITS).astype(np.int32, order="C")
     fixed[(depth <= -0.5).all(axis=2)] = -2 * 2**BORDER_DIGITS
     return fixed
 
@@ -215,7 +216,8 @@ def _between(points: np.ndarray, along: np.ndarray) -> np.ndarray:
     """Return values ``(..., 5)`` at the grid's points, interpolated at grid positions ``along``."""
     first = np.minimum(along.astype(int), GRID - 2)
     share = along - first
-    return points[..., first] * (1 - share) + points[..., first + 1] * share
+    between: np.ndarray = points[..., first] * (1 - share) + points[..., first + 1] * share
+    return between
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class Cropper:
 
     def shape(self) -> dict[str, Any]:
         """Return all that determines the result for a face, in JSON types."""
-        names = ("centering", "vertical_offset")
+        names: tuple[str, ...] = ("centering", "vertical_offset")
         if "face" in self.names:
             names += ("mask_type", "mask_dilation")
             if self.options.mask_type not in DRAWN_MASKS:

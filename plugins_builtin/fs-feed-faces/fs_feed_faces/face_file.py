@@ -39,8 +39,9 @@ class FaceFile:
     @property
     def yaw(self) -> float:
         """Return the yaw in degrees (`Alignment.yaw`), NaN if it is not known."""
-        posed = self.alignment is not None and len(self.alignment.landmarks) > 4
-        return self.alignment.yaw if posed else float("nan")
+        if self.alignment is None or len(self.alignment.landmarks) <= 4:
+            return float("nan")
+        return self.alignment.yaw
 
     def has_mask(self, name: str) -> bool:
         """Return whether this face mask is available; all of a plain picture counts as face."""

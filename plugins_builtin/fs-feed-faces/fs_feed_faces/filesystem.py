@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def size_of(path: Path) -> int:
 def network_kind(folder: Path) -> str | None:
     """Return the kind of network file system a folder is on; None if local or unknown."""
     place = folder.absolute()
-    if os.name == "nt":
+    if sys.platform == "win32":
         import ctypes
 
         remote = ctypes.windll.kernel32.GetDriveTypeW(place.anchor) == 4

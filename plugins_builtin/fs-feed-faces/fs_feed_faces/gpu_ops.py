@@ -38,8 +38,8 @@ def _tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     share = np.arange(256 * 3 // 2 << _LIGHT) / (255 << _LIGHT)
     root = np.where(share < _LINEAR, share * _SLOPE + _LEVEL, np.cbrt(share))
     fixed = (light * (255 << _LIGHT), root * 2**_ROOT, _TO_WHITE * 2**_SHARES)
-    light, root, shares = (torch.from_numpy(np.rint(a).astype(np.int32)).to(device) for a in fixed)
-    return light, root, shares
+    tables = [torch.from_numpy(np.rint(a).astype(np.int32)).to(device) for a in fixed]
+    return tables[0], tables[1], tables[2]
 
 
 def to_lab(bgr: torch.Tensor) -> torch.Tensor:

@@ -55,10 +55,10 @@ class Matches:
         Returns:
             Two arrays ``(68, 2)`` in pixels.
         """
-        side = random.integers(len(self.others))
+        side = int(random.integers(len(self.others)))
         nearest = self.nearest[side][index]
-        match = self.others[side][nearest[random.integers(len(nearest))]]
-        match = match + random.normal(0, _NOISE, match.shape)
+        similar = self.others[side][nearest[random.integers(len(nearest))]]
+        match = similar + random.normal(0, _NOISE, similar.shape)
         return self.points[index] * size - 0.5, match * size - 0.5
 
 
@@ -148,13 +148,15 @@ def triangulate(points: np.ndarray, size: int) -> np.ndarray:
     # flat triangles at the border contain one of them and are lost.
     division = cv2.Subdiv2D((-8 * size, -8 * size, 17 * size, 17 * size))
     division.insert(points.tolist())
-    corners = division.getTriangleList().reshape(-1, 2)
+    # OpenCV's stub says that this is a list.
+    corners = np.asarray(division.getTriangleList()).reshape(-1, 2)
     known, first = np.unique(_key(points), return_index=True)
     triangles = first[np.searchsorted(known, _key(corners))].reshape(-1, 3)
     a, b, c = points.astype(np.float64)[triangles].transpose(1, 2, 0)
     areas = np.abs((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) / 2
     order = areas.argsort(kind="stable")
-    return triangles[order[areas[order] > 1e-3]]
+    chosen: np.ndarray = triangles[order[areas[order] > 1e-3]]
+    return chosen
 
 
 def _key(points: np.ndarray) -> np.ndarray:
@@ -163,7 +165,7 @@ def _key(points: np.ndarray) -> np.ndarray:
 
 
 def _usable(points: np.ndarray, size: int) -> np.ndarray:
-    inside = ((points > 0) & (points < size - 1)).all(axis=1)
+    inside: np.ndarray = np.all((points > 0) & (points < size - 1), axis=1)
     hull = cv2.convexHull(points[_INNER:].astype(np.float32))
     for number, (x, y) in enumerate(points[:_INNER].tolist()):
         inside[number] &= cv2.pointPolygonTest(hull, (x, y), False) < 0

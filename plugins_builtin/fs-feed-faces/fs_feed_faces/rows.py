@@ -109,7 +109,8 @@ class RowMaker:
         else:
             table = color_tables(params.changes[row : row + 1])[0]
             image = augment.vary_color(crop.picture, table, int(params.tiles[row]))
-        moved, masks = image, crop.masks
+        moved = image
+        masks = list(crop.masks)
         if params.matrices is not None:
             moved = augment.move(image, params.matrices[row])
             masks = augment.move_planes(masks, params.matrices[row])
@@ -117,7 +118,7 @@ class RowMaker:
             self._put_picture(target[row], moved)
         for (name, _), target in arrays.masks.items():
             _put(target[row, ..., 0], masks[self.layout.masks.index(name)])
-        if params.sources is not None:
+        if params.sources is not None and params.borders is not None:
             moved = augment.resample(image, augment.spread(params.sources[row], len(image)))
             augment.blacken(moved, params.borders[row])
         elif self.options.warp:

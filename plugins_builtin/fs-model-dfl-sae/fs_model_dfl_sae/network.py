@@ -99,7 +99,8 @@ def liae(
 
 
 def _size(inputs: Mapping[Side, Tensor]) -> int:
-    return next(iter(inputs.values())).shape[1]
+    size: int = next(iter(inputs.values())).shape[1]
+    return size
 
 
 def _flat_code(blocks: Blocks, x: Tensor, dims: int) -> Tensor:

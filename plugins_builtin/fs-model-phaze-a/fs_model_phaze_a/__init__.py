@@ -63,7 +63,7 @@ def adapt_model(network: Network, before: Config, after: Config) -> Network | No
 def freeze_layers(network: Network, config: Config) -> list[str]:
     from fs_model_phaze_a.encoders import library_networks
 
-    names = []
+    names: list[str] = []
     for name in config[SECTION].freeze_layers:
         names += library_networks(network.model) if name == "keras_encoder" else [name]
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import attrs
 import keras
@@ -14,7 +15,7 @@ from keras import layers
 from fs_model_phaze_a.options import PhazeAOptions
 from fs_model_phaze_a.plan import Plan
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 #: What doubles a picture, by the options' names: blocks, picture and channels out to a picture.
 UPSCALERS: dict[str, Callable[[Blocks, Tensor, int], Tensor]] = {

@@ -57,8 +57,8 @@ def _table() -> dict[str, Encoder]:
         net = {f"efficientnet_v2_{name}": f"EfficientNetV2{name.upper()}"}
         table |= _keras("signed", net, size)
     inception = {"inception_resnet_v2": "InceptionResNetV2", "inception_v3": "InceptionV3"}
-    for name, net in inception.items():
-        table[name] = Encoder("keras", net, 299, smallest=75, values="signed")
+    for name, network in inception.items():
+        table[name] = Encoder("keras", network, 299, smallest=75, values="signed")
     mobile = {
         "mobilenet": "MobileNet",
         "mobilenet_v2": "MobileNetV2",
@@ -72,8 +72,8 @@ def _table() -> dict[str, Encoder]:
         resnets = {f"resnet{depth}": f"ResNet{depth}", f"resnet{depth}_v2": f"ResNet{depth}V2"}
         table |= _keras("signed", resnets)
     for depth in (16, 19):
-        net = f"VGG{depth}"
-        table[f"vgg{depth}"] = Encoder("keras", net, 224, values="bytes", color_order="bgr")
+        network = f"VGG{depth}"
+        table[f"vgg{depth}"] = Encoder("keras", network, 224, values="bytes", color_order="bgr")
     table["xception"] = Encoder("keras", "Xception", 299, smallest=71, values="signed")
     return table
 

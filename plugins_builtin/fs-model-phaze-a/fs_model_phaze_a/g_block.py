@@ -19,7 +19,7 @@ from keras import layers
 _STYLE = 512
 _NOISE = 1.0
 
-Shape = tuple[int | None, ...]
+Shape = tuple[int, ...]
 
 
 def g_block(picture: Shape, style: Shape, name: str, blocks: Blocks) -> keras.Model:

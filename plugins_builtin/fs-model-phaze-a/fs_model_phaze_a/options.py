@@ -34,7 +34,7 @@ def _default(name: str, otherwise: Any, options: PhazeAOptions) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
-def _from_preset(cls: type, fields: list[attrs.Attribute]) -> list[attrs.Attribute]:
+def _from_preset(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
     """Let the chosen preset give the default of every field but the first, ``preset`` itself."""
     first, *others = fields
     return [
@@ -50,9 +50,11 @@ def _from_preset(cls: type, fields: list[attrs.Attribute]) -> list[attrs.Attribu
     ]
 
 
-def _plain_default(field: attrs.Attribute) -> Any:
+def _plain_default(field: attrs.Attribute[Any]) -> Any:
     default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) else default
+    # To type checkers Factory is a function.
+    made = isinstance(default, attrs.Factory)  # type: ignore[arg-type]
+    return default.factory() if made else default
 
 
 @attrs.frozen(field_transformer=_from_preset)

@@ -182,7 +182,7 @@ def render(output: Path, **values: Any) -> Path:
     source = template()
     context = generate_context(str(source / "cookiecutter.json"), extra_context=values)
     context["cookiecutter"] = prompt_for_config(context, no_input=True)
-    folder = output / context["cookiecutter"]["distribution"]
+    folder: Path = output / context["cookiecutter"]["distribution"]
     try:
         generate_files(source, context, output)
     except OutputDirExistsException:

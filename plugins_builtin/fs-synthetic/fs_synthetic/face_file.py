@@ -60,9 +60,11 @@ def develop(picture: Picture, scene: Scene, sensor: np.random.Generator) -> np.n
     image = cv2.GaussianBlur(picture.image, (0, 0), scene.blur * len(picture.image) / 256)
     image = np.where(image > 0.7, 0.7 + 0.3 * np.tanh((image - 0.7) / 0.3), image)
     image = np.clip(image, 0, 1)
-    image = np.where(image <= 0.0031308, image * 12.92, 1.055 * image ** (1 / 2.4) - 0.055)
-    image += scene.noise * sensor.standard_normal(image.shape, np.float32)
-    return np.rint(np.clip(image[..., ::-1], 0, 1) * 255).astype(np.uint8)
+    bright = 1.055 * image ** (1 / 2.4) - 0.055
+    coded: np.ndarray = np.where(image <= 0.0031308, image * 12.92, bright)
+    coded += scene.noise * sensor.standard_normal(coded.shape, np.float32)
+    rounded: np.ndarray = np.rint(np.clip(coded[..., ::-1], 0, 1) * 255)
+    return rounded.astype(np.uint8)
 
 
 def _stored_mask(

@@ -87,10 +87,10 @@ def scalp(person: Person) -> np.ndarray:
     base = template()
     degrees = np.degrees(np.abs(base.texel_azimuth))
     if person.hair.style == "short":
-        inside = np.interp(degrees, *_SHORT_LINE.T) - base.texel_ring
-        return (0.92 * smoothstep(-0.12, 0.35, inside)).astype(np.float32)
+        depth = np.interp(degrees, *_SHORT_LINE.T) - base.texel_ring
+        return (0.92 * smoothstep(-0.12, 0.35, depth)).astype(np.float32)
     outside = degrees - np.interp(base.texel_ring, *_LONG_OPENING.T)
-    inside = smoothstep(0, 9, outside) * smoothstep(6.0, 5.2, base.texel_ring)
+    inside: np.ndarray = smoothstep(0, 9, outside) * smoothstep(6.0, 5.2, base.texel_ring)
     return (0.9 * inside).astype(np.float32)
 
 
@@ -99,7 +99,7 @@ def _strands(
 ) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
     """Return the brightness (0 +- 1) and tilt of strand textures, and the generator."""
     rng = generator(0, "people", person.name, "hair")
-    streaks = 0.55 * noise(rng, shape, (150, 2.2)) + 0.5 * noise(rng, shape, (170, 6))
+    streaks: np.ndarray = 0.55 * noise(rng, shape, (150, 2.2)) + 0.5 * noise(rng, shape, (170, 6))
     streaks += 0.55 * noise(rng, shape, (220, 17))
     row, column = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     wave = 5 * noise(rng, shape, (90, 60))
@@ -113,7 +113,7 @@ def _strands(
 def _color(person: Person, streaks: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Return the albedo of strands; ``depth`` is 0 at the edge of the hair, 1 well inside."""
     shade = np.exp(person.hair.variation * 0.75 * np.clip(streaks, -2.5, 2.5))
-    base = linear(person.hair.color) * shade[..., None]
+    base: np.ndarray = linear(person.hair.color) * shade[..., None]
     return (base * (0.7 + 0.3 * depth[..., None])).astype(np.float32)
 
 
@@ -213,7 +213,9 @@ def _long(head: Head) -> Tresses:
 
 def _sideways(ring: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     """Return where long hair runs sideways from the parting instead of downwards, 0..1."""
-    return smoothstep(4.8, 3.4, ring) * smoothstep(95, 50, degrees) * smoothstep(0.3, 1.2, ring)
+    behind = smoothstep(4.8, 3.4, ring) * smoothstep(95, 50, degrees)
+    share: np.ndarray = behind * smoothstep(0.3, 1.2, ring)
+    return share
 
 
 def _swept(person: Person, ring: np.ndarray, azimuth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +223,7 @@ def _swept(person: Person, ring: np.ndarray, azimuth: np.ndarray) -> tuple[np.nd
     rng = generator(0, "people", person.name, "swept hair")
     degrees = np.abs(np.degrees(azimuth))
     shape = (700, azimuth.shape[1])
-    streaks = 0.6 * noise(rng, shape, (3, 160)) + 0.5 * noise(rng, shape, (9, 160))
+    streaks: np.ndarray = 0.6 * noise(rng, shape, (3, 160)) + 0.5 * noise(rng, shape, (9, 160))
     streaks += 0.5 * noise(rng, shape, (30, 200))
     start = ring - 1.5 * (degrees / 70) ** 1.6
     row = ((start + 3.5) * 85).astype(np.float32)

@@ -145,10 +145,11 @@ def make_head(person: Person) -> Head:
 def _displacement(move: Move) -> np.ndarray:
     base = template()
     hill = bump(base.points, *move.at, *move.reach)[..., None]
-    by = np.broadcast_to(np.array(move.by), base.points.shape).copy()
+    by: np.ndarray = np.broadcast_to(np.array(move.by), base.points.shape).copy()
     if move.at[0]:
         by[..., 0] *= np.sign(base.points[..., 0])
-    return hill * by
+    moved: np.ndarray = hill * by
+    return moved
 
 
 def _widen(points: np.ndarray, person: Person) -> None:
@@ -214,7 +215,8 @@ def _relief(person: Person) -> np.ndarray:
     fold = np.interp(y, [-8.2, -7.6, -4.9, -4.3], [4.15, 3.95, 2.1, 1.9])
     along = smoothstep(-8.6, -7.2, y) * smoothstep(-4.2, -5.2, y)
     relief -= 0.12 * along * np.exp(-0.5 * ((x - fold) / 0.3) ** 2)
-    return relief * front
+    shown: np.ndarray = relief * front
+    return shown
 
 
 def _shape_eye_sockets(points: np.ndarray) -> None:

@@ -81,8 +81,8 @@ def add_eyes(
         lid_shade = smoothstep(-0.1, 0.5, upper - y) * smoothstep(-0.2, 0.15, y - lower)
         eye.occlusion *= 0.3 + 0.7 * lid_shade
         surface.blend(near, alpha * within * gap, eye)
-        thick = 0.075 if head.person.stubble else 0.11
-        thick = thick * (0.55 + 0.6 * np.clip(inward, 0, 1))
+        longest = 0.075 if head.person.stubble else 0.11
+        thick = longest * (0.55 + 0.6 * np.clip(inward, 0, 1))
         lash = np.exp(-0.5 * ((y - upper - 0.03) / thick) ** 2)
         lash = 0.92 * lash + 0.35 * np.exp(-0.5 * ((y - lower + 0.03) / 0.06) ** 2)
         lash *= smoothstep(-0.03, 0.12, inward) * smoothstep(1.09, 0.97, inward)

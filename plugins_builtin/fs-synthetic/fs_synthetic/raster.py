@@ -57,9 +57,9 @@ def sample(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray
     """Return bilinear values of ``image (h, w[, k])``, k <= 4, at ``(n,)`` float32 positions."""
     width = 1024
     height = -(-len(row) // width)
-    maps = np.zeros((2, height * width), np.float32)
-    maps[0, : len(row)], maps[1, : len(row)] = column, row
-    maps = maps.reshape(2, height, width)
+    flat = np.zeros((2, height * width), np.float32)
+    flat[0, : len(row)], flat[1, : len(row)] = column, row
+    maps = flat.reshape(2, height, width)
     found = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found.reshape(height * width, *image.shape[2:])[: len(row)]
 

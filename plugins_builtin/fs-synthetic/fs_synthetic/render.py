@@ -71,7 +71,8 @@ def make_actor(person: Person) -> Actor:
 def _under_chin() -> np.ndarray:
     base = template()
     front = smoothstep(140, 70, np.degrees(np.abs(base.azimuth)))
-    return smoothstep(18.0, 14.5, base.ring)[:, None] * front
+    shade: np.ndarray = smoothstep(18.0, 14.5, base.ring)[:, None] * front
+    return shade
 
 
 def frame_landmarks(actor: Actor, scene: Scene) -> np.ndarray:
@@ -79,7 +80,8 @@ def frame_landmarks(actor: Actor, scene: Scene) -> np.ndarray:
     points = actor.head.posed(scene.expression)
     at = actor.head.landmark_positions(scene.expression)
     found = cv2.remap(points, at[None, :, 1], at[None, :, 0], cv2.INTER_LINEAR)
-    return scene.camera.project(scene.camera.place(found))[0].astype(np.float64)
+    landmarks: np.ndarray = scene.camera.project(scene.camera.place(found))[0]
+    return landmarks.astype(np.float64)
 
 
 def draw(actor: Actor, scene: Scene, matrix: np.ndarray, size: int) -> Picture:
@@ -187,7 +189,8 @@ class _View:
 
 def _turned(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return vectors ``(n, 3)`` float32 mapped by a 3 x 3 matrix."""
-    return cv2.transform(vectors[None], matrix)[0]
+    turned: np.ndarray = cv2.transform(vectors[None], matrix)[0]
+    return turned
 
 
 def _shade_head(

@@ -124,7 +124,8 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     turn = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
     tilt = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return tilt @ nod @ turn
+    rotation: np.ndarray = tilt @ nod @ turn
+    return rotation
 
 
 def _camera(rng: np.random.Generator) -> Camera:
@@ -205,9 +206,9 @@ def _background(rng: np.random.Generator, light: Light) -> np.ndarray:
             cv2.rectangle(picture, (x, y), size, color, -1)
         else:
             cv2.circle(picture, (x, y), int(rng.integers(3, 22)), color, -1)
-    picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(1.2, 5)))
+    blurred = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(1.2, 5)))
     slope = np.linspace(-1, 1, w)[None, :, None] * rng.normal(0, 0.25)
     slope = slope + np.linspace(1, -1, h)[:, None, None] * rng.uniform(0, 0.25)
-    return np.clip(picture * (1 + slope) * (light.sky + 0.4 * light.key_color), 0, 1.5).astype(
+    return np.clip(blurred * (1 + slope) * (light.sky + 0.4 * light.key_color), 0, 1.5).astype(
         np.float32
     )

@@ -25,7 +25,8 @@ def _squared(value: np.ndarray, times: int) -> np.ndarray:
 def _halfway(light: Light) -> np.ndarray:
     """Return the unit vector halfway between the key light and the camera."""
     half = light.key + np.array([0, 0, 1], np.float32)
-    return half / np.linalg.norm(half)
+    unit: np.ndarray = half / np.linalg.norm(half)
+    return unit
 
 
 def grid_normals(points: np.ndarray) -> np.ndarray:
@@ -34,7 +35,8 @@ def grid_normals(points: np.ndarray) -> np.ndarray:
     right = cv2.filter2D(points, -1, np.array([[-1.0, 0, 1]]), borderType=cv2.BORDER_REPLICATE)
     normal = np.cross(down, right)
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return (normal / np.maximum(length, 1e-9)).astype(np.float32)
+    unit: np.ndarray = normal / np.maximum(length, 1e-9)
+    return unit.astype(np.float32)
 
 
 def cavity(points: np.ndarray) -> np.ndarray:
@@ -71,9 +73,9 @@ class ShadowMap:
         column, row = np.rint(texel[:, 0]).astype(int), np.rint(texel[:, 1]).astype(int)
         inside = (column >= 0) & (column < _SHADOW_MAP) & (row >= 0) & (row < _SHADOW_MAP)
         np.maximum.at(near, (row[inside], column[inside]), texel[inside, 2])
-        near = cv2.morphologyEx(near, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        closed = cv2.morphologyEx(near, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
         sigma = light.softness * _SHADOW_MAP / (2 * self._reach)
-        moments = np.stack([near, near**2], axis=-1)
+        moments = np.stack([closed, closed**2], axis=-1)
         self._moments = cv2.GaussianBlur(moments, (0, 0), sigma)
 
     def _texels(self, points: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ def light_skin(surface: Surface, shadow: np.ndarray, light: Light) -> np.ndarray
     up = normal[:, 1:2] * 0.5 + 0.5
     total = (light.ground + (light.sky - light.ground) * up + filled * light.fill_color) * open_sky
     total += direct * arriving * light.key_color * (0.55 + 0.45 * open_sky)
-    color = surface.albedo * total
+    color: np.ndarray = surface.albedo * total
     sheen = np.clip(normal @ _halfway(light), 0, 1)
     sheen8 = _squared(sheen, 3)
     sheen32 = _squared(sheen8, 2)
@@ -172,4 +174,5 @@ def light_hair(
     shifted = strand @ _halfway(light) + 0.1 + 0.09 * ruffle
     shine = _squared(np.clip(1 - shifted**2, 0, 1), 5) * facing * shadow * (0.7 + 0.3 * ruffle)
     tint = 0.35 * albedo + 0.018
-    return color + np.clip(shine, 0, None)[:, None] * tint * light.key_color * 1.4
+    lit: np.ndarray = color + np.clip(shine, 0, None)[:, None] * tint * light.key_color * 1.4
+    return lit

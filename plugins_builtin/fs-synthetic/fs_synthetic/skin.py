@@ -52,7 +52,8 @@ def noise(
     coarse = (max(2, round(shape[0] / cell[0])), max(2, round(shape[1] / cell[1])))
     values = rng.standard_normal(coarse, np.float32)
     smooth = cv2.resize(values, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return smooth / smooth.std()
+    scaled: np.ndarray = smooth / smooth.std()
+    return scaled
 
 
 def lip_edges(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,8 +170,8 @@ def _freckles(canvas: _Canvas, person: Person, rng: np.random.Generator) -> None
         center = (round(column * TEXELS * 8), round(row * TEXELS * 8))
         radius = round(rng.uniform(4, 13))
         cv2.circle(layer, center, radius, float(rng.uniform(0.2, 0.75)), -1, cv2.LINE_AA, 3)
-    layer = cv2.GaussianBlur(layer, (0, 0), 0.7)
-    canvas.mix(np.asarray(person.skin) * (0.76, 0.6, 0.5), layer)
+    soft = cv2.GaussianBlur(layer, (0, 0), 0.7)
+    canvas.mix(np.asarray(person.skin) * (0.76, 0.6, 0.5), soft)
 
 
 def _stubble(canvas: _Canvas, person: Person, rng: np.random.Generator) -> None:

@@ -98,7 +98,8 @@ def bump(points: np.ndarray, x: float, y: float, sigma_x: float, sigma_y: float)
     """Return a Gaussian of height 1 over the frontal plane, at ``x`` and ``-x``, front only."""
     px = np.abs(points[..., 0]) if x else points[..., 0]
     hill = np.exp(-0.5 * (((px - x) / sigma_x) ** 2 + ((points[..., 1] - y) / sigma_y) ** 2))
-    return hill * smoothstep(-4.0, 0.0, points[..., 2])
+    bumps: np.ndarray = hill * smoothstep(-4.0, 0.0, points[..., 2])
+    return bumps
 
 
 def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -107,9 +108,10 @@ def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
     t = (at - index)[..., None]
     padded = np.concatenate([knots[:1], knots, knots[-1:]])
     a, b, c, d = (padded[index + i] for i in range(4))
-    return 0.5 * (
+    curve: np.ndarray = 0.5 * (
         2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
     )
+    return curve
 
 
 def loft(rings: np.ndarray, ring: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
@@ -233,4 +235,5 @@ def jaw_limit(ring: np.ndarray) -> np.ndarray:
     """Return the azimuth in degrees at which the face ends, negative below the jaw."""
     rings = [2.4, 3.2, 4.2, 5.2, *_JAW[:, 0], 12.5]
     degrees = [35, 55, 66, 77, *np.abs(_JAW[:, 1]), -5]
-    return np.interp(ring, rings, degrees)
+    limit: np.ndarray = np.interp(ring, rings, degrees)
+    return limit

@@ -36,7 +36,7 @@ def config_of(built: Network) -> dict[str, Any]:
     import keras
 
     node = keras.saving.serialize_keras_object(built.model)
-    made = _value(node)
+    made: dict[str, Any] = _value(node)
     made["compile_config"] = {}
     _settle_transposed(made)
     return made

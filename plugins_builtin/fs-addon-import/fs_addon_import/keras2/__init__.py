@@ -76,7 +76,9 @@ def _read(
         from fs_addon_import.keras2 import graph, optimizer, vision, weights
 
         reader = graph.Reader(
-            lambda layer, shape: vision.build(shape, weights.stored(file, layer)),
+            lambda layer, shape: vision.build(
+                (shape[0], shape[1], shape[2]), weights.stored(file, layer)
+            ),
             (state.get("config") or {}).get("enc_architecture") == "inception_resnet_v2",
         )
         model, root = reader.network(json.loads(written))

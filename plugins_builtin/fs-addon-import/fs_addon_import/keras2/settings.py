@@ -77,4 +77,5 @@ def _policy(dtype: Any, name: str) -> str:
         dtype = (dtype.get("config") or {}).get("name")
     if dtype not in _POLICIES:
         raise ModelFolderError(f"layer '{name}' computes in {dtype}: not supported")
-    return dtype
+    policy: str = dtype
+    return policy

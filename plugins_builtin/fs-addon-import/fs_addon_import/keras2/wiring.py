@@ -101,7 +101,7 @@ def _first_call(entry: Entry) -> int:
 def _arguments(node: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
     """What one call is given: tensors and numbers in front, and those by name."""
     items = [node] if node and isinstance(node[0], str) else list(node)
-    named = next((item[3] for item in items if len(item) > 3), {})
+    named: dict[str, Any] = next((item[3] for item in items if len(item) > 3), {})
     args = [item[2] if item[0] == "_CONSTANT_VALUE" else item for item in items]
     return args, dict(named)
 

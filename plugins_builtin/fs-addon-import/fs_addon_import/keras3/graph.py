@@ -254,8 +254,8 @@ class Rewriter:
         return [self._name(name), node, tensor]
 
     def _name(self, name: Any) -> str:
-        name = _expect(name, str, "a name")
-        return name.replace(".", "_") if self._dots else name
+        known: str = _expect(name, str, "a name")
+        return known.replace(".", "_") if self._dots else known
 
 
 def _single(points: list[Any], path: str) -> Any:

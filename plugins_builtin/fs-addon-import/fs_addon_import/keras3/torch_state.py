@@ -102,7 +102,7 @@ def _parts(tree: Any) -> tuple[dict[int, Any], list[dict[str, Any]], dict[str, A
     state, groups = saved.get("state"), saved.get("param_groups")
     if not isinstance(state, dict) or not isinstance(groups, list) or not groups:
         raise UnusableError("it holds no state by groups")
-    seen = set()
+    seen: set[int] = set()
     for group in groups:
         params = group.get("params") if isinstance(group, dict) else None
         if not isinstance(params, list) or not all(type(p) is int for p in params):

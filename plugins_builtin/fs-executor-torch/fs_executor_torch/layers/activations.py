@@ -96,6 +96,8 @@ class ReLU(Lowered):
 class PReLU(Lowered):
     """`keras.layers.PReLU`; its slopes are ``(h, w, c)``, with ones for shared axes."""
 
+    alpha: Tensor
+
     def __init__(self, layer: layers.PReLU) -> None:
         super().__init__(layer)
         self.hold("alpha", layer.alpha)

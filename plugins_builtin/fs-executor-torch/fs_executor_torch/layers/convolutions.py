@@ -35,6 +35,10 @@ def padded(x: Tensor, pads: tuple[Pads, Pads]) -> tuple[Tensor, Pads]:
 class _Conv(Lowered):
     """What the convolutions share: stride, padding, bias and the activation at the end."""
 
+    bias: Tensor | None
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
         require(layer.data_format == "channels_last" and layer.padding in ("same", "valid"))
@@ -70,10 +74,12 @@ class _Conv(Lowered):
 class Conv2D(_Conv):
     """`keras.layers.Conv2D`."""
 
+    kernel: Tensor
+
     def __init__(self, layer: layers.Conv2D) -> None:
         super().__init__(layer)
         self.hold("kernel", layer._kernel)
-        self.groups = layer.groups
+        self.groups = int(layer.groups)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.cast(x)
@@ -89,13 +95,16 @@ class Conv2D(_Conv):
         return pixels <= products.PIXELS
 
     def _product(self, x: Tensor) -> Tensor:
-        size = self.kernel.shape[:2]
+        size = (self.kernel.shape[0], self.kernel.shape[1])
         (top, bottom), (left, right) = (
             same_padding(x.shape[2 + i], size[i], self.stride[i]) if self.same else (0, 0)
             for i in range(2)
         )
         pads = (left, right, top, bottom)
-        result: Tensor = products.ProductConv.apply(x, self.kernel, self.bias, self.stride, pads)
+        # torch gives apply no types.
+        result: Tensor = products.ProductConv.apply(  # type: ignore[no-untyped-call]
+            x, self.kernel, self.bias, self.stride, pads
+        )
         return result
 
 
@@ -106,6 +115,8 @@ def _depthwise(kernel: Tensor) -> Tensor:
 
 class DepthwiseConv2D(_Conv):
     """`keras.layers.DepthwiseConv2D`."""
+
+    kernel: Tensor
 
     def __init__(self, layer: layers.DepthwiseConv2D) -> None:
         super().__init__(layer)
@@ -119,6 +130,9 @@ class DepthwiseConv2D(_Conv):
 
 class SeparableConv2D(_Conv):
     """`keras.layers.SeparableConv2D`."""
+
+    depthwise: Tensor
+    pointwise: Tensor
 
     def __init__(self, layer: layers.SeparableConv2D) -> None:
         super().__init__(layer)
@@ -134,6 +148,8 @@ class SeparableConv2D(_Conv):
 
 class Conv2DTranspose(_Conv):
     """`keras.layers.Conv2DTranspose`; torch's padding is even, so the border is cut off after."""
+
+    kernel: Tensor
 
     def __init__(self, layer: layers.Conv2DTranspose) -> None:
         super().__init__(layer)
@@ -157,6 +173,9 @@ class Conv2DTranspose(_Conv):
 class Dense(Lowered):
     """`keras.layers.Dense`, along the last axis."""
 
+    kernel: Tensor
+    bias: Tensor | None
+
     def __init__(self, layer: layers.Dense) -> None:
         super().__init__(layer)
         self.function = function_of(layer.activation)
@@ -168,7 +187,7 @@ class Dense(Lowered):
         x, kernel = self.cast(x), self.kernel.to(self.dtype)
         bias = None if self.bias is None else self.bias.to(self.dtype)
         if x.ndim == 2 and products.pays(x, kernel):
-            x = products.ProductDense.apply(x, kernel, bias)
+            x = products.ProductDense.apply(x, kernel, bias)  # type: ignore[no-untyped-call]
         else:
             x = first(functional.linear(last(x), kernel.t(), bias))
         return x if self.function is None else self.function(x)

@@ -32,5 +32,6 @@ def turned(kernel: Tensor, like: Tensor) -> Tensor:
     """``kernel`` as ``(out, in, rows, columns)``, ordered in memory as the picture ``like``."""
     if not like.is_contiguous(memory_format=torch.channels_last) or not kernel.is_contiguous():
         return kernel.permute(3, 2, 0, 1)
-    result: Tensor = Turned.apply(kernel)
+    # torch gives apply no types.
+    result: Tensor = Turned.apply(kernel)  # type: ignore[no-untyped-call]
     return result

@@ -20,6 +20,10 @@ class BatchNormalization(Lowered):
     """`keras.layers.BatchNormalization` over the channels."""
 
     batch_statistics = True
+    gamma: Tensor | None
+    beta: Tensor | None
+    moving_mean: Tensor
+    moving_variance: Tensor
 
     def __init__(self, layer: layers.BatchNormalization) -> None:
         super().__init__(layer)
@@ -53,6 +57,9 @@ class BatchNormalization(Lowered):
 class LayerNormalization(Lowered):
     """`keras.layers.LayerNormalization` over the channels of each pixel."""
 
+    gamma: Tensor | None
+    beta: Tensor | None
+
     def __init__(self, layer: layers.LayerNormalization) -> None:
         super().__init__(layer)
         require(not layer.rms_scaling and layer.axis in (-1, [-1]))
@@ -68,6 +75,9 @@ class LayerNormalization(Lowered):
 
 class GroupNormalization(Lowered):
     """`keras.layers.GroupNormalization` over the channels."""
+
+    gamma: Tensor | None
+    beta: Tensor | None
 
     def __init__(self, layer: layers.GroupNormalization) -> None:
         super().__init__(layer)
@@ -85,6 +95,8 @@ class GroupNormalization(Lowered):
 
 class RMSNormalization(Lowered):
     """`keras.layers.RMSNormalization` over the channels of each pixel."""
+
+    scale: Tensor
 
     def __init__(self, layer: layers.RMSNormalization) -> None:
         super().__init__(layer)
@@ -105,6 +117,9 @@ def _standardized(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
 
 class Instance(Lowered):
     """`fs_nn.normalization.InstanceNormalization`."""
+
+    gamma: Tensor
+    beta: Tensor
 
     def __init__(self, layer: InstanceNormalization) -> None:
         super().__init__(layer)

@@ -99,7 +99,7 @@ class ProductConv(torch.autograd.Function):
     ) -> Tensor:
         context.save_for_backward(x, kernel)
         context.stride, context.pads = stride, pads
-        size, filters = kernel.shape[:2], kernel.shape[3]
+        size, filters = (kernel.shape[0], kernel.shape[1]), kernel.shape[3]
         left, right, top, bottom = pads
         height = (x.shape[2] + top + bottom - size[0]) // stride[0] + 1
         width = (x.shape[3] + left + right - size[1]) // stride[1] + 1
@@ -123,7 +123,7 @@ class ProductConv(torch.autograd.Function):
         if context.needs_input_grad[0]:
             weight = kernel.reshape(-1, filters)
             parts = [product(rows.flatten(0, 1), weight) for rows in flat.split(count)]
-            shape = gradient.shape[2:]
+            shape = (gradient.shape[2], gradient.shape[3])
             pieces = [_gathered(part, x, shape, size, stride, pads) for part in parts]
             for_x = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
         if context.needs_input_grad[1]:
@@ -131,7 +131,7 @@ class ProductConv(torch.autograd.Function):
                 seen = patches(part, size, stride, pads)
                 share = product(seen.T, rows.flatten(0, 1).T)
                 for_kernel = share if for_kernel is None else for_kernel.add_(share)
-            for_kernel = for_kernel.view_as(kernel)
+            for_kernel = None if for_kernel is None else for_kernel.view_as(kernel)
         if context.needs_input_grad[2]:
             for_bias = flat.sum((0, 1))
         return for_x, for_kernel, for_bias, None, None
