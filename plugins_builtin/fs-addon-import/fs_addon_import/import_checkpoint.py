@@ -51,7 +51,9 @@ def import_checkpoint(
         network_name=built.model.name,
         fingerprint=networks.fingerprint(built),
         parameters=networks.count(built),
-        plugins={provenance.key(p.loaded): provenance.facts_of(p.loaded) for p in parts.plugins.all},
+        plugins={
+            provenance.key(p.loaded): provenance.facts_of(p.loaded) for p in parts.plugins.all
+        },
         sessions=list(sessions),
         iterations=iterations,
         target_iterations=parts.config["training"].iterations,
