@@ -26,6 +26,7 @@ from fs_addon_import.keras3 import read_keras3
 from fs_addon_import.keras3.archive import CONFIG, METADATA, WEIGHTS
 from fs_addon_import.keras3.graph import Rewriter
 from fs_addon_import.keras3.weights import Weight, locate
+from fs_addon_import.options import FOUND_RATE
 
 #: The Keras that faceswap pins; what is written here is the same in all versions from it on.
 KERAS_VERSION = "3.14.1"
@@ -77,8 +78,15 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     rewriter.root(json.loads(json.dumps(config)))
     weights = locate(built, rewriter.places)
     arrays = {weight.name: tensors[weight.name].numpy() for weight in weights}
+<<<<<<< HEAD
     written = state_of(state, options, built, _record(model_dir))
     name = state.model
+=======
+    record = _record(model_dir)
+    found = _found_rate(checkpoints.read_training(parts.checkpoint), options, record)
+    state = state_of(parts.state, options, built, record, found)
+    name = parts.state.model
+>>>>>>> 49b429787cd0b3d09e7b041180e4f6cc086c0033
     with new_folder(out, model_dir) as made:
         room = made.parent
         _write_weights(room / WEIGHTS, built.model.name, rewriter, weights, arrays)
@@ -87,6 +95,18 @@ def export_model(model_dir: Path, out: Path) -> Exported:
         _read_back(made / f"{name}.keras", arrays, room)
     files = tuple(str(path) for path in sorted(out.iterdir()))
     return Exported(name, files, networks.count(built), state.iterations)
+
+
+def _found_rate(training: Any, options: dict[str, Any], record: dict[str, Any]) -> Any:
+    """Return the learning rate that was found for the model, or None.
+
+    The add-on keeps it in its state; an imported model that was not trained since has it as an
+    option.
+    """
+    section, _, option = FOUND_RATE.rpartition(".")
+    of_addon = training.get("addons", {}).get(section.partition(".")[2], {})
+    found = of_addon.get("found") or options.get(section, {}).get(option)
+    return found or record.get("learning_rate_found")
 
 
 def _record(model_dir: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from addon_import import small_models
 from addon_import.small_models import members
+from fs_addon_import import exporting
 from fs_addon_import.faceswap3.graph import config_of
 from fs_addon_import.importing import import_model
 from fs_addon_import.keras3.graph import Rewriter
@@ -167,7 +168,7 @@ def test_every_network_can_be_told_and_understood(name: str, options: dict) -> N
     """Full size, without memory: the graph goes to the other program's words and back."""
     parts = resolve_run(Request(Path(), name, values=options), ("models",), look=False)
     with networks.building(0, "meta"):
-        built = networks.build(parts.plugins)
+        built = networks.build(parts.plugins.model)
     config = json.loads(json.dumps(config_of(built)))
     rewriter = Rewriter()
     again = rebuild(rewriter.root(config), name)
@@ -185,6 +186,15 @@ def test_layers_that_the_other_program_lacks_are_named() -> None:
     values = {"model.phaze_a": {"enc_architecture": "clipv_vit-b-32", "enc_load_weights": False}}
     parts = resolve_run(Request(Path(), "phaze_a", values=values), ("models",), look=False)
     with networks.building(0, "meta"):
-        built = networks.build(parts.plugins)
+        built = networks.build(parts.plugins.model)
     with pytest.raises(ModelFolderError, match="faceswap has no layer 'ClassToken'"):
         config_of(built)
+
+
+def test_a_rate_found_by_a_run_comes_before_an_imported_one() -> None:
+    trained = {"addons": {"lr_finder": {"found": 3e-5}}}
+    imported = {"addon.lr_finder": {"found": 7e-5}}
+    assert exporting._found_rate(trained, imported, {}) == 3e-5
+    assert exporting._found_rate({"addons": {"lr_finder": {"found": 0.0}}}, imported, {}) == 7e-5
+    assert exporting._found_rate({}, {}, {"learning_rate_found": 1e-5}) == 1e-5
+    assert exporting._found_rate({}, {}, {}) is None

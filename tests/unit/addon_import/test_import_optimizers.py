@@ -57,7 +57,7 @@ def restored(trained: TrainedModel, tree: dict[str, Any], name: str, **options: 
         found=FOUND,
     )
     made = build_optimizer(run, OptimizerOptions(optimizer=name, **options))
-    made.restore(tree)
+    made.load_state_dict(tree)
     return made
 
 

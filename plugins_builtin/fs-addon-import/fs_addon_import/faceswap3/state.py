@@ -46,17 +46,18 @@ def state_of(
     config: Mapping[str, Mapping[str, Any]],
     built: Network,
     record: Mapping[str, Any],
+    found: Any,
 ) -> dict[str, Any]:
-    """The content of the file.
+    """Return the content of the file.
 
     Args:
         state: of the model folder.
         config: its options as plain values, by section.
         built: its network.
         record: what was kept of the model when it was adopted, if it was.
+        found: the learning rate that was found for it, or None.
     """
     options = {**_UNKNOWN_HERE, **_of_record(record), **_options(state.model, config)}
-    found = config.get("addon.lr_finder", {}).get("found") or record.get("learning_rate_found")
     live = {key: options[key] for key in _CHANGEABLE if key in options}
     sessions = {
         str(number): {
