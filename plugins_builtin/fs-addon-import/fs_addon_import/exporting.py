@@ -78,15 +78,10 @@ def export_model(model_dir: Path, out: Path) -> Exported:
     rewriter.root(json.loads(json.dumps(config)))
     weights = locate(built, rewriter.places)
     arrays = {weight.name: tensors[weight.name].numpy() for weight in weights}
-<<<<<<< HEAD
-    written = state_of(state, options, built, _record(model_dir))
-    name = state.model
-=======
     record = _record(model_dir)
-    found = _found_rate(checkpoints.read_training(parts.checkpoint), options, record)
-    state = state_of(parts.state, options, built, record, found)
-    name = parts.state.model
->>>>>>> 49b429787cd0b3d09e7b041180e4f6cc086c0033
+    found = _found_rate(checkpoints.read_training(checkpoint), options, record)
+    written = state_of(state, options, built, record, found)
+    name = state.model
     with new_folder(out, model_dir) as made:
         room = made.parent
         _write_weights(room / WEIGHTS, built.model.name, rewriter, weights, arrays)

@@ -26,7 +26,6 @@ class IdleTrainer:
     """A trainer whose steps do nothing: what is left of a step is the engine's."""
 
     name = "idle"
-    get_sampler = PlainTrainer.get_sampler
 
     @hookimpl
     def get_sampler(self, sizes: Mapping[Side, int], batch_size: int, seed: int) -> Sampler:
