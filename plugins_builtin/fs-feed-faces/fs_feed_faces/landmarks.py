@@ -63,4 +63,5 @@ def move_shares(shares: np.ndarray, matrices: np.ndarray | None, size: int) -> n
     moved = np.einsum("nij,npj->npi", matrices[:, :, :2], pixels) + matrices[:, None, :, 2]
     mirrored = np.linalg.det(matrices[:, :, :2]) < 0
     moved[mirrored] = moved[mirrored][:, MIRROR_68]
-    return ((moved + 0.5) / size).astype(np.float32)
+    moved_shares: np.ndarray = ((moved + 0.5) / size).astype(np.float32)
+    return moved_shares
