@@ -21,33 +21,19 @@ initializer object may serve many blocks: each kernel gets draws of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import attrs
 import keras
 from keras import layers
 
+from fs_nn.activations import Activation, Tensor, activate, counted
 from fs_nn.initializers import ICNR, ConvolutionAware
 from fs_nn.layers import PixelShuffler, ReflectionPadding2D
 from fs_nn.normalization import InstanceNormalization
 from fs_nn.options import NetworkOptions
 
-Tensor: TypeAlias = keras.KerasTensor
-Activation: TypeAlias = Literal["leaky_relu", "swish", "prelu"]
-
-
-def counted(base: str) -> str:
-    """Return the next name of a block since the session began: ``base_0``, ``base_1``, ..."""
-    return f"{base}_{keras.backend.get_uid(f'fs_nn/{base}') - 1}"
-
-
-def activate(x: Tensor, kind: Activation, name: str, slope: float) -> Tensor:
-    """Apply the activation of the block ``name``; ``slope`` is LeakyReLU's below zero."""
-    if kind == "leaky_relu":
-        return layers.LeakyReLU(slope, name=f"{name}_leakyrelu")(x)
-    if kind == "prelu":
-        return layers.PReLU(name=f"{name}_prelu")(x)
-    return layers.Activation("silu", name=f"{name}_swish")(x)
+__all__ = ["Activation", "Blocks", "Tensor", "activate", "counted"]
 
 
 @attrs.frozen
