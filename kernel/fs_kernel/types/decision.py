@@ -9,6 +9,7 @@ import attrs
 
 from fs_kernel.types.events import StopReason
 
+#: What a line for the user is.
 MessageKind = Literal["warning", "note"]
 
 
