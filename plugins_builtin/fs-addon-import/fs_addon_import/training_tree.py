@@ -17,7 +17,9 @@ _NUMBER_STEPS = ("adabelief",)
 
 
 def training_tree(optimizer: ForeignOptimizer, shapes: Mapping[str, Sequence[int]]) -> Tree:
-    """Return what ``Trainer.load_state_dict`` takes; see `fs_nn.optimizers.ManagedOptimizer.state_dict`.
+    """Return what a trainer's ``load_state_dict`` takes.
+
+    The form is that of `fs_nn.optimizers.ManagedOptimizer.state_dict`.
 
     Args:
         optimizer: moments by the names of the weights.
