@@ -17,13 +17,9 @@ _NUMBER_STEPS = ("adabelief",)
 
 
 def training_tree(optimizer: ForeignOptimizer, shapes: Mapping[str, Sequence[int]]) -> Tree:
-<<<<<<< HEAD
-    """Return what ``Trainer.load_state_dict`` takes; see `fs_nn.optimizers.ManagedOptimizer`.
-=======
     """Return what a trainer's ``load_state_dict`` takes.
 
     The form is that of `fs_nn.optimizers.ManagedOptimizer.state_dict`.
->>>>>>> 176d1c64a0dbf45306aa563d0467cd351a48666f
 
     Args:
         optimizer: moments by the names of the weights.
