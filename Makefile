@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+# The kernel's lines of code may only become fewer; the aim is 4,000.
+KERNEL_LINES := 5745
 
 .PHONY: demo test lint bench torture fuzz clean
 
@@ -23,6 +25,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python .ci/imports.py
+	$(BIN)/python .ci/house.py --check --most $(KERNEL_LINES)
 
 bench: $(VENV)/.installed
 	$(BIN)/fs bench $(ARGS)

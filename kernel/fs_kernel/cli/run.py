@@ -29,6 +29,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--seed", type=int, help="Key of all randomness.")
 @click.option("--load-weights", type=PATH, metavar="MODEL_DIR", help="Start from another model.")
 @click.option("--freeze-weights", is_flag=True, help="Freeze what the model plugin names.")
+@click.option("--reset-trainer", is_flag=True, help="Start the trainer without its saved state.")
 @click.option("-c", "--config", type=PATH, metavar="FILE", help="Options as TOML.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.OPTION=VALUE", help="An option.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, help="Processes to train in.")
@@ -130,6 +131,7 @@ def _request(
         config_file=given["config"],
         values=values,
         load_weights=given["load_weights"],
+        reset_trainer=given["reset_trainer"],
     )
 
 
