@@ -88,7 +88,7 @@ class TrainingRun(RunHandle):
         try:
             self._start()
         except BaseException as error:
-            raise self._failed(error) from error
+            raise self._failed(error)  # noqa: B904  (its cause is set)
 
     def _start(self) -> None:
         """Create trainer and add-ons, open the records, and let the feed begin."""
@@ -134,7 +134,7 @@ class TrainingRun(RunHandle):
                 except BadStepError as bad:
                     self._recover(bad)
         except BaseException as error:
-            raise self._failed(error) from error
+            raise self._failed(error)  # noqa: B904  (its cause is set)
 
     def __iter__(self) -> Iterator[Metrics]:
         """Train step by step until the target or a stop request, yielding each step's metrics."""
@@ -246,9 +246,8 @@ class TrainingRun(RunHandle):
     def _finish(self, reason: StopReason) -> Finished:
         self._coordinator.everywhere(partial(self._saves.collect, wait=True))
         self.state.stop_reason = reason
-        checkpointer = self._saves.checkpointer
-        unsaved = checkpointer.unsaved(self.step) or not checkpointer.exists()
-        if self._coordinator.broadcast(unsaved):
+        kept = self._saves.checkpointer
+        if self._coordinator.broadcast(kept.unsaved(self.step) or not kept.exists()):
             self.save(final=True)
         faces = self._parts.agenda.preview_at_end(self.step)
         if faces and reason is not StopReason.STOPPED:
@@ -264,7 +263,10 @@ class TrainingRun(RunHandle):
             if isinstance(error, FsError):
                 error.traceback = path
         self._end(StopReason.FAILED, line)
-        return self._coordinator.as_group_error(error) if isinstance(error, Exception) else error
+        told = self._coordinator.as_group_error(error) if isinstance(error, Exception) else error
+        if told is not error:
+            told.__cause__ = error
+        return told
 
     def _end(self, reason: StopReason, error: str | None = None) -> Finished:
         """Report the end and close everything, once."""
