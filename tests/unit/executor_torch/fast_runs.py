@@ -9,7 +9,7 @@ from fs_kernel.testing import tiny_run
 
 def open_run(folder, model, steps, executor, **options):
     values = {"training.iterations": steps, "training.batch_size": 2} | options
-    return tiny_run(folder, model=model, trainer="original", executor=executor, set=values)
+    return tiny_run(folder, model=model, trainer="standard", executor=executor, set=values)
 
 
 def train(folder, model, steps, executor, **options):

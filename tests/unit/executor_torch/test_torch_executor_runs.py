@@ -104,6 +104,6 @@ def test_previews_and_trials_leave_no_trace(tmp_path):
             if number == 1:
                 with run.trial() as trial:
                     trial.step()
-                run._stepper.start_feed()
+                run.steps.start_feed()
     assert seen == losses
     assert equal(saved(tmp_path / "watched"), weights)
