@@ -58,7 +58,7 @@ def test_a_model_of_one_path_goes_on_in_the_other(tmp_path, first, second):
     train(tmp_path / "two", LIGHT, 4, first)
     rest, own = train(tmp_path / "two", LIGHT, 8, second)
     assert rest == [pytest.approx(loss, rel=1e-3) for loss in losses[4:]]
-    assert all(close(own[name], weights[name], 2e-3) for name in weights)
+    assert all(close(own[name], weights[name], 5e-3) for name in weights)
 
 
 def test_what_is_saved_is_what_was_built(tmp_path):
