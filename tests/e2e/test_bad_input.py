@@ -146,13 +146,13 @@ def test_a_folder_that_refuses_writes(train, tmp_path, monkeypatch):
 
 
 def test_a_disk_too_small_for_the_model(train, tmp_path, monkeypatch):
-    from fs_kernel.training import session as startup
+    from fs_kernel.training import space
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(startup.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     code, errors = train()
     assert code == 5
-    assert "GB free" in one_line(errors)
+    assert "the disk has 1 kB free" in one_line(errors)
 
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(train, fs, tmp_path, monkeypatch):
