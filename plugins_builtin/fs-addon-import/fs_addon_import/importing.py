@@ -135,7 +135,7 @@ def _write(
 
 
 def _request(folder: Path, state: ForeignState) -> Request:
-    """Return the request to resume with; if installed, the add-on that keeps a found rate is in it."""
+    """Return the request to resume with, with the add-on that keeps a found rate if installed."""
     finder = options.FOUND_RATE.split(".")[1]
     if state.learning_rate is None or not any(
         found.name == finder for found in discovery.installed("addons")
@@ -241,7 +241,9 @@ def _color_order(parts: ResolvedRun, notes: list[str]) -> Any:
     try:
         return parts.plugins.model.network_spec().color_order
     except ConfigError as error:
-        notes.append(f"its options do not make a network ({error.problems[0]}); colors are taken as BGR")
+        notes.append(
+            f"its options do not make a network ({error.problems[0]}); colors are taken as BGR"
+        )
         return "bgr"
 
 
