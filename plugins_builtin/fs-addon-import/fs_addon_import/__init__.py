@@ -1,1 +1,1 @@
-"""Adopt a model trained with another program, and write one that it can open."""
+"""Import a model trained with faceswap, and export one that faceswap can open."""

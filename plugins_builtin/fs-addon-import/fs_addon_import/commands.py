@@ -29,7 +29,7 @@ def import_command(old: Path, new_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(attrs.asdict(made)))
         return
-    moments = "no optimiser state"
+    moments = "no optimizer state"
     if made.optimizer:
         moments = f"{made.optimizer} at step {made.optimizer_step}"
     say(
@@ -45,7 +45,7 @@ def import_command(old: Path, new_dir: Path, as_json: bool) -> None:
 @click.option("--to", type=click.Choice(["faceswap3"]), default="faceswap3", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print facts as JSON on stdout.")
 def export_command(model_dir: Path, out: Path, to: str, as_json: bool) -> None:
-    """Write the model in MODEL_DIR, without its optimiser, into the new folder OUT.
+    """Write the model in MODEL_DIR, without its optimizer, into the new folder OUT.
 
     With faceswap3, the default, that is a .keras file and a state file as faceswap 3 has them.
     """

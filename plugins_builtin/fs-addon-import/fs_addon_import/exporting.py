@@ -1,4 +1,4 @@
-"""``fs export``: a model folder as files that another program opens."""
+"""Implement ``fs export``: write a model folder as files that faceswap 3 opens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODELS = (
 
 @attrs.frozen
 class Exported:
-    """What `export_model` wrote."""
+    """The result of `export_model`."""
 
     model: str
     files: tuple[str, ...]
@@ -105,7 +105,7 @@ def _found_rate(training: Any, options: dict[str, Any], record: dict[str, Any]) 
 
 
 def _record(model_dir: Path) -> dict[str, Any]:
-    """What was kept of the model when it was adopted; nothing if it was not."""
+    """Return what was kept of the model when it was imported; {} if it was not imported."""
     try:
         found = read_json(model_dir / RECORD)
     except (OSError, ModelFolderError):
@@ -138,7 +138,11 @@ def _pack(path: Path, config: dict[str, Any], weights: Path) -> None:
 
 
 def _read_back(path: Path, arrays: dict[str, np.ndarray], folder: Path) -> None:
-    """Open what was written as a stranger's file, and compare every number."""
+    """Read the written file back as an untrusted one, and compare every number.
+
+    Raises:
+        OSError: a number differs.
+    """
     found, _ = read_keras3(path, folder)
     for name, array in arrays.items():
         if not np.array_equal(found.weights[name], array, equal_nan=True):

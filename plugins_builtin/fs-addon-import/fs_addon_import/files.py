@@ -1,4 +1,4 @@
-"""Which file of a folder is a model, and what kind of file it is."""
+"""Find the model file of a folder and its format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModelFile:
 
 
 def find(old: Path) -> ModelFile:
-    """The model that a path means.
+    """Return the model file at a path.
 
     Args:
         old: a model file, or a folder with one.
@@ -59,5 +59,5 @@ def find(old: Path) -> ModelFile:
     if len(stems) > 1:
         names = ", ".join(path.name for path in files)
         raise ModelFolderError(f"{old} holds several models ({names}); name the file")
-    # Of one model in both formats the other program would open the newer kind.
+    # faceswap opens the newer format where one model has both.
     return ModelFile(min(files, key=lambda path: SUFFIXES.index(path.suffix.lower())))

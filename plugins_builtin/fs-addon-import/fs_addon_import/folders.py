@@ -1,4 +1,4 @@
-"""New folders that appear complete or not at all."""
+"""Create folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fs_kernel.storage import flush_folder
 
 @contextlib.contextmanager
 def new_folder(target: Path, source_dir: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes ``target`` at the end unless something was raised.
+    """Yield a folder to fill, which becomes ``target`` at the end unless an exception was raised.
 
-    Beside it, in its parent, is room for what has to be unpacked; all of that goes in any case.
+    Its parent has room for what has to be unpacked; all of that is deleted in either case.
 
     Args:
         target: missing or empty.
-        source_dir: what is read meanwhile; ``target`` must not lie in it.
+        source_dir: the folder that is being read; ``target`` must not be inside it.
 
     Raises:
-        ModelFolderError: ``target`` is not empty, lies in ``source_dir``, or cannot be written.
+        ModelFolderError: ``target`` is not empty, is inside ``source_dir``, or cannot be written.
     """
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ModelFolderError(f"{target} exists and is not empty; name a new folder")

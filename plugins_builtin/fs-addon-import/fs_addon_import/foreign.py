@@ -1,4 +1,4 @@
-"""What the readers of foreign model files hand over: a network and what else was found."""
+"""The results of reading a foreign model file: the network and its optimizer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 @attrs.frozen
 class ForeignNetwork:
-    """A network as its file holds it, rewritten once in the words of the current Keras.
+    """A network as its file holds it, rewritten as a graph of the current Keras.
 
     Attributes:
-        config: the serialised root Functional, as ``keras.saving.serialize_keras_object`` writes
+        config: the serialized root Functional, as ``keras.saving.serialize_keras_object`` writes
             one: only classes that the kernel's graph check allows (plain Keras, fs-nn's, and those
             the model plugin names in ``custom_objects``).
         weights: every variable by its stable name (see `fs_kernel.networks.weights`), float32, of
@@ -29,13 +29,13 @@ class ForeignNetwork:
 
 @attrs.frozen
 class ForeignOptimizer:
-    """Moments and counters of the optimiser that trained a foreign network.
+    """Moments and counters of the optimizer that trained a foreign network.
 
     Attributes:
         name: as this project's entry points name it ("adam", "rms-prop", ...).
         step: updates done.
-        slots: ``{weight name: {slot: array}}``, slots in torch's words ("exp_avg", "exp_avg_sq").
-        scaler: state of the loss scaler, in torch's ``GradScaler.state_dict`` words, or None.
+        slots: ``{weight name: {slot: array}}``, slots by torch's names ("exp_avg", "exp_avg_sq").
+        scaler: state of the loss scaler, as torch's ``GradScaler.state_dict`` returns it, or None.
         settings: hyper-parameters the file gives (learning rate, betas, epsilon).
     """
 

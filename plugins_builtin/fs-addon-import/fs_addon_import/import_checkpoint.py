@@ -1,4 +1,4 @@
-"""Writing a network that another program has trained as the first checkpoint of a model."""
+"""Write a network that another program has trained as the first checkpoint of a model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def import_checkpoint(
     """Write a network that was trained elsewhere as the first checkpoint of a model folder.
 
     Args:
-        parts: of the run that shall go on, made with ``look=False``; ``request.model_dir`` is the
+        parts: of the run that will continue, made with ``look=False``; ``request.model_dir`` is the
             folder, which holds no model yet.
-        built: the network; it may lie on Keras's meta device, without numbers.
+        built: the network; it may be on Keras's meta device, without numbers.
         weights: every weight by its stable name, on the CPU.
         trainer: what the trainer's ``load_state_dict`` takes, or None.
         iterations: steps done.

@@ -1,4 +1,4 @@
-"""``fs import``: a model of another program becomes a model folder, or nothing happens at all."""
+"""Implement ``fs import``: make a model folder of another program's model, or change nothing."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from fs_addon_import.rebuild import rebuild
 from fs_addon_import.state import ForeignState, interpret, read_json
 from fs_addon_import.training_tree import training_tree
 
-#: What is written beside the checkpoints: where the model came from, and its options as they were.
+#: The file beside the checkpoints with the model's origin and its options as they were.
 RECORD = "imported.json"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @attrs.frozen
 class Imported:
-    """What `import_model` made; ``notes`` are for the user."""
+    """The result of `import_model`; ``notes`` are for the user."""
 
     source: str
     folder: str
@@ -50,18 +50,18 @@ class Imported:
 
 
 def import_model(old: Path, new_dir: Path) -> Imported:
-    """Adopt a model.
+    """Import a model into a new model folder.
 
     Args:
         old: a model file, or the folder that holds it; only read.
         new_dir: the folder to make; missing or empty.
 
     Raises:
-        ModelFolderError: ``old`` cannot be read or ``new_dir`` not be written; nothing is left.
+        ModelFolderError: ``old`` cannot be read or ``new_dir`` cannot be written; nothing is left.
         PluginError: the model's plugin is not installed.
     """
     file = find(old)
-    backend.keras()  # Before anything imports Keras, so that it computes with torch.
+    backend.keras()  # Keras chooses its backend when it is first imported.
     state_file = read_json(file.state_path)
     state = interpret(state_file, file.path.stem)
     if not _NAME.fullmatch(state.name):
@@ -135,7 +135,7 @@ def _write(
 
 
 def _request(folder: Path, state: ForeignState) -> Request:
-    """Return what to resume as, with the add-on that keeps a searched rate if it is installed."""
+    """Return the request to resume with, with the add-on that keeps a found rate if installed."""
     finder = options.FOUND_RATE.split(".")[1]
     if state.learning_rate is None or not any(
         found.name == finder for found in discovery.installed("addons")
@@ -153,7 +153,7 @@ def _usable(
         if not all(np.isfinite(array).all() for array in values.values()):
             notes.append(f"the optimiser starts afresh: a moment of {name} is not finite")
             return None
-    # Some optimisers count no steps.
+    # Some optimizers do not count steps.
     return attrs.evolve(optimizer, step=optimizer.step or state.iterations)
 
 
@@ -188,10 +188,10 @@ def _set_options(
 
 
 def _mixed_layers(built: Network, state: ForeignState) -> tuple[str, ...]:
-    """Paths of the layers that follow the number format.
+    """Return the paths of the layers that follow the number format.
 
-    The state names them; so do layers that compute in half precision. Where neither does, it is all
-    layers but inputs and the outputs' activations.
+    They are those that the state names, else those that compute in half precision, else all layers
+    but inputs and the activations of outputs.
     """
     import keras
 
@@ -241,11 +241,13 @@ def _color_order(parts: ResolvedRun, notes: list[str]) -> Any:
     try:
         return parts.plugins.model.network_spec().color_order
     except ConfigError as error:
-        notes.append(f"its options make no network ({error.problems[0]}); colours are taken as BGR")
+        notes.append(
+            f"its options do not make a network ({error.problems[0]}); colors are taken as BGR"
+        )
         return "bgr"
 
 
 def _verify(folder: Path) -> None:
-    """Open what was written as a swap or a run would, but for the memory of the weights."""
+    """Open the written folder as a swap or a run would, without memory for the weights."""
     parts = resolve_run(Request(folder), ("models", "feeds", "executors"))
     make_network(parts, 0, backend.torch().device("meta"))

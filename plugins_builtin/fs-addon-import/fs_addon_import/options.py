@@ -1,6 +1,6 @@
-"""The other program's options as options of this one.
+"""Translate faceswap's options into options of this program.
 
-Ranges bind users, so a number out of range is kept.
+Ranges restrict what users may set, so a number out of range is kept.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fs_kernel.types import Network
 from fs_addon_import.foreign import ForeignOptimizer
 from fs_addon_import.state import ForeignState
 
-#: An adopted network has its weights, so that none are to be looked for.
+#: Cleared, because an imported network already has its weights.
 _SETTLED = {"enc_load_weights": False}
 #: The option that keeps a learning rate that was searched for.
 FOUND_RATE = "addon.lr_finder.found"
-#: What options in a state file are called here, by section; a model's own have kept their names.
+#: Our names of options in a state file, by section; those of a model have kept their names.
 _HERE = {
     "face": """
         centering coverage vertical_offset mask_type mask_dilation mask_blur_kernel mask_threshold
@@ -34,23 +34,23 @@ _HERE = {
         weight_decay gradient_accumulation ada_beta_1 ada_beta_2 ada_amsgrad
     """,
 }
-#: Our name of each option, but for those of the model, and those translated by what they mean.
+#: Our name of each option, except those of the model and those whose values are translated.
 NAMES = {
     option: f"{section}.{option}" for section, text in _HERE.items() for option in text.split()
 }
 NAMES |= {f"lr_finder_{o}": f"addon.lr_finder.{o}" for o in ("iterations", "mode", "strength")}
-#: When its moments are saved. Saved at exit only they would be lost in a crash.
+#: When faceswap saves the optimizer. Saved only at exit, its state would be lost in a crash.
 _SAVE = {"always": "always", "exit": "always", "never": "never"}
-#: Steps that a session of the other program does unless told otherwise.
+#: Steps that a session of faceswap does by default.
 _SESSION, _MOST = 1_000_000, 999_999_999
-#: Settings of an optimiser that stand in for options which no state file gives.
+#: Settings of an optimizer that replace options which the state file lacks.
 _OF_OPTIMIZER = {"learning_rate": "learning_rate", "beta_1": "ada_beta_1", "beta_2": "ada_beta_2"}
 
 
 def from_state(
     state: ForeignState, classes: Mapping[str, type]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Values of our sections, and lines about what has no equal here.
+    """Return the values of our sections, and lines about options without an equivalent here.
 
     Args:
         state: of the other program.
@@ -75,7 +75,7 @@ def from_state(
 
 
 def _by_our_names(state: ForeignState) -> Iterator[tuple[str, str, Any]]:
-    """Section, option and value of all that is to be taken over."""
+    """Yield section, option and value of every option that is imported."""
     for option, value in {**state.config, **_SETTLED}.items():
         name = NAMES.get(option, f"model.{state.name}.{option}")
         section, _, ours = name.rpartition(".")
@@ -86,7 +86,7 @@ def _by_our_names(state: ForeignState) -> Iterator[tuple[str, str, Any]]:
 
 
 def _taken(annotation: Any, info: OptionInfo, value: Any) -> Any:
-    """A value as our option takes it, within its range or not; None if it does not."""
+    """Return a value converted for our option, in range or not; None if it does not fit."""
     if annotation is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
@@ -101,12 +101,12 @@ def settle(
     built: Network,
     optimizer: ForeignOptimizer | None,
 ) -> list[str]:
-    """Let what the file holds win over what its options say.
+    """Let the contents of the file override its options.
 
     Args:
         values: changed in place.
         built: the network.
-        optimizer: its optimiser, if the file holds one.
+        optimizer: its optimizer, if the file holds one.
 
     Returns:
         Lines for the user.

@@ -1,4 +1,4 @@
-"""From a rewritten graph to a network, without memory for its weights."""
+"""Build a network from a rewritten graph, without memory for its weights."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def custom_objects() -> dict[str, type]:
 
 
 def rebuild(config: Mapping[str, Any], source: str, color_order: ColorOrder = "bgr") -> Network:
-    """The network of a rewritten graph, on Keras's meta device.
+    """Return the network of a rewritten graph, on Keras's meta device.
 
     The first half of the outputs is side A's, the second side B's; faces have three channels and
     masks one.
 
     Args:
-        config: the serialised root.
+        config: the serialized root.
         source: what to call the file in errors.
         color_order: of inputs and outputs.
 
     Raises:
-        ModelFolderError: it holds what it may not, or cannot be built.
+        ModelFolderError: it holds classes that are not allowed, or cannot be built.
     """
     import fs_graph
 

@@ -1,6 +1,6 @@
-"""What another program's ``<model>_state.json`` says, brought up to date.
+"""Read faceswap's ``<model>_state.json``, with its options brought up to date.
 
-The updates are those of old options; each takes effect at once.
+Options of old versions are updated one by one; each update sees the result of those before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fs_kernel.errors import ModelFolderError
 from fs_kernel.storage import SessionRecord
 
 _MAX_BYTES = 16 * 2**20
-#: What options were before they existed.
+#: The values that options had in effect before they existed.
 _BEFORE = {
     "centering": "legacy",
     "coverage": 62.5,
@@ -30,15 +30,15 @@ _MAX_STEPS = 999_999_999
 
 @attrs.frozen
 class ForeignState:
-    """What is known of a model's past.
+    """The history and options of a foreign model.
 
     Attributes:
         name: the model plugin.
         iterations: steps done.
-        sessions: those that did any.
+        sessions: those with at least one step.
         config: its options, brought up to date, with the last session's values.
         mixed_layers: names of the layers that follow the number format; empty if nothing is known.
-        learning_rate: what the search for a learning rate found, or None.
+        learning_rate: the one that faceswap's search found, or None.
         notes: lines for the user about what was changed.
         data: the file as it is.
     """
@@ -54,7 +54,7 @@ class ForeignState:
 
 
 def read_json(path: Path) -> Mapping[str, Any] | None:
-    """A state file, or None if there is none.
+    """Return the content of a state file, or None if there is none.
 
     Raises:
         ModelFolderError: it is damaged.
@@ -80,7 +80,7 @@ def _finite(text: str) -> float | None:
 
 
 def interpret(data: Mapping[str, Any] | None, stem: str) -> ForeignState:
-    """The meaning of a state file.
+    """Return what a state file says.
 
     Args:
         data: its content; None if there is no such file.
@@ -117,7 +117,7 @@ def interpret(data: Mapping[str, Any] | None, stem: str) -> ForeignState:
 
 
 def _sessions(found: Mapping[str, Any]) -> tuple[list[SessionRecord], Mapping[str, Any]]:
-    """Sessions in order, and the options of the last one."""
+    """Return the sessions in order, and the options of the last one."""
     sessions: list[SessionRecord] = []
     live: Mapping[str, Any] = {}
     for key in sorted((k for k in found if str(k).isdecimal()), key=int):
@@ -139,11 +139,12 @@ def _sessions(found: Mapping[str, Any]) -> tuple[list[SessionRecord], Mapping[st
 
 
 def _updated(found: Mapping[str, Any], complete: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Options as they are called now.
+    """Return the options by their current names, and lines about what was changed.
 
     Args:
         found: as the file has them.
-        complete: whether all options belong there, so that those missing are older than they are.
+        complete: whether the file should hold all options, so that missing ones did not exist yet
+            when it was written.
     """
     options = {key: "none" if value is None else value for key, value in found.items()}
     notes = []

@@ -1,4 +1,4 @@
-"""A foreign optimiser as the state that trainers built on fs-nn take over."""
+"""Convert a foreign optimizer into the state that trainers built on fs-nn load."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from fs_kernel.types import Tree
 
 from fs_addon_import.foreign import ForeignOptimizer
 
-#: Optimisers that count the steps of each weight in a tensor, and in a number.
+#: Optimizers that keep each weight's step count as a tensor, and as a plain number.
 _TENSOR_STEPS = ("adam", "adamw", "adamax", "nadam", "rms-prop")
 _NUMBER_STEPS = ("adabelief",)
 
 
 def training_tree(optimizer: ForeignOptimizer, shapes: Mapping[str, Sequence[int]]) -> Tree:
+<<<<<<< HEAD
     """Return what a trainer's ``load_state_dict`` takes.
 
     The form is that of `fs_nn.optimizers.ManagedOptimizer.state_dict`.
+=======
+    """Return the state for ``Trainer.load_state_dict``; see `fs_nn.optimizers.ManagedOptimizer`.
+>>>>>>> 562c1f489f6cad55a19f1f2616ee2c93bebec09f
 
     Args:
         optimizer: moments by the names of the weights.

@@ -1,9 +1,9 @@
-"""Transposed convolutions, whose "same" padding means two things.
+"""Rewrite transposed convolutions, whose "same" padding is ambiguous.
 
 Without padding ``n`` pixels become ``(n - 1) * stride + kernel``. "same" keeps ``n * stride`` of
 them and leaves out ``kernel - stride``: half in front and half behind. Where that is odd,
 TensorFlow and newer versions of Keras on torch leave the smaller half out in front. Keras on torch
-up to 3.14 leaves out the larger one, which moves the picture by a pixel. A graph that pads nothing
+up to 3.14 leaves out the larger one, which shifts the picture by a pixel. A graph that pads nothing
 and then crops means the same everywhere.
 """
 
@@ -18,12 +18,12 @@ _CLASS = "Conv2DTranspose"
 
 
 def front_of_old_keras(surplus: int) -> int:
-    """Pixels that Keras on torch up to 3.14 leaves out in front."""
+    """Return the pixels that Keras on torch up to 3.14 leaves out in front."""
     return surplus - surplus // 2
 
 
 def front_of_this_keras(surplus: int) -> int:
-    """Pixels that the Keras in use leaves out in front."""
+    """Return the pixels that the Keras in use leaves out in front."""
     import keras
     import torch
 
@@ -36,11 +36,11 @@ def front_of_this_keras(surplus: int) -> int:
 
 
 def split(model: dict[str, Any], front: Callable[[int], int]) -> None:
-    """Let every such layer of a model pad nothing, and crop after it.
+    """Replace "same" padding by no padding and a crop after the layer.
 
     Args:
         model: the config of a Functional model; changed in place. Models in it stay as they are.
-        front: what "same" leaves out in front, of what it leaves out in all.
+        front: returns how many of all pixels left out "same" leaves out in front.
     """
     made, names = [], {}
     for layer in model["layers"]:
@@ -63,7 +63,7 @@ def split(model: dict[str, Any], front: Callable[[int], int]) -> None:
 
 
 def join(model: dict[str, Any]) -> None:
-    """The other way of `split`, where what is cropped is what Keras up to 3.14 leaves out.
+    """Undo `split` where the crop equals what "same" leaves out in Keras up to 3.14.
 
     Args:
         model: the config of a Functional model; changed in place. Models in it stay as they are.
@@ -84,7 +84,7 @@ def join(model: dict[str, Any]) -> None:
 
 
 def _rename(model: dict[str, Any], layers: list[Any], names: dict[str, str]) -> None:
-    """Set a model's layers, and let what was given one layer's output be given another's."""
+    """Set a model's layers, and redirect inputs from the keys of ``names`` to the values."""
     crops = set(names.values())
     model["layers"] = [
         layer
@@ -97,7 +97,7 @@ def _rename(model: dict[str, Any], layers: list[Any], names: dict[str, str]) -> 
 
 
 def _points(value: Any, names: dict[str, str]) -> Any:
-    """Nodes in which ``[name, node, tensor]`` point to other layers."""
+    """Return nodes whose ``[name, node, tensor]`` point to the renamed layers."""
     if isinstance(value, dict):
         return {key: _points(item, names) for key, item in value.items()}
     if not isinstance(value, list | tuple):
@@ -108,7 +108,7 @@ def _points(value: Any, names: dict[str, str]) -> Any:
 
 
 def is_ambiguous(layer: Any) -> bool:
-    """Whether what a layer does depends on the Keras that runs it."""
+    """Return whether a layer's result depends on the version of Keras that runs it."""
     if not isinstance(layer, dict) or layer.get("class_name") != _CLASS:
         return False
     config = layer.get("config")

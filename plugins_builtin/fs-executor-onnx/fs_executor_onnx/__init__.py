@@ -1,4 +1,4 @@
-"""Runs a swap direction with ONNX Runtime; see `fs_executor_onnx.session`."""
+"""Run a swap direction with ONNX Runtime; see `fs_executor_onnx.session`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fs_kernel.types import Forward
 if TYPE_CHECKING:
     import torch
 
-#: What a user who wants to train reads.
+#: Error for users who try to train with it.
 CANNOT_TRAIN = (
     "the executor 'onnx' can swap, but not train; train with another one, "
     "for example --set training.executor=keras"

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, and ONNX Runtime's session of it."""
+"""Export a network as an ONNX graph and run it in a session of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fs_kernel.types import Side
 
 from fs_executor_onnx import CANNOT_TRAIN
 
-#: What runs a graph on each kind of device.
+#: Execution provider of each kind of device.
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 #: Newest set of operators that every supported ONNX Runtime knows.
 _OPERATORS = 17
@@ -25,15 +25,15 @@ _OPERATORS = 17
 class OnnxForward:
     """Runs a network of one side; see `fs_kernel.types.Forward`.
 
-    The graph holds the weights as they are now: what is trained later does not show.
+    The graph holds the weights of the moment: later training has no effect on it.
 
     Args:
         network: with one input.
-        device: where inputs lie and results go.
+        device: the device of inputs and results.
 
     Raises:
         UsageError: this ONNX Runtime cannot use the device.
-        PluginError: the network holds what ONNX cannot say.
+        PluginError: the network holds operations that ONNX lacks.
     """
 
     def __init__(self, network: Network, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class OnnxForward:
     def __call__(
         self, inputs: Mapping[Side, torch.Tensor], training: bool = True
     ) -> list[torch.Tensor]:
-        """The outputs, flat and in order.
+        """Return the outputs as a flat list, in order.
 
         Raises:
             UsageError: ``training`` is asked for.
@@ -66,23 +66,23 @@ class OnnxForward:
 
 
 def export(network: Network, device: torch.device) -> bytes:
-    """A network of one input as an ONNX model, for batches of any size.
+    """Return a network of one input as a serialized ONNX model, for batches of any size.
 
     Raises:
-        PluginError: it holds what ONNX cannot say.
+        PluginError: it holds operations that ONNX lacks.
     """
     (start,) = network.model.inputs
     names = [f"output_{i}" for i in range(len(network.outputs))]
     file = io.BytesIO()
-    # The exporter that follows a call writes into such files; its types do not say so.
+    # The tracing exporter writes to file objects too, though its types do not say so.
     target: Any = file
     logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad(), keras.device(str(device)):
             warnings.simplefilter("ignore")
-            # The exporter that follows one call. The other needs onnxscript, and that a graph is
-            # free of what Keras's layers look up while they run.
+            # The tracing exporter. The other one needs onnxscript, and cannot trace the lookups
+            # that Keras's layers make while they run.
             torch.onnx.export(
                 _Whole(network.model).eval(),
                 (torch.zeros(2, *start.shape[1:], device=device),),
@@ -106,7 +106,7 @@ def export(network: Network, device: torch.device) -> bytes:
 
 
 class _Whole(torch.nn.Module):
-    """A Keras model as the exporter wants to call it."""
+    """A Keras model with the signature that the exporter expects."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs the network as plain torch operations, made of the Keras graph once."""
+"""Run a network as plain torch operations, translated once from its Keras graph."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 def make_forward(
     network: Network, device: torch.device, options: FastOptions | None = None
 ) -> Runner:
-    """Return a network as torch operations.
+    """Return a callable that runs a network as torch operations.
 
     Args:
-        network: built, with its weights on ``device`` and the precision it shall have; they are
-            shared.
-        device: where inputs lie.
-        options: how to run it; the defaults if left out.
+        network: built, with its weights on ``device`` in the final precision; they are shared.
+        device: the device of the inputs.
+        options: how to run it; None for the defaults.
     """
     from fs_executor_torch.executable import Executable
     from fs_executor_torch.runner import Runner

@@ -16,13 +16,13 @@ from fs_executor_torch.options import FastOptions
 class Executable(nn.Module):
     """A network as torch operations.
 
-    Called with one picture ``(n, h, w, c)`` float32 per side, in the order of the sides; gives the
-    outputs flat, in the order of ``Network.outputs``. Whether it trains (dropout, batch norm) is
-    ``module.training``, as with any torch module: set it with ``train()`` and ``eval()``.
+    Takes one picture ``(n, h, w, c)`` float32 per side, in the order of the sides; returns the
+    outputs as a flat list, in the order of ``Network.outputs``. Whether it trains (dropout, batch
+    norm) is ``module.training``, as with any torch module: set it with ``train()`` and ``eval()``.
 
     Its parameters are the network's own `torch.nn.Parameter` objects, held by the parts and read at
-    each call. Whoever replaces them (sharding, a replica for another device) changes what is
-    computed, except in the parts named in ``fallbacks``.
+    each call. Replacing them (sharding, a replica for another device) changes the result, except in
+    the parts named in ``fallbacks``.
 
     Attributes:
         network: the whole graph, a `fs_executor_torch.graph.LoweredModel`; its children are the

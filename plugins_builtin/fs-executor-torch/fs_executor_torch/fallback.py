@@ -1,4 +1,4 @@
-"""Whatever has no lowered form is called as Keras has it."""
+"""Call layers and operations that have no lowered form through Keras."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from fs_executor_torch.layers.base import first, last
 
 
 class Fallback(nn.Module):
-    """A Keras layer, operation or model inside of a lowered network.
+    """A Keras layer, operation or model inside a lowered network.
 
-    Its weights are registered here too, so that they are among the parameters of the whole; but
-    what is computed with are Keras's own.
+    Its weights are registered here too, so that they are among the parameters of the whole network;
+    but Keras computes with its own.
 
     Args:
-        operation: what a node of the graph calls.
+        operation: the layer, operation or model that a node of the graph calls.
     """
 
-    #: Nobody knows what it does with a batch.
+    #: It is not known what the operation does with a batch, so the cautious values are used.
     batch_statistics = True
     random = True
     writable = False
 
     def __init__(self, operation: Any) -> None:
         super().__init__()
-        # A Keras layer is a torch module as well: in a tuple it does not become a part of this one.
+        # A Keras layer is a torch module too; the tuple keeps torch from registering it as a child.
         self._operation = (operation,)
         for number, variable in enumerate(getattr(operation, "weights", ())):
             self.register_parameter(f"weight_{number}", variable._value)

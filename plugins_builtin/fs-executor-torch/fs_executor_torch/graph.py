@@ -1,7 +1,7 @@
-"""From a Keras functional graph to a torch module that does the same.
+"""Translate a Keras functional graph into a torch module that computes the same.
 
-The graph is read once and becomes a straight list of calls; a sub-model becomes a module of its
-own, made once however often it is called.
+The graph is read once and becomes a flat list of calls; a sub-model becomes a module of its own,
+made once however often it is called.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fs_executor_torch.rewriting import (
     write_over,
 )
 
-#: Of a part: the id of the Keras object, and whether it is called in the plain way.
+#: Key of a part: the id of the Keras object, and whether its calls are plain (see `_plain`).
 Key = tuple[int, bool]
 
 
@@ -35,13 +35,12 @@ class LoweredModel(nn.Module):
     """A Keras functional model as torch operations.
 
     Its parts are its children, by the names of the Keras layers (with what torch allows in names).
-    ``forward`` takes the inputs flat and gives the outputs flat; tensors of rank 4 are
-    ``(n, c, h, w)`` on both sides.
+    ``forward`` takes and returns flat lists; tensors of rank 4 are ``(n, c, h, w)`` on both sides.
 
     Args:
         model: a built functional model.
         options: how to run it.
-        known: what was lowered already.
+        known: parts that were lowered already.
     """
 
     def __init__(self, model: Any, options: FastOptions, known: dict[Key, nn.Module]) -> None:
@@ -95,7 +94,7 @@ class LoweredModel(nn.Module):
 
     @property
     def batch_statistics(self) -> bool:
-        """Whether any layer inside says so."""
+        """Whether any layer inside uses batch statistics; see `Lowered`."""
         return any(part.batch_statistics for part in self.children())
 
     @property
@@ -138,10 +137,10 @@ class LoweredModel(nn.Module):
 
 
 def graph_of(model: Any) -> Any:
-    """The functional graph of a model that is nothing but one; None for anything else.
+    """Return the graph of a plain functional or sequential model; None for anything else.
 
-    Masks travel with Keras's tensors and would be lost on the way, so models with layers that make
-    them are left alone.
+    Keras passes masks along with its tensors. They would be lost here, so None is returned for
+    models with layers that make masks.
     """
     kind = type(model)
     if kind is keras.Sequential:
@@ -153,9 +152,9 @@ def graph_of(model: Any) -> Any:
 
 
 def _plain(node: Any) -> bool:
-    """Whether a call has one tensor, or one list of tensors of one rank, and nothing else."""
+    """Return whether the only argument is a tensor, or a list of tensors of one rank."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
-    # Keras notes whether it trains with each node, and sets it anew at each call.
+    # Keras stores "training" with each node but sets it again at each call, so it is ignored.
     if len(args) != 1 or any(v is not None for k, v in kwargs.items() if k != "training"):
         return False
     tensors = args[0] if isinstance(args[0], list | tuple) else [args[0]]
@@ -165,7 +164,7 @@ def _plain(node: Any) -> bool:
 
 
 def _in_order(model: Any) -> list[Any]:
-    """The nodes of a graph in an order in which they can be computed."""
+    """Return the nodes of a graph in an order in which they can be computed."""
     depths = sorted(model._nodes_by_depth, reverse=True)
     nodes = (node for depth in depths for node in model._nodes_by_depth[depth])
     return [node for node in nodes if not node.is_input]
@@ -182,7 +181,7 @@ def _filled(structure: Any, values: dict[int, Tensor]) -> Any:
 
 
 def _free_name(module: nn.Module, name: str) -> str:
-    """A name torch lets a child have: no dots, and no attribute of that name."""
+    """Return a name that torch allows for a child: without dots, and not yet an attribute."""
     name = name.replace(".", ":")
     while hasattr(module, name):
         name += "_"

@@ -10,7 +10,7 @@ SECTION = "executor.torch"
 
 @attrs.frozen
 class FastOptions:
-    """How the network is run."""
+    """Options of the section ``[executor.torch]``."""
 
     compile: str = option(
         "off",

@@ -1,4 +1,4 @@
-"""Better orders of the calls of a graph; what is computed stays the same."""
+"""Rewrite the list of calls of a graph to save time and memory, without changing the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fs_executor_torch.layers.shapes import Shuffle
 
 @attrs.frozen
 class Slot:
-    """A value of the run of a graph, by its number."""
+    """A placeholder for a value of the run of a graph, by its number."""
 
     number: int
 
@@ -27,10 +27,10 @@ class Call:
 
     Attributes:
         part: name of the module to call.
-        args, kwargs: of each call that is merged into this one (one, as a rule), with a `Slot` in
-            the place of each tensor.
-        results: per merged call the numbers of the values it gives.
-        drops: numbers of the values nobody needs afterwards.
+        args, kwargs: of each call that is merged into this one (usually one), with a `Slot` in the
+            place of each tensor.
+        results: per merged call the numbers of the values it returns.
+        drops: numbers of the values that no later call needs.
     """
 
     part: str
@@ -41,21 +41,21 @@ class Call:
 
     @property
     def needs(self) -> list[int]:
-        """Numbers of the values it is called with, as often as each is."""
+        """Numbers of the values that it takes, repeated as often as each is used."""
         return [slot.number for slot in slots((self.args, self.kwargs))]
 
 
 def slots(structure: Any) -> Iterator[Slot]:
-    """The slots in nested arguments."""
+    """Yield the slots in nested arguments."""
     return (leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, Slot))
 
 
 def merge_sides(calls: Sequence[Call], mergeable: Callable[[str], bool]) -> list[Call]:
-    """Let calls of one part that do not wait for one another become one call.
+    """Return the calls with those of one part that do not depend on each other merged into one.
 
     Args:
         calls: in an order in which they can be made.
-        mergeable: whether a part may be called so.
+        mergeable: returns whether calls of a part may be merged.
     """
     waiting, done = list(calls), list[Call]()
     made = {number for call in calls for results in call.results for number in results}
@@ -76,10 +76,10 @@ def merge_sides(calls: Sequence[Call], mergeable: Callable[[str], bool]) -> list
 def activate_late(
     calls: Sequence[Call], part_of: Callable[[str], nn.Module], outputs: Sequence[int]
 ) -> list[Call]:
-    """Shuffle pixels before a pixelwise activation instead of after it.
+    """Return the calls with pixels shuffled before a pixelwise activation instead of after it.
 
     The activation then works in place on the shuffled picture, and the picture before it need not
-    be kept for the way back.
+    be kept for the backward pass.
     """
     calls, uses = list(calls), _uses(calls, outputs)
     maker = {call.results[0][0]: index for index, call in enumerate(calls)}
@@ -102,7 +102,7 @@ def activate_late(
 def write_over(
     calls: Sequence[Call], part_of: Callable[[str], nn.Module], outputs: Sequence[int]
 ) -> list[Call]:
-    """Let layers that can write over their input where nobody else needs it."""
+    """Return the calls with layers working in place where nothing else needs their input."""
     uses, maker = _uses(calls, outputs), {c.results[0][0]: c for c in calls if len(c.results) == 1}
     written = []
     for call in calls:
@@ -117,7 +117,7 @@ def write_over(
 
 
 def note_drops(calls: Sequence[Call], outputs: Sequence[int]) -> list[Call]:
-    """Note with each call which values are not needed after it."""
+    """Return the calls with the values that are not needed after each in ``drops``."""
     needed, noted = set(outputs), list[Call]()
     for call in reversed(calls):
         made = {number for results in call.results for number in results}

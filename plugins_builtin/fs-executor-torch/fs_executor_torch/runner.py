@@ -1,4 +1,4 @@
-"""The callable that the kernel gets."""
+"""The callable that the kernel receives from this executor."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Runner:
     """Runs a network; see `fs_kernel.types.Forward`.
 
     Args:
-        module: what runs.
+        module: the network.
         sides: names of its inputs, in order.
         mode: of `torch.compile`, or "off".
 
     Attributes:
-        module: as given; `fs_executor_torch.executable.Executable` says how to call it. Whoever
-            calls it does without compiling.
+        module: as given; `fs_executor_torch.executable.Executable` says how to call it. A direct
+            call is not compiled.
     """
 
     def __init__(self, module: Executable, sides: Sequence[Side], mode: str = "off") -> None:
@@ -39,7 +39,7 @@ class Runner:
         pictures = [inputs[side] for side in self._sides]
         if self._compiled is not None:
             try:
-                # What CUDA graphs gave at the last call may be written over from here on.
+                # From here on CUDA graphs may overwrite the outputs of the last call.
                 torch.compiler.cudagraph_mark_step_begin()
                 return list(self._compiled(*pictures))
             except Exception as error:

@@ -1,4 +1,4 @@
-"""phaze_a: the network of free composition, and the presets that make others of it.
+"""phaze_a: a freely composed network, and presets that reproduce others with it.
 
 The network is `fs_model_phaze_a.network.phaze_a`; here it is offered to the kernel.
 """

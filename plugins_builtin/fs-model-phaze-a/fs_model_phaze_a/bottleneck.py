@@ -1,4 +1,4 @@
-"""From the encoder's picture to a vector."""
+"""Reduce the encoder's picture to a vector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fs_model_phaze_a.options import PhazeAOptions
 
 
 def bottleneck(x: keras.KerasTensor, options: PhazeAOptions) -> keras.KerasTensor:
-    """The vector ``(n, k)`` of what the encoder gave, a picture or already a vector."""
+    """Return the encoder's result, a picture or already a vector, as a vector ``(n, k)``."""
     if options.bottleneck_norm != "none":
         x = normalization(options.bottleneck_norm)(x)
     if options.bottleneck_type == "dense":

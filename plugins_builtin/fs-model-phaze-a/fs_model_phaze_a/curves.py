@@ -1,15 +1,15 @@
-"""How widths go from one layer to the next."""
+"""Compute widths from one layer to the next."""
 
 from __future__ import annotations
 
 
 def _floor(value: float) -> int:
-    """The next lower multiple of 8."""
+    """Return the largest multiple of 8 that is not above ``value``."""
     return int(value // 8) * 8
 
 
 def curve(start: int, end: int, points: int, slope: float) -> list[int]:
-    """Widths from ``start`` to ``end`` along a normalised tunable sigmoid.
+    """Return widths from ``start`` to ``end`` along a normalized tunable sigmoid.
 
     With ``x`` evenly from 0 to 1, ``y = (x - x s) / (s - 2 s |x| + 1)`` goes from 0 to 1 too, fast
     first for ``s`` below 0, late for ``s`` above.
@@ -17,7 +17,7 @@ def curve(start: int, end: int, points: int, slope: float) -> list[int]:
     Args:
         start: the first width.
         end: the last.
-        points: how many; one point is the start.
+        points: number of widths; with one, only the start.
         slope: ``s``, between -1 and 1.
 
     Returns:
@@ -32,12 +32,12 @@ def curve(start: int, end: int, points: int, slope: float) -> list[int]:
 
 
 def capped(largest: int, smallest: int, points: int, slope: float, hold: str) -> list[int]:
-    """Widths that lose a share ``|slope|`` from one to the next, until the smallest.
+    """Return widths that each lose a share ``|slope|`` of the one before, down to the smallest.
 
     Args:
         largest: the first width.
         smallest: no width is less.
-        points: how many; a fall that is longer is broken off.
+        points: number of widths; a longer fall is cut off.
         slope: the share that is lost; not 0.
         hold: what fills a fall that is shorter: "cap_max" repeats the largest in front, "cap_min"
             the smallest behind.

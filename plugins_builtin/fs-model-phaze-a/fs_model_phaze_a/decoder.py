@@ -1,4 +1,4 @@
-"""The stages that double a picture until it has the output's size, and the decoder of them."""
+"""Build the stages that double a picture up to the output's size, and decoders of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fs_model_phaze_a.plan import Plan
 
 Tensor: TypeAlias = keras.KerasTensor
 
-#: What doubles a picture, by the options' names: blocks, picture and channels out to a picture.
+#: Upscalers by option value: functions of blocks, picture and channels out.
 UPSCALERS: dict[str, Callable[[Blocks, Tensor, int], Tensor]] = {
     "subpixel": Blocks.upscale,
     "resize_images": upscalers.resize,
@@ -41,7 +41,7 @@ class Stages:
 
     @property
     def count(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self._plan.stages)
 
     @property
@@ -49,18 +49,18 @@ class Stages:
         return Plan.of(self.options)
 
     def face(self, x: Tensor, first: int, end: int) -> Tensor:
-        """The stages ``first`` to ``end`` (not included) of a face."""
+        """Return ``x`` after the stages ``first`` to ``end`` (not included) of a face."""
         (x,) = self.run(x, first, end, masks=(False,))
         return x
 
     def run(self, x: Tensor, first: int, end: int, masks: tuple[bool, ...]) -> list[Tensor]:
-        """Several chains of stages from one picture, made stage by stage.
+        """Return the results of several chains of stages from one picture, built stage by stage.
 
         Args:
             x: the picture before stage ``first``.
             first: the first stage; 0 is preceded by the reshape and the entry.
             end: the stage after the last.
-            masks: for each chain, whether it makes a mask: without noise and residuals.
+            masks: for each chain, whether it makes a mask, which has no noise and no residuals.
         """
         if first == 0:
             x = self._reshaped(x)
@@ -108,14 +108,14 @@ def decoder(
     options: PhazeAOptions,
     learn_mask: bool,
 ) -> keras.Model:
-    """A decoder with weights of its own.
+    """Return a decoder with weights of its own.
 
     Args:
         shape: of the picture it starts from, ``(h, w, c)``.
         name: "decoder_a", "decoder_b" or "decoder_both".
         blocks: makes blocks as the network options ask.
         options: of the network.
-        learn_mask: give a mask beside the face.
+        learn_mask: output a mask beside the face.
     """
     stages = Stages(blocks, options)
     picture = keras.Input(shape)

@@ -1,4 +1,4 @@
-"""New dropout rates for a network that exists."""
+"""Set new dropout rates in an existing network."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _STYLE = "fc_gblock"
 def with_rates(
     network: Network, rate: float, style_rate: float, custom_objects: dict[str, type]
 ) -> Network:
-    """The same network with other dropout in its fully connected layers; weights are copied.
+    """Return the network with other dropout rates in its fully connected layers, weights copied.
 
-    Layers keep their names, which tell the rate they were made with. The network is made anew from
-    its graph, since a dropout layer made with rate 0 has nothing to draw its numbers from.
+    Layers keep their names, which state the rate they were made with. The network is rebuilt from
+    its graph, because Keras gives a dropout layer with rate 0 no seed generator.
 
     Args:
-        network: left as it is.
+        network: unchanged.
         rate: for all fully connected layers that make pictures.
         style_rate: for those that make the G-block's style.
-        custom_objects: what its graph may contain.
+        custom_objects: classes that its graph may contain, by name.
     """
     graph = keras.saving.serialize_keras_object(network.model)
     for layer in graph["config"]["layers"]:

@@ -1,4 +1,4 @@
-"""Trained weights for a library encoder, from a file the user has."""
+"""Load trained weights into a library encoder from a file of the user's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 def load(network: Network, path: Path) -> None:
-    """Set all weights of the library network inside of the encoder.
+    """Set all weights of the library network inside the encoder.
 
     Args:
         network: just built.
@@ -68,7 +68,11 @@ def _opened(path: Path, net: keras.Model) -> Iterator[list[Pair]]:
 
 
 def _named(file: safetensors.safe_open, net: keras.Model) -> Iterator[Pair]:
-    """What a file with our names has for each weight."""
+    """Yield each weight with its counterpart in a file that uses our names.
+
+    Raises:
+        UnfitError: a weight is missing.
+    """
     known = set(file.keys())
     for name, variable in networks.variables(Network(net, [])).items():
         full = f"encoder/{net.name}/{name}"
@@ -95,7 +99,7 @@ def _require_fit(variable: keras.Variable, weight: str, stored: Stored, net: ker
 
 
 def _is_without_numbers(net: keras.Model) -> bool:
-    """Whether the network was built to be looked at only."""
+    """Return whether the network is on the meta device, built only for inspection."""
     return all(variable.value.device.type == "meta" for variable in net.weights)
 
 
@@ -106,10 +110,10 @@ def _fill(net: keras.Model, found: list[Pair]) -> None:
 
 
 def _square_published_deviations(net: keras.Model) -> None:
-    """Make variances of standard deviations that stand in their place.
+    """Replace standard deviations that stand in the place of variances by their squares.
 
-    The weights that Keras publishes for EfficientNet hold these (tensorflow issue 49930), and Keras
-    puts one more Rescaling layer into the network if it loads them itself.
+    The weights that Keras publishes for EfficientNet hold standard deviations where Normalization
+    needs variances; Keras adds one more Rescaling layer to correct this if it loads them itself.
     """
     for layer in net.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:

@@ -1,4 +1,4 @@
-"""Every encoder the option ``enc_architecture`` can name, as data: nothing is imported for it."""
+"""List every encoder of the option ``enc_architecture`` as data, without importing any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 from fs_kernel.types import ColorOrder
 
-#: Values the network behind expects: 0..1, -1..1 or 0..255.
+#: Range of values that a network expects: 0..1, -1..1 or 0..255.
 ValueRange = Literal["unit", "signed", "bytes"]
 
 
@@ -20,7 +20,7 @@ class Encoder:
         net: name in its family.
         size: pixels at ``enc_scaling`` 100.
         smallest: pixels below which it cannot be built.
-        values: what it expects; faces come as 0..1.
+        values: the range it expects; faces are 0..1.
         color_order: of its faces.
     """
 
@@ -32,7 +32,7 @@ class Encoder:
     color_order: ColorOrder = "rgb"
 
     def input_size(self, scaling: int) -> int:
-        """Edge of the faces at ``scaling`` percent: a multiple of 16, or the smallest."""
+        """Return the edge in pixels at ``scaling`` percent: a multiple of 16, or the smallest."""
         return max(self.smallest, self.size * scaling // 1600 * 16)
 
 
@@ -78,5 +78,5 @@ def _table() -> dict[str, Encoder]:
     return table
 
 
-#: By the name users write.
+#: Encoders by option value.
 ENCODERS = _table()

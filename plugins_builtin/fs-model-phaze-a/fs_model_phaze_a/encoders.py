@@ -1,4 +1,4 @@
-"""The sub-model ``encoder``: [change of range] - net - [bottleneck]."""
+"""Build the sub-model ``encoder``: [change of range] - net - [bottleneck]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VITS = {
 
 
 def encoder(shape: tuple[int, int, int], blocks: Blocks, options: PhazeAOptions) -> keras.Model:
-    """The encoder with weights of its own.
+    """Return the encoder with weights of its own.
 
     Args:
         shape: of a face, ``(h, w, 3)``.
@@ -32,7 +32,7 @@ def encoder(shape: tuple[int, int, int], blocks: Blocks, options: PhazeAOptions)
         options: which net, and the bottleneck.
 
     Returns:
-        Faces 0..1 to a vector, or to a picture if the bottleneck comes later.
+        A model from faces 0..1 to a vector, or to a picture if the bottleneck comes later.
     """
     which = Plan.of(options).encoder
     face = x = keras.Input(shape)
@@ -53,7 +53,7 @@ def encoder(shape: tuple[int, int, int], blocks: Blocks, options: PhazeAOptions)
 
 
 def library_networks(model: keras.Model) -> list[str]:
-    """Names of the library networks inside of the encoder of ``model``: one or none."""
+    """Return the names of library networks inside the encoder of ``model``: one or none."""
     inside = model.get_layer("encoder").layers
     return [layer.name for layer in inside if isinstance(layer, keras.Model)]
 
@@ -67,7 +67,10 @@ def _original(x: keras.KerasTensor, blocks: Blocks, o: PhazeAOptions) -> keras.K
 
 
 def _alternative(x: keras.KerasTensor, blocks: Blocks, o: PhazeAOptions) -> keras.KerasTensor:
-    """As the discriminators of progressive GANs: two convolutions per level, then pooling."""
+    """Return ``x`` encoded as in discriminators of progressive GANs.
+
+    Each level has two convolutions, then pooling.
+    """
     filters = o.fs_original_min_filters
     x = blocks.conv_block(x, filters, 1, 1)
     for index in range(o.fs_original_depth):
@@ -87,7 +90,7 @@ def _application(shape: tuple[int, int, int], net: str, options: PhazeAOptions) 
 
 
 def _settings(net: str, o: PhazeAOptions) -> dict[str, Any]:
-    """What a library network is told beside its input."""
+    """Return the arguments of a library network other than its input."""
     if net.startswith("EfficientNetV2"):
         return {"include_preprocessing": False}
     if net == "MobileNet":

@@ -1,4 +1,4 @@
-"""The layers between encoder and decoder: a vector becomes a small picture, or a style."""
+"""Build the layers between encoder and decoder: from a vector to a small picture or a style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = tuple[int | None, ...]
 
 
 def picture_fc(shape: Shape, name: str, blocks: Blocks, options: PhazeAOptions) -> keras.Model:
-    """From the encoder's result to the picture a decoder (or G-block) starts from.
+    """Return a model from the encoder's result to the picture a decoder or G-block starts from.
 
     Args:
         shape: of the encoder's result without the batch.
@@ -27,7 +27,7 @@ def picture_fc(shape: Shape, name: str, blocks: Blocks, options: PhazeAOptions) 
         options: its depth and widths.
 
     Raises:
-        ConfigError: without dense layers the vector must have the picture's size, and has not.
+        ConfigError: there are no dense layers and the vector does not have the picture's size.
     """
     plan = Plan.of(options)
     code, x = _start(shape, options)
@@ -41,7 +41,7 @@ def picture_fc(shape: Shape, name: str, blocks: Blocks, options: PhazeAOptions) 
 
 
 def style_fc(shape: Shape, options: PhazeAOptions) -> keras.Model:
-    """``fc_gblock``: from the encoder's result to the vector that styles the G-block."""
+    """Return ``fc_gblock``, a model from the encoder's result to the G-block's style vector."""
     code, x = _start(shape, options)
     x = _dense(x, Plan.of(options).style_nodes, options.fc_gblock_dropout)
     return keras.Model(code, x, name="fc_gblock")

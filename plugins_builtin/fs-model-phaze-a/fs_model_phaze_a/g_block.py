@@ -1,4 +1,4 @@
-"""The G-block: style and noise for a picture, as StyleGAN's synthesis does it.
+"""Build the G-block, which adds style and noise to a picture as StyleGAN's synthesis does.
 
 ::
 
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 def g_block(picture: Shape, style: Shape, name: str, blocks: Blocks) -> keras.Model:
-    """A G-block with weights of its own.
+    """Return a G-block with weights of its own.
 
     Args:
         picture: shape ``(h, w, c)``.
@@ -32,7 +32,7 @@ def g_block(picture: Shape, style: Shape, name: str, blocks: Blocks) -> keras.Mo
         blocks: makes the first convolution.
 
     Returns:
-        ``[picture, style]`` to a picture of the same shape.
+        A model from ``[picture, style]`` to a picture of the same shape.
     """
     inputs = [keras.Input(picture), keras.Input(style)]
     x, chosen = inputs[0], _style(inputs[1])

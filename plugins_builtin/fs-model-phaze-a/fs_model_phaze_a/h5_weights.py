@@ -1,4 +1,4 @@
-"""Read Keras weight files through h5py alone: nothing in a file chooses what code runs.
+"""Read Keras weight files through h5py alone, so that a file cannot choose what code runs.
 
 Two layouts are known. The older one lists its layers, and each layer's weights, in attributes::
 
@@ -28,7 +28,7 @@ from fs_nn import hdf5
 
 
 class UnfitError(Exception):
-    """The file does not hold what the network needs; the text says what is wrong with it."""
+    """The file does not hold what the network needs; the message says why."""
 
 
 @attrs.frozen
@@ -36,10 +36,10 @@ class Stored:
     """A tensor in a file, not yet read.
 
     Attributes:
-        name: where it is in the file.
+        name: its path in the file.
         shape: its shape.
-        floating: it holds floating-point numbers.
-        read: reads it.
+        floating: whether it holds floating-point numbers.
+        read: returns its values.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Stored:
     read: Callable[[], Any]
 
 
-#: A weight of the network, what to call it, and what the file has for it.
+#: A weight of the network, its name in messages, and its counterpart in the file.
 Pair = tuple[keras.Variable, str, Stored]
 
 
 def pairs(file: h5py.File, net: keras.Model) -> list[Pair]:
-    """What the file has for each weight of ``net``.
+    """Return each weight of ``net`` with its counterpart in the file.
 
     Raises:
-        UnfitError: it has another number of layers or weights, or is no file of weights.
+        UnfitError: it has another number of layers or weights, or is not a weights file.
     """
     if hdf5.names(file, "layer_names"):
         return list(_listed(file, net))
@@ -75,12 +75,13 @@ def _listed(file: h5py.File, net: keras.Model) -> Iterator[Pair]:
     layers = [layer for layer in net.layers if layer.weights]
     if len(stored) != len(layers):
         raise UnfitError(f"it has {len(stored)} layers with weights, {net.name} has {len(layers)}")
-    # Automatic names (conv2d_7) count on from what else was built, so one that differs spoils all.
+    # Numbers in automatic names (conv2d_7) depend on what was built before, so names are used only
+    # if all match; otherwise the order decides.
     named = stored.keys() == {layer.name for layer in layers}
     groups = [stored[layer.name] for layer in layers] if named else list(stored.values())
     for layer, group in zip(layers, groups, strict=True):
         names = hdf5.names(group, "weight_names")
-        # Weights that train first, then the others, layers within the layer counted in.
+        # Keras writes trainable weights first, then the others, nested layers included.
         yield from _match(
             layer,
             [*layer.trainable_weights, *layer.non_trainable_weights],
@@ -113,7 +114,7 @@ def _nested(parent: h5py.Group, layers: Sequence[keras.Layer]) -> Iterator[Pair]
 
 
 def _keys(layers: Sequence[keras.Layer]) -> Iterator[tuple[str, keras.Layer]]:
-    """The groups of layers: their classes in snake case, counted."""
+    """Yield each layer with the name of its group: its class in snake case, numbered."""
     seen: Counter[str] = Counter()
     for layer in layers:
         key = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)

@@ -4,7 +4,7 @@
                    \\ [fc_shared] /      \\ [mask_out]
                    \\ fc_gblock (style) -/
 
-Which of the parts exist, and which are one per side, is up to the options.
+The options decide which parts exist, and which of them exist once per side.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def phaze_a(
     Args:
         inputs: per side ``(n, h, w, 3)``, all of one shape.
         blocks: makes blocks as the network options ask.
-        options: everything else; `fs_model_phaze_a.plan.check` says whether they can be built.
+        options: all others; `fs_model_phaze_a.plan.check` checks whether they can be built.
         learn_mask: give each side a second output, the mask.
 
     Raises:
-        ConfigError: what only the built encoder shows not to fit.
+        ConfigError: the options do not fit the built encoder.
     """
     sides = list(inputs)
     encode = encoder(next(iter(inputs.values())).shape[1:], blocks, options)
@@ -67,7 +67,7 @@ def phaze_a(
 
 
 def _pictures(codes: Tensors, blocks: Blocks, options: PhazeAOptions) -> Tensors:
-    """What the fully connected layers make of each side."""
+    """Return the picture that the fully connected layers make for each side."""
     sides = list(codes)
     shape = codes[sides[0]].shape[1:]
 
@@ -85,7 +85,7 @@ def _pictures(codes: Tensors, blocks: Blocks, options: PhazeAOptions) -> Tensors
 
 
 def _styled(codes: Tensors, pictures: Tensors, blocks: Blocks, options: PhazeAOptions) -> Tensors:
-    """What the G-blocks make of each side's picture."""
+    """Return each side's picture after its G-block."""
     sides = list(codes)
     style = style_fc(codes[sides[0]].shape[1:], options)
     styles = {side: style(code) for side, code in codes.items()}
@@ -99,7 +99,7 @@ def _styled(codes: Tensors, pictures: Tensors, blocks: Blocks, options: PhazeAOp
 def _per_side(
     sides: list[Side], name: str, split: bool, make: Callable[[str], keras.Model]
 ) -> dict[Side, keras.Model]:
-    """A model for each side: ``name_a``, ``name_b``, or ``name_both`` for all."""
+    """Return the model of each side: ``name_a`` and ``name_b``, or ``name_both`` for all."""
     if split:
         return {side: make(f"{name}_{side}") for side in sides}
     return dict.fromkeys(sides, make(f"{name}_both"))

@@ -1,4 +1,4 @@
-"""The options of phaze_a, and how a preset fills those the user leaves alone."""
+"""The options of phaze_a, whose defaults come from the chosen preset."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _from_preset(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.At
 
 def _plain_default(field: attrs.Attribute[Any]) -> Any:
     default: Any = field.default
-    # To type checkers Factory is a function.
+    # attrs types Factory as a function, not as a class.
     made = isinstance(default, attrs.Factory)  # type: ignore[arg-type]
     return default.factory() if made else default
 
@@ -61,7 +61,7 @@ def _plain_default(field: attrs.Attribute[Any]) -> Any:
 class PhazeAOptions:
     """Section ``model.phaze_a``.
 
-    An option nobody sets has the preset's value, or its own default where the preset says nothing.
+    An option that is not set has the preset's value, or its own default if the preset lacks it.
     """
 
     preset: str = option(

@@ -1,6 +1,6 @@
-"""Sizes and widths that follow from the options, and what makes them impossible.
+"""Compute and check the sizes and widths that follow from the options.
 
-Everything here is arithmetic: it is known, and checked, before anything is built.
+All of this is arithmetic, so that it is checked before anything is built.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fs_model_phaze_a.options import PhazeAOptions
 
 
 def reachable(output: int, size: int) -> int:
-    """The output size, halved as long as it is even and larger than ``size``."""
+    """Return the output size, halved as long as it is even and larger than ``size``."""
     while output > size and output % 2 == 0:
         output //= 2
     return output
@@ -29,7 +29,7 @@ class Plan:
     """The measures of a network.
 
     Attributes:
-        encoder: what encodes.
+        encoder: entry of the encoder table.
         input_size: edge of its faces.
         fc_channels: channels of the picture that the dense layers make.
         fc_nodes: nodes of each dense layer.
@@ -51,7 +51,7 @@ class Plan:
 
     @classmethod
     def of(cls, options: PhazeAOptions) -> Plan:
-        """The measures that the options ask for, possible or not; see `check`."""
+        """Return the measures that the options ask for, possible or not; see `check`."""
         o, encoder = options, ENCODERS[options.enc_architecture]
         pixels = o.fc_dimensions**2
         lowest, highest = (_fitted(o, f) for f in (o.fc_min_filters, o.fc_max_filters))
@@ -75,10 +75,10 @@ class Plan:
 
 
 def _fitted(o: PhazeAOptions, filters: int) -> int:
-    """Filters such that the picture can be reshaped to a size the output is a doubling of.
+    """Return filters with which the picture reshapes to a size that doubles up to the output's.
 
-    Counted from ``fc_dimensions * (fc_upsamples + 1)`` pixels, which is the true size for up to one
-    upsample: models made elsewhere have these widths.
+    The size is taken as ``fc_dimensions * (fc_upsamples + 1)`` pixels, which is right only for up
+    to one upsample; faceswap's models have these widths, so they are kept.
     """
     nominal = o.fc_dimensions * (o.fc_upsamples + 1)
     size = reachable(o.output_size, nominal)
@@ -94,10 +94,10 @@ def _stages(o: PhazeAOptions, count: int) -> list[int]:
 
 
 def check(options: PhazeAOptions, network: NetworkOptions) -> Plan:
-    """The plan of options that can be built.
+    """Return the plan of the options.
 
     Raises:
-        ConfigError: they cannot; one line for each clash, naming the options.
+        ConfigError: they cannot be built; one line for each conflict, naming the options.
     """
     plan = Plan.of(options)
     problems = [

@@ -1,4 +1,4 @@
-"""A network's graph in the words of faceswap 3, the other way of `fs_addon_import.keras3.graph`."""
+"""Write a network's graph in faceswap 3's terms: the inverse of `fs_addon_import.keras3.graph`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fs_kernel.types import Network
 
 from fs_addon_import import transposed
 
-#: Our classes that it has too: their module there, and what it adds to their settings.
+#: Our classes that faceswap has too: their module there, and the settings it adds.
 _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "PixelShuffler": ("lib.model.layers", {"data_format": "channels_last"}),
     "ReflectionPadding2D": ("lib.model.layers", {}),
@@ -17,18 +17,18 @@ _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "InstanceNormalization": ("lib.model.normalization", {}),
     "AdaInstanceNormalization": ("lib.model.normalization", {}),
 }
-#: Initialisers are never asked again, so that one of Keras's stands for ours.
+#: Stands for our initializers: weights come from the file, so none is ever called.
 _INITIALIZERS = ("ICNR", "ConvolutionAware")
-#: What newer versions of Keras write for initialisers, and older ones do not read.
+#: Settings of initializers that newer versions of Keras write and older ones do not read.
 _NEWER = ("input_axes", "output_axes")
 _HE = {"module": "keras.initializers", "class_name": "HeUniform", "config": {"seed": None}}
 
 
 def config_of(built: Network) -> dict[str, Any]:
-    """The content of ``config.json``.
+    """Return the content of ``config.json``.
 
     Args:
-        built: in float32; it may lie on Keras's meta device.
+        built: the network, in float32; it may be on Keras's meta device.
 
     Raises:
         ModelFolderError: the network has layers that faceswap does not have.
@@ -43,7 +43,7 @@ def config_of(built: Network) -> dict[str, Any]:
 
 
 def _settle_transposed(model: dict[str, Any]) -> None:
-    """Say "same" only where its Keras and ours mean the same by it."""
+    """Keep "same" padding only where faceswap's Keras and ours agree on it."""
     for layer in model["config"]["layers"]:
         if layer["class_name"] in ("Functional", "Sequential"):
             _settle_transposed(layer)

@@ -1,4 +1,4 @@
-"""``<model>_state.json`` from what a model folder remembers."""
+"""Write ``<model>_state.json`` from the state of a model folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fs_kernel.types import Network
 
 from fs_addon_import.options import NAMES
 
-#: The options that a session of its own records, because they may change between sessions.
+#: The options that each session of faceswap records, as they may change between sessions.
 # fmt: off
 _CHANGEABLE = (
     "mixed_precision", "nan_protection", "convert_batchsize",
@@ -29,7 +29,7 @@ _OPTIMIZERS = (
     "adabelief", "adam", "adamax", "adamw", "lion", "nadam", "rms-prop",
 )
 # fmt: on
-#: Its options that have no equal here, and their defaults.
+#: faceswap's options without an equivalent here, and their defaults.
 _UNKNOWN_HERE = {
     "nan_protection": True,
     "convert_batchsize": 16,
@@ -37,7 +37,7 @@ _UNKNOWN_HERE = {
     "lr_finder_mode": "set",
     "lr_finder_strength": "default",
 }
-#: Options of our models that are none of its.
+#: Options of our models that faceswap does not have.
 _OURS = ("preset", "enc_weights")
 
 
@@ -83,7 +83,7 @@ def state_of(
 
 
 def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without an equal here, as they were when the model was adopted."""
+    """Return faceswap's options without an equivalent here, as they were at the import."""
     options = record.get("options")
     options = options if isinstance(options, dict) else {}
     return {
@@ -107,7 +107,7 @@ def _options(model: str, config: Mapping[str, Mapping[str, Any]]) -> dict[str, A
 
 
 def _is_known(option: str, value: Any) -> bool:
-    """Whether it offers this choice; without it the option is as the other program has it set."""
+    """Return whether faceswap offers this choice; if not, its own setting of the option stays."""
     if option.startswith("loss_function"):
         return value in _LOSSES
     return option != "optimizer" or value in _OPTIMIZERS

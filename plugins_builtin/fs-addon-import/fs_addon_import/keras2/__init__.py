@@ -1,8 +1,8 @@
-"""Models of Keras 2, as faceswap 2 wrote them: one ``.h5`` file with graph, weights and optimiser.
+"""Read models of Keras 2, as faceswap 2 wrote them: one ``.h5`` file with the whole model.
 
-The graph is rewritten in the words of today's Keras so that the network answers as it did under
+The graph is rewritten for the current Keras so that the network computes what it did under
 TensorFlow; see `fs_addon_import.keras2.graph`, `layers`, `custom` and `operations`. Nothing in the
-file is deserialised, imported or run.
+file is deserialized, imported or run.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ def read_keras2(
 
     Args:
         path: the ``.h5`` file.
-        state: the ``<plugin>_state.json`` beside it, if there is one. The file alone says what the
-            network is; of the state only ``config.enc_architecture`` is looked at, to know one
+        state: the ``<plugin>_state.json`` beside it, if there is one. The file alone defines
+            the network; of the state only ``config.enc_architecture`` is read, to recognize one
             network of Keras whose layers held code.
 
     Returns:
-        The network and its weights; the optimiser, if the file has one that is known here.
+        The network and its weights; the optimizer, or None if the file has none
+        that is known here.
 
     Raises:
-        ModelFolderError: the file cannot be read, is no Keras-2 model, has what is not known, or
-            is not what it says it is.
+        ModelFolderError: the file cannot be read, is not a Keras-2 model, holds something
+            unknown, or contradicts itself.
     """
     try:
         with _opened(path) as file:
@@ -49,7 +50,7 @@ def read_keras2(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file; whatever goes wrong with it becomes one line."""
+    """Yield the open file; turn any error in it into a one-line ModelFolderError."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -69,7 +70,7 @@ def _read(
     written = hdf5.text(file, "model_config")
     if written is None:
         raise ModelFolderError("it holds no graph (model_config): not a model, or weights alone")
-    # On no device at all: numbers come from the file, none are made up.
+    # On the meta device: the weights come from the file, so none need to be drawn.
     with networks.building(0, "meta"):
         import keras
 

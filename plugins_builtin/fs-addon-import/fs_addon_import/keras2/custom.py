@@ -1,4 +1,4 @@
-"""Layers of face-swap programs, and of Keras's own networks, by the names they had.
+"""Make the layers of face-swap programs, and of Keras's own networks, by their old names.
 
 Nothing is imported by a name from a file: each class is one of those below.
 """
@@ -40,7 +40,11 @@ def _reflection_padding(settings: Settings) -> keras.layers.Layer:
 
 
 def _single(size: Any, name: str) -> int:
-    """One number for both axes."""
+    """Return the one number that both axes have.
+
+    Raises:
+        ModelFolderError: they differ.
+    """
     sizes = set(size) if isinstance(size, list | tuple) else {size}
     if len(sizes) != 1:
         raise ModelFolderError(f"layer '{name}' has {size} for its two axes: not supported")
@@ -53,14 +57,14 @@ def _resize_images(settings: Settings) -> keras.layers.Layer:
 
 
 def _instance_norm(settings: Settings) -> keras.layers.Layer:
-    # Keras leaves out what is null, and null is the axis that these have.
+    # Keras omits settings that are null, and the axis of these layers is null.
     settings.expect(center=True, scale=True, axis=None)
     return InstanceNormalization(settings.get("epsilon", 1e-3), **settings.base)
 
 
 def _ada_instance_norm(settings: Settings) -> keras.layers.Layer:
     settings.expect(center=True, scale=True, axis=-1)
-    settings.get("momentum", None)  # It keeps no statistics.
+    settings.get("momentum", None)  # The layer keeps no statistics.
     return AdaInstanceNormalization(settings.get("epsilon", 1e-3), **settings.base)
 
 
@@ -99,11 +103,11 @@ def _layer_scale(settings: Settings) -> keras.layers.Layer:
 
 
 def scaled_residual(settings: Settings) -> keras.layers.Layer:
-    """``a + scale * b``."""
+    """Return a layer that computes ``a + scale * b``."""
     return CustomScaleLayer(settings.get("scale", 1.0), **settings.base)
 
 
-#: What makes a layer of a class.
+#: The function that makes the layer, by class name.
 MAKERS: dict[str, Callable[[Settings], keras.layers.Layer]] = {
     "AdaInstanceNormalization": _ada_instance_norm,
     "CustomScaleLayer": scaled_residual,

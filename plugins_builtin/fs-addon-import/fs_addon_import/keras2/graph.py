@@ -1,7 +1,7 @@
-"""The network of a Keras-2 file, built anew.
+"""Rebuild the network of a Keras-2 file.
 
-Nothing in the file is deserialised. Its graph is walked: each layer becomes one of the layers that
-`fs_addon_import.keras2.layers` makes, and is called as the file says it was::
+Nothing in the file is deserialized. Its graph is walked: each layer becomes one of those that
+`fs_addon_import.keras2.layers` makes, and is called as the file says::
 
     {"class_name": "Functional", "config": {"name": ..., "layers": [
         {"class_name": "Conv2D", "name": "conv", "config": {...},
@@ -22,21 +22,21 @@ from fs_addon_import.keras2 import custom, layers, operations, vision
 from fs_addon_import.keras2.settings import Settings, layer_name
 from fs_addon_import.keras2.wiring import MODELS, Entry, Wiring
 
-#: No known network comes near these.
+#: Limits far above any known network.
 MAX_CALLS = 20_000
 MAX_NESTING = 10
 
 
 @attrs.frozen
 class Piece:
-    """A layer of the file and what it was made into.
+    """A layer of the file and the layers made of it.
 
     Attributes:
         name: in the file.
-        trains: whether it was set to train when the file was written.
-        layers: the layers it is now; a nested model is one.
+        trains: whether it was trainable when the file was written.
+        layers: the layers made of it; a nested model is one.
         children: the layers in a nested model, in the order of the file.
-        is_vision: it was built anew, so its weights are in no known order.
+        is_vision: it was rebuilt from its shapes, so the order of its weights is not known.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Reader:
     """Builds networks.
 
     Attributes:
-        build_vision: makes the CLIP encoder inside of the top-level layer of a name, for a shape.
+        build_vision: makes the CLIP encoder inside the named top-level layer, for a shape.
         scaled_residuals: layers called as InceptionResNetV2's residuals are these.
     """
 
@@ -59,10 +59,10 @@ class Reader:
     scaled_residuals: bool = False
 
     def network(self, entry: Entry) -> tuple[keras.Model, Piece]:
-        """The network of the file's ``model_config``; lists of inputs and outputs are flat.
+        """Return the network of the file's ``model_config``; its inputs and outputs are flat lists.
 
         Raises:
-            ModelFolderError: it has something that is not known, or does not hang together.
+            ModelFolderError: it holds something unknown, or is not connected.
         """
         if entry.get("class_name") not in MODELS:
             raise ModelFolderError(f"its network is a {entry.get('class_name')}: not supported")
@@ -84,7 +84,7 @@ class Reader:
         wiring.run()
         inputs = wiring.tensors(config["input_layers"])
         outputs = wiring.tensors(config["output_layers"])
-        # What a nested model takes and gives is a list only where it is several.
+        # A nested model takes and returns a list only where there are several tensors.
         model = keras.Model(
             inputs if is_root or len(inputs) > 1 else inputs[0],
             outputs if is_root or len(outputs) > 1 else outputs[0],
@@ -94,7 +94,7 @@ class Reader:
         return model, Piece(config["name"], trains, (model,), tuple(pieces.values()))
 
     def _layer(self, entry: Entry, path: tuple[str, ...]) -> tuple[Piece, Callable[..., Any]]:
-        """A layer, and what calls it."""
+        """Return the layer's record and the function that calls it."""
         kind, config, name = entry["class_name"], entry["config"], entry["name"]
         trains = bool(config.get("trainable", True))
         if name == vision.NAME:
@@ -129,10 +129,10 @@ class Reader:
         return Piece(name, trains, (model,), tuple(pieces)), _caller([model], name)
 
     def _lambda(self, config: Entry) -> keras.layers.Layer:
-        """A Lambda layer holds code of its program, which is never looked at.
+        """Return the layer for a Lambda, whose code is never read.
 
-        Keras 2 up to 2.10 had one in a network of its own, InceptionResNetV2, whose code is known:
-        ``inputs[0] + inputs[1] * scale``.
+        Keras 2 up to 2.10 used one in its own InceptionResNetV2, whose code is known:
+        ``inputs[0] + inputs[1] * scale``. Any other is refused.
         """
         name, scale = str(config.get("name")), (config.get("arguments") or {}).get("scale")
         if not (
@@ -146,7 +146,7 @@ class Reader:
 
 
 def _count(config: Entry, depth: int) -> int:
-    """How often layers are called, each counted once at least."""
+    """Return the number of calls of all layers, each layer counted at least once."""
     if depth > MAX_NESTING:
         raise ModelFolderError("its network is nested deeper than any known one; refused")
     inside = (_count(e["config"], depth + 1) for e in config["layers"] if "layers" in e["config"])
@@ -154,7 +154,7 @@ def _count(config: Entry, depth: int) -> int:
 
 
 def _input_shape(config: Entry) -> tuple[int, ...]:
-    """The shape of what a nested model takes."""
+    """Return the input shape of a nested model."""
     entries = [e for e in config.get("layers", ()) if e["class_name"] == "InputLayer"]
     if len(entries) != 1:
         raise ModelFolderError(f"'{config.get('name')}' does not tell the size of its pictures")

@@ -1,6 +1,6 @@
-"""Layers of Keras 2 in the words of today's Keras.
+"""Translate layers of Keras 2 into layers of the current Keras.
 
-Most keep their class and settings. What changed its name or its rule is told below.
+Most keep their class and settings. Those whose name or rule changed are handled below.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fs_kernel.errors import ModelFolderError
 from fs_addon_import.keras2 import custom
 from fs_addon_import.keras2.settings import Settings
 
-#: Classes whose rule is the same, and those of their settings that are passed on.
+#: Classes that compute the same, and the settings that are passed on.
 _SAME = {
     "Activation": "activation",
     "Add": "",
@@ -50,7 +50,7 @@ _SAME = {
     "ZeroPadding2D": "padding data_format",
 }
 
-#: Functions that Keras 2 and today's Keras compute alike. Not "hard_sigmoid": its slope changed.
+#: Functions that both versions of Keras compute alike. Not "hard_sigmoid": its slope changed.
 _ACTIVATIONS = frozenset(
     [
         "elu",
@@ -71,14 +71,14 @@ _ACTIVATIONS = frozenset(
 
 
 def make(class_name: str, config: Mapping[str, Any]) -> list[keras.layers.Layer]:
-    """The layers that do what a layer of a file does; applied one after the other.
+    """Return the layers that together compute what a layer of a file does, in order of calling.
 
     Args:
-        class_name: as the file has it; a package in front of it ("Custom>") does not matter.
+        class_name: as the file has it; a package prefix ("Custom>") is ignored.
         config: the layer's settings.
 
     Raises:
-        ModelFolderError: the class or a setting is not known.
+        ModelFolderError: the class or a setting is unknown.
     """
     kind, settings = class_name.rpartition(">")[2], Settings(config)
     if kind in _SAME:
@@ -135,12 +135,12 @@ def _separable(settings: Settings) -> list[keras.layers.Layer]:
 
 
 def _transposed(settings: Settings) -> list[keras.layers.Layer]:
-    """A transposed convolution, padded by TensorFlow's rule.
+    """Return a transposed convolution padded by TensorFlow's rule, as one or two layers.
 
     Without padding ``n`` pixels become ``(n - 1) * stride + kernel``. "same" keeps
     ``n * stride`` of these: it leaves out ``kernel - stride`` pixels, half of them (rounded down)
-    in front, the rest behind. Keras on torch leaves out another half, hence the pixel by which
-    the same layer is shifted there; so nothing is left out by the layer, but by one after it.
+    in front, the rest behind. Keras on torch splits an odd number the other way, which would shift
+    the picture by a pixel; so the layer does not pad, and a Cropping2D after it cuts the border.
     """
     settings.expect(groups=1, dilation_rate=[1, 1], data_format="channels_last")
     kernel, strides = settings.get("kernel_size", None), settings.get("strides", [1, 1])
@@ -165,9 +165,10 @@ def _transposed(settings: Settings) -> list[keras.layers.Layer]:
 
 
 def _average_pooling(settings: Settings) -> list[keras.layers.Layer]:
-    """Pixels beyond the border count for nothing in TensorFlow.
+    """Return an average pooling that does not count pixels beyond the border, as in TensorFlow.
 
-    Keras on torch does the same where as many are wanted on either side, but else repeats the edge.
+    Keras on torch does the same where both sides are padded alike; elsewhere it repeats the edge,
+    so such a layer is refused.
     """
     given = settings.take("pool_size", "strides", "padding", "data_format")
     sizes, strides = given.get("pool_size", [2, 2]), given.get("strides", [2, 2])

@@ -1,8 +1,8 @@
-"""Arithmetic between layers, which Keras 2 wrote as layers of their own.
+"""Translate arithmetic between layers, which Keras 2 saved as layers of their own.
 
 ``x * 2 - 1`` became two layers "TFOpLambda" (TensorFlow 2.4 and later) or "TensorFlowOpLayer"
-(before) that name a function and hold the number. With a number they are a Rescaling layer today,
-with a second tensor one of Keras's merging layers.
+(before) that name a function and hold the number. An operation with a number becomes a Rescaling
+layer here, one with a second tensor a merging layer of Keras.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MERGES = {
     "multiply": keras.layers.Multiply,
     "subtract": keras.layers.Subtract,
 }
-#: Scale and offset that do to a tensor what the operation with a number does.
+#: Scale and offset equal to the operation with a number.
 _NUMBER_BEHIND: dict[str, Callable[[float], tuple[float, float]]] = {
     "add": lambda number: (1.0, number),
     "divide": lambda number: (1.0 / number, 0.0),
@@ -47,15 +47,15 @@ _NUMBER_IN_FRONT: dict[str, Callable[[float], tuple[float, float]]] = {
     "subtract": lambda number: (-1.0, number),
 }
 
-#: Applied to the tensors and numbers in front, and to those given by name.
+#: Called with the positional tensors and numbers, and with those given by name.
 Operation = Callable[[list[Any], Mapping[str, Any]], Any]
 
 
 def operation(class_name: str, config: Mapping[str, Any]) -> Operation | None:
-    """What an operator layer does, or None for a layer of another class.
+    """Return the function of an operator layer, or None for a layer of another class.
 
     Raises:
-        ModelFolderError: it does something else than to add, subtract, multiply or divide.
+        ModelFolderError: it is not an addition, subtraction, multiplication or division.
     """
     if class_name == "TFOpLambda":
         settings = Settings(config)
@@ -84,7 +84,7 @@ def _operands(args: list[Any], kwargs: Mapping[str, Any]) -> list[Any]:
 
 
 def _placed(args: list[Any], constants: Mapping[str, Any]) -> list[Any]:
-    """Operands with the constants at their places."""
+    """Return the operands with the constants inserted at their positions."""
     operands = list(args)
     for place in sorted(constants, key=int):
         operands.insert(int(place), constants[place])

@@ -1,11 +1,11 @@
-"""The optimiser of a Keras-2 file: what it counted and the moments of each weight.
+"""Read the optimizer of a Keras-2 file: its step count and the moments of each weight.
 
-The file has a flat list; which moment of which weight is what, only order and names tell. Until
-TensorFlow 2.10 (later "legacy" there) all of one kind stand together::
+The file has a flat list; only order and names tell which moment belongs to which weight. Until
+TensorFlow 2.10 ("legacy" in later versions) moments are grouped by kind::
 
     Adam/iter:0, Adam/conv/kernel/m:0, Adam/conv/bias/m:0, ..., Adam/conv/kernel/v:0, ...
 
-Since 2.11 those of one weight do, but the order of weights within a kind is the same::
+Since 2.11 they are grouped by weight; the order of weights within a kind is the same::
 
     iteration:0, Adam/m/conv/kernel:0, Adam/v/conv/kernel:0, Adam/m/conv/bias:0, ...
 """
@@ -30,7 +30,7 @@ from fs_addon_import.foreign import ForeignOptimizer
 
 @attrs.frozen
 class _Kind:
-    """An optimiser of Keras 2: our name for it, and torch's word for each of its moments."""
+    """An optimizer of Keras 2: our name for it, and torch's name for each of its moments."""
 
     name: str
     slots: Mapping[str, str]
@@ -58,18 +58,18 @@ _SETTINGS = ("learning_rate", "beta_1", "beta_2", "epsilon", "rho", "weight_deca
 def read(
     file: h5py.File, trained: Sequence[keras.Variable], names: Mapping[int, str]
 ) -> tuple[ForeignOptimizer | None, str | None]:
-    """The optimiser, if the file has one.
+    """Return the optimizer of a file, if it has one.
 
     Args:
         file: the file.
-        trained: the weights that trained, in its order.
+        trained: the weights that trained, in the order of the file.
         names: the stable name of each weight, by its ``id``.
 
     Returns:
-        The optimiser or None; a line that says what could not be brought along, or None.
+        The optimizer or None; a line that says what could not be imported, or None.
 
     Raises:
-        ModelFolderError: what the file holds is no plain list of numbers.
+        ModelFolderError: the file does not hold a plain list of numbers.
     """
     config = _config(file)
     if "optimizer_weights" not in file or config is None:
@@ -78,24 +78,24 @@ def read(
     class_name = str(inner.get("class_name")).rpartition(">")[2]
     kind, settings = _KINDS.get(class_name), inner.get("config") or {}
     if kind is None:
-        return None, f"the state of its optimiser {class_name} is left behind: there is none here"
+        return None, f"the state of its optimizer {class_name} is left behind: there is none here"
     group = hdf5.member(file, "optimizer_weights")
     found = [hdf5.stored(group, name) for name in hdf5.names(group, "weight_names")]
     counters, moments = _sorted(found, str(settings.get("name", class_name)))
     if not moments or not counters:
         return None, None
     if any(not _fit(slot, trained) for slot in moments.values()):
-        return None, f"the state of its optimiser {class_name} is left behind: it does not fit"
+        return None, f"the state of its optimizer {class_name} is left behind: it does not fit"
     slots = _slots(kind, moments, trained, names)
     step = _step(counters)
     if kind.name == "nadam":
         product = _momentum_product(counters, step, settings)
         for values in slots.values():
             values["mu_product"] = product
-    # A learning rate may also be a schedule, which is no number.
+    # A learning rate may also be a schedule, which is not a number.
     chosen = {key: settings[key] for key in _SETTINGS if isinstance(settings.get(key), int | float)}
     left = ", ".join(sorted(moments.keys() - kind.slots.keys()))
-    line = f"what its optimiser {class_name} kept as {left} is left behind" if left else None
+    line = f"what its optimizer {class_name} kept as {left} is left behind" if left else None
     return ForeignOptimizer(kind.name, step, slots, scaler, chosen), line
 
 
@@ -105,7 +105,7 @@ def _slots(
     trained: Sequence[keras.Variable],
     names: Mapping[int, str],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The moments of each weight, in torch's words."""
+    """Return ``{weight name: {slot: array}}`` with torch's names of slots."""
     slots: dict[str, dict[str, np.ndarray]] = {names[id(variable)]: {} for variable in trained}
     for slot, ours in kind.slots.items():
         if slot not in moments:
@@ -123,10 +123,10 @@ def _config(file: h5py.File) -> Mapping[str, Any] | None:
 
 
 def _unwrapped(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
-    """The optimiser inside of a loss scaler, and the scaler.
+    """Return the config of the optimizer inside a loss scaler, and the scaler's state or None.
 
-    How far the scale has gone is not in the file: its own program starts again from the first
-    scale, and so does torch's scaler with this state.
+    The file does not hold the current scale: faceswap restarts at the initial scale, and so does
+    torch's scaler with this state.
     """
     if not str(config.get("class_name")).startswith("LossScaleOptimizer"):
         return config, None
@@ -145,7 +145,7 @@ def _unwrapped(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, 
 def _sorted(
     found: Sequence[Stored], optimizer: str
 ) -> tuple[dict[str, Stored], dict[str, list[Stored]]]:
-    """Counters by name, and moments by kind, in the order of the weights."""
+    """Return the counters by name, and the moments by kind in the order of the weights."""
     counters: dict[str, Stored] = {}
     moments: dict[str, list[Stored]] = defaultdict(list)
     for item in found:
@@ -168,21 +168,21 @@ def _fit(slot: Sequence[Stored], trained: Sequence[keras.Variable]) -> bool:
 def _step(counters: Mapping[str, Stored]) -> int:
     counter = counters.get("iter") or counters.get("iteration")
     if counter is None:
-        raise ModelFolderError("its optimiser does not tell how many steps it has done")
+        raise ModelFolderError("its optimizer does not tell how many steps it has done")
     counter.require("int64")
     step = int(counter.read((), "int64"))
     if not 0 <= step < 2**31:
-        raise ModelFolderError(f"its optimiser tells of {step} steps")
+        raise ModelFolderError(f"its optimizer tells of {step} steps")
     return step
 
 
 def _momentum_product(
     counters: Mapping[str, Stored], step: int, settings: Mapping[str, Any]
 ) -> np.ndarray:
-    """The product of Nadam's momenta so far: as kept, else as torch computes it."""
+    """Return the product of Nadam's momenta so far: as stored, else as torch computes it."""
     if cache := counters.get("momentum_cache"):
         cache.require("float32")
         return cache.read((), "float32")
-    steps = np.arange(1, min(step, 10_000) + 1)  # Zero in float32 long before.
+    steps = np.arange(1, min(step, 10_000) + 1)  # The product is 0 in float32 long before.
     momenta = float(settings.get("beta_1", 0.9)) * (1 - 0.5 * 0.96 ** (steps * 0.004))
     return np.asarray(np.prod(momenta), "float32")

@@ -1,4 +1,4 @@
-"""The settings of one layer in a file: every one is used, or known not to matter, or refused."""
+"""Read the settings of one layer: each is used, known not to matter, or refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fs_kernel.errors import ModelFolderError
 
 _POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
-#: Settings without a part in what a trained layer computes: starting values come from the file,
-#: what trains is the run's to choose, and so is randomness.
+#: Settings that do not affect what a trained layer computes: weights come from the file, and the
+#: run chooses what trains and the random seeds.
 _WITHOUT_EFFECT = {"trainable", "seed", "batch_input_shape"}
 _STARTING_VALUES = ("_initializer", "_init")
 
 
 class Settings:
-    """Settings that are taken out one by one.
+    """Settings that are removed as they are used, so that the unused ones are known.
 
     Args:
         config: the layer's ``config`` in the file.
@@ -35,44 +35,44 @@ class Settings:
 
     @property
     def base(self) -> dict[str, Any]:
-        """What every Keras layer is given."""
+        """The arguments that every Keras layer takes."""
         return {"name": self.name, "dtype": self.policy}
 
     def take(self, *keys: str) -> dict[str, Any]:
-        """Those of the settings that are there."""
+        """Remove and return those of the settings that are present."""
         return {key: self._left.pop(key) for key in keys if key in self._left}
 
     def get(self, key: str, default: Any) -> Any:
-        """One setting."""
+        """Remove and return one setting, or the default."""
         return self._left.pop(key, default)
 
     def expect(self, **values: Any) -> None:
-        """Settings that must have a certain value, or be left out.
+        """Require that settings are absent or have these values.
 
         Raises:
-            ModelFolderError: one has another.
+            ModelFolderError: one has another value.
         """
         for key, value in values.items():
             if (found := self._left.pop(key, value)) != value:
                 raise ModelFolderError(f"layer '{self.name}' has {key} {found}: not supported")
 
     def finish(self) -> None:
-        """Say that all is taken.
+        """Require that every setting was used.
 
         Raises:
-            ModelFolderError: something is left that nobody knows.
+            ModelFolderError: an unknown setting is left.
         """
         for key, value in self._left.items():
             raise ModelFolderError(f"layer '{self.name}' has {key} {value}: not supported")
 
 
 def layer_name(name: str) -> str:
-    """A layer's name as Keras takes it today: a slash stands for nesting."""
+    """Return a layer's name without slashes, which stand for nesting in the current Keras."""
     return name.replace("/", "_")
 
 
 def _policy(dtype: Any, name: str) -> str:
-    """The name of a policy: a text, or ``{"class_name": "Policy", "config": {"name": ...}}``."""
+    """Return the name of a dtype policy, given as text or as a serialized ``Policy`` object."""
     if isinstance(dtype, Mapping):
         dtype = (dtype.get("config") or {}).get("name")
     if dtype not in _POLICIES:

@@ -1,7 +1,7 @@
-"""The vision transformer of CLIP encoders, which old files hold as layers of their program.
+"""Rebuild the vision transformer of CLIP encoders, which old files hold as custom layers.
 
-Files call this sub-model "visual". Its layers are of classes that only the program itself has, so
-it is built anew, of the size its weights tell, and each weight is found by what it looks like.
+Files call this sub-model "visual". Only faceswap has the classes of its layers, so it is rebuilt
+with the sizes that its weights imply, and each weight is recognized by its shape and name.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from fs_nn.vit import ViTSize, vision_transformer
 
 NAME = "visual"
 _HEAD = 64
-#: Names that weights of Keras's own layers have; others may be called anything.
+#: Names that weights of Keras's own layers have; others may have any name.
 _KNOWN = ("kernel", "bias", "gamma", "beta")
 
 
 def build(shape: tuple[int, int, int], weights: Sequence[Stored]) -> keras.Model:
-    """The transformer.
+    """Return the transformer.
 
     Args:
         shape: of a picture, ``(h, w, 3)``.
-        weights: what the file has for the sub-model around it.
+        weights: those that the file has for the sub-model around it.
 
     Raises:
-        ModelFolderError: these are no weights of such a transformer.
+        ModelFolderError: these are not the weights of such a transformer.
     """
     shapes = [weight.shape for weight in weights]
     try:
@@ -47,17 +47,17 @@ def _pairs(shapes: list[tuple[int, ...]]) -> list[tuple[int, int]]:
 
 
 def sort(variables: Sequence[keras.Variable], weights: Sequence[Stored]) -> list[keras.Variable]:
-    """The variables in the order of the stored weights that belong to them.
+    """Return the variables in the order of the stored weights that belong to them.
 
     Raises:
-        ModelFolderError: a weight belongs to none.
+        ModelFolderError: a weight does not belong to any variable.
     """
     left = list(variables)
     found = []
     for weight in weights:
         place = next((i for i, variable in enumerate(left) if _fits(variable, weight)), None)
         if place is None:
-            raise ModelFolderError(f"'{weight.name}' is no weight of the encoder '{NAME}'")
+            raise ModelFolderError(f"'{weight.name}' is not a weight of the encoder '{NAME}'")
         found.append(left.pop(place))
     return found
 

@@ -1,7 +1,7 @@
-"""Which weight of a Keras-2 file belongs where.
+"""Match the weights of a Keras-2 file to those of the rebuilt network.
 
-The file lists its top-level layers, and for each the weights: all that train, in the order of the
-layers inside, then all others::
+The file lists its top-level layers, and for each the weights: first the trainable ones, in the
+order of the layers inside, then all others::
 
     model_weights    @layer_names = [face_in_a, encoder, ...]
         encoder      @weight_names = [conv/kernel:0, conv/bias:0, ...]
@@ -23,9 +23,9 @@ from fs_nn.hdf5 import Stored, squeezed
 from fs_addon_import.keras2 import vision
 from fs_addon_import.keras2.graph import Piece
 
-#: Names of weights that changed since.
+#: Names of weights that changed since Keras 2.
 _RENAMED = {"depthwise_kernel": "kernel"}
-#: Names that weights of Keras's layers have; those of other programs may be called anything.
+#: Names that weights of Keras's layers have; those of other programs may have any name.
 _NAMES = frozenset(
     [
         "kernel",
@@ -46,10 +46,10 @@ _NAMES = frozenset(
 
 
 def stored(file: h5py.File, layer: str) -> list[Stored]:
-    """What the file has for one of its top-level layers, in its order.
+    """Return the stored weights of a top-level layer, in the order of the file.
 
     Raises:
-        ModelFolderError: there is no such layer in it, or not a plain data sets.
+        ModelFolderError: the file has no such layer, or its weights are not plain data sets.
     """
     root = hdf5.member(file, "model_weights")
     group = hdf5.member(root, layer)
@@ -58,12 +58,12 @@ def stored(file: h5py.File, layer: str) -> list[Stored]:
 
 @attrs.frozen
 class Match:
-    """A weight of the network and what the file has for it.
+    """A weight of the network and its counterpart in the file.
 
     Attributes:
         variable: the weight.
         stored: its numbers, not yet read.
-        trained: whether it was set to train when the file was written.
+        trained: whether it was trainable when the file was written.
     """
 
     variable: keras.Variable
@@ -72,10 +72,10 @@ class Match:
 
 
 def match(file: h5py.File, root: Piece) -> list[Match]:
-    """What the file has for each weight, in the order of the file.
+    """Return each weight with its counterpart, in the order of the file.
 
     Raises:
-        ModelFolderError: a weight is missing, left over, or not what the network needs.
+        ModelFolderError: a weight is missing, left over, or does not fit the network.
     """
     found = list(_matches(file, root))
     for item in found:
@@ -84,14 +84,14 @@ def match(file: h5py.File, root: Piece) -> list[Match]:
 
 
 def read(matches: Sequence[Match], names: Mapping[int, str]) -> dict[str, np.ndarray]:
-    """The numbers of all weights.
+    """Return the arrays of all weights by stable name.
 
     Args:
         matches: from `match`.
         names: the stable name of each variable, by the variable's ``id``.
 
     Raises:
-        ModelFolderError: there are none for some.
+        ModelFolderError: the file lacks some.
     """
     if missing := names.keys() - {id(item.variable) for item in matches}:
         raise ModelFolderError(f"it has no values for {len(missing)} weights of its network")
@@ -118,21 +118,21 @@ def _matches(file: h5py.File, root: Piece) -> Iterator[Match]:
 
 
 def _training(piece: Piece) -> list[keras.Variable]:
-    """The weights that trained, in the order of the file."""
+    """Return the trainable weights, in the order of the file."""
     if not piece.trains:
         return []
     return [variable for part in _parts(piece) for variable in part[0]]
 
 
 def _resting(piece: Piece) -> list[keras.Variable]:
-    """All others, in the order of the file."""
+    """Return all other weights, in the order of the file."""
     parts = _parts(piece)
     rest = [variable for part in parts for variable in part[1]]
     return rest if piece.trains else [variable for part in parts for variable in part[0]] + rest
 
 
 def _parts(piece: Piece) -> list[tuple[list[keras.Variable], list[keras.Variable]]]:
-    """Training and resting weights of what is inside."""
+    """Return the trainable and the other weights of each part of a model."""
     if piece.children:
         return [(_training(child), _resting(child)) for child in piece.children]
     return [(layer.trainable_weights, layer.non_trainable_weights) for layer in piece.layers]
@@ -141,7 +141,7 @@ def _parts(piece: Piece) -> list[tuple[list[keras.Variable], list[keras.Variable
 def _settled(
     piece: Piece, variables: list[keras.Variable], weights: Sequence[Stored]
 ) -> list[keras.Variable]:
-    """The variables, those of a vision transformer among them brought into the file's order."""
+    """Return the variables, with those of a vision transformer sorted as in the file."""
     for inner in _vision_pieces(piece):
         own = {id(variable) for layer in inner.layers for variable in layer.weights}
         places = [i for i, variable in enumerate(variables) if id(variable) in own]
@@ -159,7 +159,7 @@ def _vision_pieces(piece: Piece) -> Iterator[Piece]:
 
 
 def _require_fit(variable: keras.Variable, weight: Stored) -> None:
-    # Weights of equal shape in a wrong order would pass without a word but for their names.
+    # Only the names show that weights of equal shape are in a wrong order.
     last = weight.name.rpartition("/")[2].partition(":")[0]
     known = last in _NAMES and variable.name in _NAMES
     if known and variable.name not in (last, _RENAMED.get(last)):

@@ -1,7 +1,7 @@
-"""Which layer is given what, and in which order.
+"""Call the layers of a model in the order in which their inputs become available.
 
-A tensor is (layer, which call of it, which of its outputs). The first call of a model nested in
-another is its own making, so others count from 1.
+A tensor is (layer, number of the call, number of the output). Call 0 of a nested model is the one
+that created it, so calls in the model around it count from 1.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from fs_kernel.errors import ModelFolderError
 
 #: Classes of models that are graphs.
 MODELS = ("Functional", "Model", "Network")
-#: Numbers in the output of one layer, for one face.
+#: Largest output of one layer, in numbers per face.
 MAX_NUMBERS = 2**30
 
 Entry = Mapping[str, Any]
-#: Which call of which layer.
+#: A layer's name and the number of the call.
 Call = tuple[str, int]
 
 
 class Wiring:
-    """Calls the layers of one model, each when what it needs is there.
+    """Calls the layers of one model, each as soon as its inputs exist.
 
     Args:
         entries: the model's layers.
@@ -37,7 +37,7 @@ class Wiring:
         self._nodes: dict[Call, tuple[list[Any], dict[str, Any]]] = {}
         self._outputs: dict[Call, list[Any]] = {}
         for entry in entries:
-            # An input has no producer, but gives its tensor like one call.
+            # An input is not called, but its tensor counts as the result of a call.
             nodes = entry["inbound_nodes"] or [[]]
             for number, node in enumerate(nodes):
                 self._nodes[entry["name"], number] = _arguments(node)
@@ -46,7 +46,7 @@ class Wiring:
         """Make all calls.
 
         Raises:
-            ModelFolderError: there is a loop, or a layer takes what no layer gives.
+            ModelFolderError: the graph has a cycle, or a layer takes a tensor that no layer gives.
         """
         needs = {
             call: {self._call(ref) for ref in _references([args, *kwargs.values()])}
@@ -68,7 +68,7 @@ class Wiring:
                 raise ModelFolderError(f"layer '{call[0]}' gives more numbers than any known one")
 
     def tensors(self, nested: Any) -> list[Any]:
-        """The tensors of ``input_layers`` or ``output_layers``, which may be lists of lists."""
+        """Return the tensors of ``input_layers`` or ``output_layers``, which may be nested."""
         return [self._value(ref) for ref in _references(nested)]
 
     def _call(self, reference: Sequence[Any]) -> Call:
@@ -76,7 +76,7 @@ class Wiring:
         return name, number - self._first.get(name, 0)
 
     def _value(self, item: Any) -> Any:
-        """The tensor of a reference; anything else is itself."""
+        """Return the tensor of a reference, and anything else unchanged."""
         if not _is_reference(item):
             return item
         outputs = self._outputs.get(self._call(item))
@@ -86,12 +86,12 @@ class Wiring:
 
 
 def _size(tensor: Any) -> int:
-    """Numbers for one face; what is open counts as one."""
+    """Return how many numbers a tensor has per face; unknown axes count as 1."""
     return math.prod(size or 1 for size in tensor.shape[1:])
 
 
 def _first_call(entry: Entry) -> int:
-    """What the number of a layer's first call is."""
+    """Return the number of a layer's first call."""
     if entry["class_name"] in MODELS:
         return 1
     inside = entry["config"].get("layers") or [{}]
@@ -99,7 +99,7 @@ def _first_call(entry: Entry) -> int:
 
 
 def _arguments(node: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """What one call is given: tensors and numbers in front, and those by name."""
+    """Return the positional and the keyword arguments of one call."""
     items = [node] if node and isinstance(node[0], str) else list(node)
     named: dict[str, Any] = next((item[3] for item in items if len(item) > 3), {})
     args = [item[2] if item[0] == "_CONSTANT_VALUE" else item for item in items]
@@ -111,7 +111,7 @@ def _is_reference(item: Any) -> bool:
 
 
 def _references(nested: Any) -> Iterator[list[Any]]:
-    """All references in lists of lists."""
+    """Yield all references in nested lists."""
     if _is_reference(nested):
         yield nested
     elif isinstance(nested, list):

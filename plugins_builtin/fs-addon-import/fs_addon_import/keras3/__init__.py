@@ -1,4 +1,4 @@
-"""Reading ``.keras`` files: Keras 3.3 and newer, with an optimiser of Keras's or of torch's."""
+"""Read ``.keras`` files: Keras 3.3 and newer, with an optimizer of Keras's or of torch's."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from fs_addon_import.rebuild import rebuild
 
 #: Files up to this version have dots in the names of layers.
 _WITH_DOTS = (3, 3)
-#: HDF5 and torch need this much beside the numbers, per weight and in all.
+#: Bytes that HDF5 and torch need beside the numbers, per weight and in total.
 _PER_WEIGHT, _ROOM = 2**14, 2**24
 
 
 def read_keras3(
     path: Path, room: Path, chosen: str | None = None
 ) -> tuple[ForeignNetwork, ForeignOptimizer | None]:
-    """A network, and the optimiser that trained it if the file holds one.
+    """Return a network, and the optimizer that trained it or None if the file has none.
 
     Args:
         path: the ``.keras`` file; it is only read.
-        room: an existing folder for what has to be unpacked.
-        chosen: the optimiser that the options name, for where the file leaves it open.
+        room: an existing folder for unpacked files.
+        chosen: the optimizer that the options name, used where the file is ambiguous.
 
     Raises:
-        ModelFolderError: the file is damaged, hostile, or holds what is not known here.
+        ModelFolderError: the file is damaged, hostile, or holds something unknown.
         OSError: ``room`` cannot be written.
     """
     with Archive(path) as archive, tempfile.TemporaryDirectory(dir=room) as folder:
@@ -77,7 +77,7 @@ def _optimizer(
 
 
 def _version(archive: Archive) -> tuple[int, int]:
-    """Major and minor version of the Keras that wrote the file.
+    """Return the major and minor version of the Keras that wrote the file.
 
     Raises:
         ModelFolderError: the file does not say, or it was another major version.

@@ -1,7 +1,7 @@
-"""A ``.keras`` file, a zip, opened so that nothing in it can do harm.
+"""Open a ``.keras`` file, a zip, so that nothing in it can do harm.
 
-Only members of four known names are ever read, under names of our own, and none before its size was
-held against a limit. Nothing is decompressed beyond the size that the zip's directory declares.
+Only members of four known names are read, under names of our own, and none before its size was
+checked against a limit. Nothing is decompressed beyond the size that the zip's directory declares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS, OPTIMIZER = "model.weights.h5", "optimizer.pt"
 #: Largest size of each kind of JSON in bytes.
 MAX_JSON = 64 * 2**20
-#: Members larger than this may not be compressed further than `MAX_RATIO`.
+#: Members larger than this may not be compressed by more than `MAX_RATIO`, as in a zip bomb.
 _SMALL, MAX_RATIO = 64 * 2**20, 300
 _CHUNK = 2**22
 
@@ -31,7 +31,7 @@ class Archive:
         path: the file.
 
     Raises:
-        ModelFolderError: it is no zip, or holds what such a file does not hold.
+        ModelFolderError: it is not a zip, or holds members that such a file does not have.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,14 +73,14 @@ class Archive:
         return name in self._zip.namelist()
 
     def size(self, name: str) -> int:
-        """Unpacked size of a member in bytes, as declared."""
+        """Return the unpacked size of a member in bytes, as the zip declares it."""
         return self._zip.getinfo(name).file_size
 
     def json(self, name: str) -> Any:
-        """A JSON member.
+        """Return a parsed JSON member.
 
         Raises:
-            ModelFolderError: it is too large or no JSON.
+            ModelFolderError: it is too large or not JSON.
         """
         if self.size(name) > MAX_JSON:
             raise ModelFolderError(

@@ -1,8 +1,8 @@
-"""The graph of a Keras 3 file, checked and rewritten once in the words of this project.
+"""Check the graph of a Keras 3 file and rewrite it with the classes of this project.
 
-What comes out is made piece by piece from what is understood; nothing else gets through. The order
-of layers is kept, and with each layer the path of its weights in the file is noted, which counts
-layers of one class in the order of the graph.
+The result is built only from parts that are understood; nothing else is copied. The order of layers
+is kept, and the path of each layer's weights in the file is noted: Keras numbers the layers of one
+class in the order of the graph.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_LAYERS = 10_000
 class Place:
     """Where one layer is: its path in the network, and its weights' path in the file.
 
-    ``trains`` tells whether the file says that it trains, with all models around it.
+    ``trains`` says whether the layer and all models around it are trainable in the file.
     """
 
     path: str
@@ -38,12 +38,12 @@ class Rewriter:
     """Rewrites one graph.
 
     Args:
-        dots: replace dots in names, which files of the first versions had.
+        dots: replace the dots in names that files of the first versions have.
 
     Attributes:
-        places: of every layer, in the order of the graph, once `root` was called.
+        places: of every layer, in the order of the graph, after a call of `root`.
         models: of the root and every model in it.
-        arithmetic: how many operations became layers.
+        arithmetic: number of operations that became layers.
     """
 
     def __init__(self, dots: bool = False) -> None:
@@ -53,13 +53,13 @@ class Rewriter:
         self.arithmetic = 0
 
     def root(self, node: Any) -> dict[str, Any]:
-        """The whole network.
+        """Return the rewritten graph of the whole network.
 
         Raises:
-            ModelFolderError: something in it is not known, or not what it should be.
+            ModelFolderError: a part of it is unknown or malformed.
         """
         if not isinstance(node, dict) or node.get("class_name") != "Functional":
-            raise ModelFolderError("its root is no Functional model")
+            raise ModelFolderError("its root is not a Functional model")
         config = _expect(node.get("config"), dict, "a config")
         return self._functional(config, "", "", True, 0, str(config.get("name", "")))
 
@@ -131,7 +131,7 @@ class Rewriter:
         inputs = [n for n in listed if isinstance(n, dict) and n.get("class_name") == "InputLayer"]
         if any(transposed.is_ambiguous(node) for node in listed):
             raise ModelFolderError(f"'{name}' holds a transposed convolution, which is not known")
-        # A Sequential does not count its input among its layers.
+        # Keras does not count the input of a Sequential when it numbers layers.
         rest = [n for n in listed if n not in inputs]
         made_inputs = Rewriter(self._dots)._layers(inputs, path, stored, trains, depth)
         made = made_inputs + self._layers(rest, path, stored, trains, depth)
@@ -165,7 +165,7 @@ class Rewriter:
         return _object(module, class_name, config)
 
     def _operation(self, node: dict[str, Any], class_name: str, name: str) -> dict[str, Any]:
-        """Arithmetic on tensors: with a number a ``Rescaling``, with another a merging layer."""
+        """Return arithmetic as a layer: ``Rescaling`` with a number, else a merging layer."""
         nodes = _expect(node.get("inbound_nodes"), list, "inbound nodes")
         if not nodes:
             raise ModelFolderError(f"'{name}' is called nowhere")
@@ -213,7 +213,7 @@ class Rewriter:
         return made
 
     def _value(self, value: Any, depth: int) -> Any:
-        """A value of a config: numbers, text, lists, and objects of known classes."""
+        """Return a checked value of a config: a number, text, a list or a known object."""
         if depth > _MAX_DEPTH:
             raise ModelFolderError("is nested too deeply; refused")
         if isinstance(value, list):
@@ -241,7 +241,7 @@ class Rewriter:
         return {"class_name": "__keras_tensor__", "config": kept}
 
     def _points(self, points: Any) -> Any:
-        """``[name, node, tensor]`` lists, however they are nested, as one flat list of them."""
+        """Return nested ``[name, node, tensor]`` lists as one flat list of them."""
         found = [self._point(point) for point in _flat(points, 0)]
         if not found:
             raise ModelFolderError("names no inputs or outputs")
@@ -250,7 +250,7 @@ class Rewriter:
     def _point(self, point: list[Any]) -> list[Any]:
         name, node, tensor = point
         if not isinstance(node, int) or not isinstance(tensor, int) or node < 0 or tensor < 0:
-            raise ModelFolderError(f"points to {str(point)[:80]}, which is no tensor")
+            raise ModelFolderError(f"points to {str(point)[:80]}, which is not a tensor")
         return [self._name(name), node, tensor]
 
     def _name(self, name: Any) -> str:
@@ -259,7 +259,7 @@ class Rewriter:
 
 
 def _single(points: list[Any], path: str) -> Any:
-    """One tensor of a sub-model is no list of one; the root always has lists."""
+    """Return a lone tensor of a sub-model without its list; the root always has lists."""
     return points[0] if path and len(points) == 1 else points
 
 
@@ -289,7 +289,7 @@ def _object(module: Any, class_name: str, config: Any) -> dict[str, Any]:
 
 
 def _policy(dtype: Any) -> dict[str, Any]:
-    """A layer's number format, which files write as a name or as an object."""
+    """Return a layer's dtype policy, which files write as a name or as an object."""
     if isinstance(dtype, Mapping):
         dtype = _expect(dtype.get("config"), Mapping, "a number format").get("name")
     if dtype not in (None, "float32", "mixed_float16", "mixed_bfloat16"):
@@ -304,7 +304,7 @@ def _expect(value: Any, kind: type, what: str) -> Any:
 
 
 def _snake(name: str) -> str:
-    """A class name as Keras writes it into the paths of a weights file."""
+    """Return a class name as Keras writes it in the paths of a weights file."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

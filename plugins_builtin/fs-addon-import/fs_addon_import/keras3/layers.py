@@ -1,4 +1,4 @@
-"""The other program's layers in the words of this one.
+"""Translate faceswap's layers into those of Keras and fs-nn.
 
 Its classes are known here by name only: a module path in a file is compared with a table and never
 imported. Each entry turns a layer's config into a class of Keras or fs-nn that computes the same.
@@ -11,7 +11,7 @@ from typing import Any
 
 from fs_kernel.errors import ModelFolderError
 
-#: Module paths of its own classes begin with this.
+#: Module paths of faceswap's own classes begin with these.
 HOME = "lib.model"
 _OPS = ("keras.src.ops.numpy", "keras.ops", "keras.src.ops")
 _KEPT = ("name", "trainable", "dtype")
@@ -83,7 +83,7 @@ def _scalar(config: Config) -> Made:
 
 
 def rescaling(config: Config, operation: str, value: Any) -> Made:
-    """Arithmetic with one number, as Keras's ``Rescaling``."""
+    """Return arithmetic with one number as Keras's ``Rescaling``."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(config, f"arithmetic with {str(value)[:40]!r}")
     if operation == "truediv" and value == 0:
@@ -126,25 +126,25 @@ _OPERATIONS = {
 
 
 def is_foreign(module: Any) -> bool:
-    """Whether a module path is the other program's."""
+    """Return whether a module path is faceswap's."""
     return isinstance(module, str) and (module == HOME or module.startswith(f"{HOME}."))
 
 
 def is_operation(module: Any, name: Any) -> bool:
-    """Whether this names arithmetic rather than a layer (both have an ``Add``)."""
+    """Return whether this names arithmetic rather than a layer (both have an ``Add``)."""
     return module in _OPS and name in _OPERATIONS
 
 
 def operation(name: str) -> str:
-    """The word for an operation's class."""
+    """Return the operation that a class stands for."""
     return _OPERATIONS[name]
 
 
 def translate(class_name: str, config: Config) -> Made:
-    """A layer of the other program as ``(module, class name, config)``.
+    """Return a layer of faceswap as ``(module, class name, config)``.
 
     Raises:
-        ModelFolderError: there is none of that name, or it is set in a way that is not known.
+        ModelFolderError: there is none of that name, or a setting is unknown.
     """
     if class_name not in _LAYERS:
         raise ModelFolderError(
@@ -154,7 +154,7 @@ def translate(class_name: str, config: Config) -> Made:
 
 
 def initializer(class_name: str, config: Config) -> tuple[str, dict[str, Any]]:
-    """An initialiser of the other program; it never draws anything here.
+    """Return class and settings of an initializer of faceswap, which is never called here.
 
     Raises:
         ModelFolderError: there is none of that name.

@@ -1,8 +1,7 @@
-"""The state of a Keras 3 optimiser, as torch's optimisers name and lay it out.
+"""Read the state of a Keras 3 optimizer with the names and layout of torch's optimizers.
 
-A weights file holds an optimiser's variables by number alone: counter and rate, then what its kind
-keeps for each weight, weight by weight or kind by kind. Which it is, and which weights they are of,
-shapes tell.
+A weights file holds an optimizer's variables by number alone: counter and rate, then the moments,
+grouped by weight or by kind. Their shapes tell which grouping it is and which weights have moments.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fs_nn.hdf5 import stored
 from fs_addon_import.foreign import ForeignOptimizer
 from fs_addon_import.keras3.weights import Weight, numbered, read_array
 
-#: Keras's class -> our name, and its variables per weight in order, in torch's words.
+#: Keras's class -> our name, and its variables per weight in order, by torch's names.
 _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "adam": ("adam", ("exp_avg", "exp_avg_sq")),
     "adamw": ("adamw", ("exp_avg", "exp_avg_sq")),
@@ -32,13 +31,13 @@ _SETTINGS = ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "am
 
 
 class UnusableError(Exception):
-    """The optimiser's state cannot be used; the model itself can."""
+    """The optimizer's state cannot be used; the model itself can."""
 
 
 def read_optimizer(
     compiled: Any, file: h5py.File, weights: Sequence[Weight]
 ) -> ForeignOptimizer | None:
-    """The optimiser that the file was compiled with; None if it has none.
+    """Return the optimizer that the file was compiled with, or None.
 
     Args:
         compiled: the file's ``compile_config``.
@@ -59,12 +58,12 @@ def read_optimizer(
         scaler = _scaler(config, file)
         node = config.get("inner_optimizer")
         if not isinstance(node, dict):
-            raise UnusableError("its loss scaler holds no optimiser")
+            raise UnusableError("its loss scaler holds no optimizer")
         config, path = _config(node), "optimizer/inner_optimizer/vars"
     word = str(node.get("class_name")).replace("_", "").lower()
     if word not in _KINDS:
         raise UnusableError(
-            f"optimisers of the kind '{str(node.get('class_name'))[:40]}' are not known"
+            f"optimizers of the kind '{str(node.get('class_name'))[:40]}' are not known"
         )
     name, slots = _KINDS[word]
     paths = numbered(file, path)
@@ -74,7 +73,7 @@ def read_optimizer(
     count = int(read_array(file, paths[0], (), "int64")) // every
     found = _slots(file, paths[2:], slots, config, weights)
     if name == "nadam":
-        # The product of its momenta, the last variable, is the same for every weight.
+        # Keras keeps one product of momenta, as the last variable; torch keeps it per weight.
         product = _product(file, paths[-1])
         found = {weight: {**values, "mu_product": product} for weight, values in found.items()}
     settings = {key: config[key] for key in _SETTINGS if config.get(key) is not None}
@@ -131,7 +130,7 @@ def _slots(
 
 
 def _extra_before(config: Mapping[str, Any]) -> int:
-    """Arrays per weight that come before the moments: averages, and gathered gradients."""
+    """Return how many arrays per weight precede the moments: averages, accumulated gradients."""
     gathers = (config.get("gradient_accumulation_steps") or 1) > 1
     return int(bool(config.get("use_ema"))) + int(gathers)
 
@@ -151,7 +150,11 @@ def _read_largest(
     config: Mapping[str, Any],
     found: dict[str, dict[str, np.ndarray]],
 ) -> None:
-    """The largest second moments that amsgrad keeps, which come last."""
+    """Read the largest second moments of amsgrad, which come last, into ``found``.
+
+    Raises:
+        UnusableError: some are missing.
+    """
     if not config.get("amsgrad"):
         return
     if len(paths) < len(owners):

@@ -1,4 +1,4 @@
-"""``optimizer.pt``: a torch state dictionary, keyed by the places of weights in two groups."""
+"""Read ``optimizer.pt``: a torch state dict keyed by the positions of weights in two groups."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fs_addon_import.foreign import ForeignOptimizer
 from fs_addon_import.keras3.slots import UnusableError
 from fs_addon_import.keras3.weights import Weight
 
-#: The pickle within, without its tensors, may have this many bytes.
+#: Largest size in bytes of the pickle inside, without its tensors.
 _MAX_PICKLE = 64 * 2**20
-#: What tells an optimiser by the slots it keeps for each weight.
+#: Optimizers by the slots that they keep for each weight.
 _BY_SLOT = {
     "exp_avg_var": "adabelief",
     "exp_inf": "adamax",
@@ -34,12 +34,12 @@ _SETTINGS = {"lr": "learning_rate", "eps": "epsilon", "weight_decay": "weight_de
 def read_optimizer(
     path: Path, weights: Sequence[Weight], chosen: str | None, label: str
 ) -> ForeignOptimizer:
-    """Moments by the names of their weights.
+    """Return the optimizer with its moments by the names of their weights.
 
     Args:
         path: the file.
         weights: of the network, in the order of the graph.
-        chosen: the optimiser that the options name, which decides where the file cannot.
+        chosen: the optimizer that the options name, used where the file is ambiguous.
         label: what to call the file in errors.
 
     Raises:
@@ -82,12 +82,16 @@ def read_optimizer(
 
 
 def _require_plain(path: Path, label: str) -> None:
-    """Tensors must lie in the file unpacked, so that reading needs no more than its length."""
+    """Require uncompressed tensors, so that reading needs no more memory than the file's size.
+
+    Raises:
+        ModelFolderError: a member is compressed or too large, or the file is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise ModelFolderError(f"{label} is no torch file of this kind; it is damaged") from None
+        raise ModelFolderError(f"{label} is not a torch file of this kind; it is damaged") from None
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED:
             raise ModelFolderError(f"{label} holds packed members; refused")
@@ -98,7 +102,7 @@ def _require_plain(path: Path, label: str) -> None:
 def _parts(tree: Any) -> tuple[dict[int, Any], list[dict[str, Any]], dict[str, Any] | None]:
     saved = tree.get("optimizer") if isinstance(tree, dict) else None
     if not isinstance(saved, dict):
-        raise UnusableError("it holds no optimiser")
+        raise UnusableError("it holds no optimizer")
     state, groups = saved.get("state"), saved.get("param_groups")
     if not isinstance(state, dict) or not isinstance(groups, list) or not groups:
         raise UnusableError("it holds no state by groups")
@@ -122,7 +126,7 @@ def _scaler(found: Any) -> dict[str, Any] | None:
 
 
 def _values(entry: Any, owner: Weight) -> dict[str, np.ndarray]:
-    """What is kept for one weight: arrays of its shape, and single numbers."""
+    """Return the slots of one weight: arrays of its shape, and scalars."""
     if not isinstance(entry, Mapping):
         raise UnusableError(f"it holds nothing usable for {owner.name}")
     found = {}
@@ -131,7 +135,7 @@ def _values(entry: Any, owner: Weight) -> dict[str, np.ndarray]:
             found[key] = np.asarray(float(value), np.float32)
         elif isinstance(value, torch.Tensor):
             if type(value) is not torch.Tensor or value.layout != torch.strided:
-                raise UnusableError(f"'{key}' of {owner.name} is no plain tensor")
+                raise UnusableError(f"'{key}' of {owner.name} is not a plain tensor")
             if tuple(value.shape) != owner.shape or not value.is_floating_point():
                 raise UnusableError(f"'{key}' of {owner.name} does not fit the weight")
             found[str(key)] = value.detach().to(torch.float32, copy=True).contiguous().numpy()
@@ -141,6 +145,6 @@ def _values(entry: Any, owner: Weight) -> dict[str, np.ndarray]:
 def _name(slots: set[str], chosen: str | None) -> str:
     for slot, name in _BY_SLOT.items():
         if slot in slots:
-            # Adam and AdamW keep the same.
+            # Adam and AdamW keep the same slots.
             return "adamw" if name == "adam" and chosen == "adamw" else name
     raise UnusableError("it holds no moments")

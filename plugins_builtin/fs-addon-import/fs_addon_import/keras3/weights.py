@@ -1,4 +1,4 @@
-"""Weights of a Keras 3 file by the kernel's stable names."""
+"""Read the weights of a Keras 3 file by the kernel's stable names."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Weight:
 
     Attributes:
         name: its stable name.
-        stored: where the file has it.
+        stored: its path in the file.
         shape: as the graph gives it.
         dtype: of its numbers, "float32" or an integer type.
-        trained: whether an optimiser may have had it.
+        trained: whether an optimizer may hold state for it.
         frozen: whether the file says that its layer does not train.
     """
 
@@ -40,7 +40,7 @@ class Weight:
 
     @property
     def decays(self) -> bool:
-        """Whether the other program's optimisers had it in their first group."""
+        """Whether faceswap's optimizers have it in their first group, with weight decay."""
         return len(self.shape) >= 2 and not self.name.endswith("bias")
 
     @property
@@ -52,14 +52,14 @@ class Weight:
 
 
 def locate(built: Network, places: Sequence[Place]) -> list[Weight]:
-    """Every weight of a rebuilt network with its place in the file, in the order of the graph.
+    """Return every weight of a rebuilt network with its path in the file, in graph order.
 
     Args:
         built: from the rewritten graph; it may be on Keras's meta device.
         places: from the rewriting.
 
     Raises:
-        ModelFolderError: a weight has no place.
+        ModelFolderError: a weight has no path in the file.
     """
     names = {id(variable): name for name, variable in networks.variables(built).items()}
     found = {path: layer for path, layer in networks.layers(built) if path}
@@ -82,7 +82,7 @@ def locate(built: Network, places: Sequence[Place]) -> list[Weight]:
 
 @contextlib.contextmanager
 def opened(path: Path, label: str) -> Iterator[h5py.File]:
-    """An HDF5 file; what is wrong with it becomes one line.
+    """Yield an open HDF5 file; turn any error in it into a one-line ModelFolderError.
 
     Args:
         path: the file.
@@ -99,7 +99,7 @@ def opened(path: Path, label: str) -> Iterator[h5py.File]:
 
 
 def read(file: h5py.File, weights: Sequence[Weight]) -> dict[str, np.ndarray]:
-    """The numbers of all weights by name.
+    """Return the arrays of all weights by name.
 
     Raises:
         ModelFolderError: one is missing, or of another shape or type.
@@ -110,17 +110,17 @@ def read(file: h5py.File, weights: Sequence[Weight]) -> dict[str, np.ndarray]:
 def read_array(
     file: h5py.File, path: str, shape: tuple[int, ...], dtype: str = "float32"
 ) -> np.ndarray:
-    """One array. Axes of length 1 may be more or fewer in the file.
+    """Return one array; the number of axes of length 1 may differ in the file.
 
     Args:
         file: the open file.
         path: of the array.
-        shape: what it must be.
+        shape: the one it must have.
         dtype: "float32" or an integer type.
 
     Raises:
-        ModelFolderError: it is missing, of another shape or type, or stored in another way than
-            Keras stores.
+        ModelFolderError: it is missing, of another shape or type, or not stored as Keras
+            stores arrays.
     """
     there = stored(file, path)
     if _without_ones(there.shape) != _without_ones(shape):
@@ -136,7 +136,7 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def numbered(file: h5py.File, path: str) -> list[str]:
-    """Paths of the members "0", "1", ... of a group, in the order of the numbers.
+    """Return the paths of the members "0", "1", ... of a group, in numerical order.
 
     Raises:
         ModelFolderError: they are not numbered from 0 on.

@@ -1,4 +1,4 @@
-"""Keras layers as torch operations, by their class."""
+"""Lower Keras layers to torch operations by their class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE: dict[type[Any], type[Lowered]] = {
 
 
 def lower_layer(layer: Any) -> Lowered | None:
-    """The lowered form of a built Keras layer; None if there is none, and Keras must run it."""
+    """Return the lowered form of a built Keras layer; None if Keras must run it."""
     make = TABLE.get(type(layer))
     try:
         return None if make is None else make(layer)

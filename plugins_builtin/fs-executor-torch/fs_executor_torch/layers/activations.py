@@ -16,7 +16,7 @@ from fs_executor_torch.layers.base import Lowered, NotLoweredError, require
 
 Function = Callable[[Tensor], Tensor]
 
-#: Torch's form of Keras's functions; those that look at one number at a time.
+#: Torch's equivalents of Keras's elementwise functions.
 FUNCTIONS: dict[Any, Function] = {
     activations.elu: functional.elu,
     activations.gelu: functional.gelu,
@@ -35,10 +35,10 @@ FUNCTIONS: dict[Any, Function] = {
 
 
 def function_of(activation: Any) -> Function | None:
-    """Torch's form of a Keras activation function; None for the linear one.
+    """Return torch's equivalent of a Keras activation function; None for the linear one.
 
     Raises:
-        NotLoweredError: there is none.
+        NotLoweredError: torch has none.
     """
     if activation is None or activation is activations.linear:
         return None
@@ -69,7 +69,7 @@ class LeakyReLU(Lowered):
     def __init__(self, layer: layers.LeakyReLU) -> None:
         super().__init__(layer)
         self.slope = float(layer.negative_slope)
-        # Only then does the sign of the result tell that of the input, which the way back needs.
+        # Only then does the result have the input's sign, which the backward pass needs.
         self.inplace = self.slope > 0.0
 
     def forward(self, x: Tensor, inplace: bool = False) -> Tensor:

@@ -1,8 +1,8 @@
-"""What every lowered layer is made of.
+"""The base class and helpers of lowered layers.
 
-Inside a lowered network a tensor of rank 4 is always ``(n, c, h, w)``, whatever its memory looks
-like; tensors of other ranks are as Keras has them. A lowered layer holds the weights of its Keras
-layer, the very same parameters, as attributes of its own and reads them at each call.
+Inside a lowered network a tensor of rank 4 is always ``(n, c, h, w)``, in any memory format;
+tensors of other ranks are as Keras has them. A lowered layer holds the weights of its Keras layer,
+the very same parameters, as attributes of its own and reads them at each call.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Lowered(nn.Module):
         layer: the built Keras layer.
 
     Attributes:
-        batch_statistics: pictures of one batch have influence on one another, or a call changes
-            more than its result: such a layer is neither given both sides in one batch nor run a
-            second time for its gradients.
+        batch_statistics: pictures of one batch affect one another, or a call has side effects: such
+            a layer is neither given both sides in one batch nor run a second time for its
+            gradients.
         random: a call draws random numbers while training.
         writable: the result is this layer's own memory, and its backward does not need it.
         inplace: the layer takes ``inplace=True``, which lets it write its result over its (first)
@@ -64,28 +64,28 @@ class Lowered(nn.Module):
         self.register_parameter(name, None if variable is None else variable._value)
 
     def cast(self, x: Tensor) -> Tensor:
-        """``x`` in the type that the layer computes in, as Keras casts a layer's inputs."""
+        """Return ``x`` in the dtype that the layer computes in, as Keras casts a layer's inputs."""
         if x.dtype is self.dtype or not self.autocast or not x.is_floating_point():
             return x
         return x.to(self.dtype)
 
 
 def wide(x: Tensor) -> Tensor:
-    """``x`` in float32, unless it is in float64."""
+    """Return ``x`` in float32, or unchanged if it is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def last(x: Tensor) -> Tensor:
-    """A view with channels last, for what works along the last axis."""
+    """Return a view with channels last, for operations along the last axis."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
 
 
 def first(x: Tensor) -> Tensor:
-    """Back from `last`."""
+    """Return a view with channels first; the inverse of `last`."""
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def channel_axis(axis: int, rank: int) -> int:
-    """Where Keras's axis ``axis`` of a tensor of this rank is inside of a lowered network."""
+    """Return the axis inside a lowered network for Keras's ``axis`` of a tensor of this rank."""
     axis %= rank
     return (0, 2, 3, 1)[axis] if rank == 4 else axis

@@ -18,14 +18,17 @@ Pads = tuple[int, int]
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pads:
-    """Pixels before and after that Keras's "same" adds along an axis of ``size`` pixels."""
+    """Return the pixels that Keras's "same" adds before and after an axis of ``size`` pixels."""
     reach = (kernel - 1) * dilation + 1
     total = max(0, (-(-size // stride) - 1) * stride + reach - size)
     return total // 2, total - total // 2
 
 
 def padded(x: Tensor, pads: tuple[Pads, Pads]) -> tuple[Tensor, Pads]:
-    """``x`` and the padding that is left to the convolution: all of it if both ends are alike."""
+    """Return ``x``, padded if the padding is uneven, and the padding left to the convolution.
+
+    Torch's convolutions pad both ends of an axis alike.
+    """
     (top, bottom), (left, right) = pads
     if top == bottom and left == right:
         return x, (top, left)
@@ -33,7 +36,7 @@ def padded(x: Tensor, pads: tuple[Pads, Pads]) -> tuple[Tensor, Pads]:
 
 
 class _Conv(Lowered):
-    """What the convolutions share: stride, padding, bias and the activation at the end."""
+    """The base of convolutions: stride, padding, bias and the final activation."""
 
     bias: Tensor | None
     stride: tuple[int, int]
@@ -51,7 +54,7 @@ class _Conv(Lowered):
     def convolve(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, dense: bool = False
     ) -> Tensor:
-        """Convolve ``x``; ``weight`` is ``(out, in, rows, columns)``, ``dense`` 1x1."""
+        """Return ``x`` convolved; ``weight`` is ``(out, in, rows, columns)``, 1x1 if ``dense``."""
         weight = weight.to(self.dtype)
         bias = None if bias is None else bias.to(self.dtype)
         if dense:
@@ -67,7 +70,7 @@ class _Conv(Lowered):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
     def finished(self, x: Tensor) -> Tensor:
-        """The activation at the end."""
+        """Return ``x`` after the final activation."""
         return x if self.function is None else self.function(x)
 
 
@@ -101,7 +104,7 @@ class Conv2D(_Conv):
             for i in range(2)
         )
         pads = (left, right, top, bottom)
-        # torch gives apply no types.
+        # torch does not type apply.
         result: Tensor = products.ProductConv.apply(  # type: ignore[no-untyped-call]
             x, self.kernel, self.bias, self.stride, pads
         )
@@ -109,7 +112,7 @@ class Conv2D(_Conv):
 
 
 def _depthwise(kernel: Tensor) -> Tensor:
-    """``(rows, columns, in, multiplier)`` as ``(in * multiplier, 1, rows, columns)``."""
+    """Return ``(rows, columns, in, multiplier)`` as ``(in * multiplier, 1, rows, columns)``."""
     return kernel.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
 
 
@@ -147,7 +150,7 @@ class SeparableConv2D(_Conv):
 
 
 class Conv2DTranspose(_Conv):
-    """`keras.layers.Conv2DTranspose`; torch's padding is even, so the border is cut off after."""
+    """`keras.layers.Conv2DTranspose`; torch pads evenly, so the border is cropped after."""
 
     kernel: Tensor
 

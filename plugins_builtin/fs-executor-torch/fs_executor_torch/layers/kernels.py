@@ -1,4 +1,4 @@
-"""Keras's kernels ``(rows, columns, in, out)`` as torch convolves with them."""
+"""Convert Keras's kernels ``(rows, columns, in, out)`` to torch's layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 class Turned(torch.autograd.Function):
     """A kernel as ``(out, in, rows, columns)`` with channels last in memory.
 
-    That is the transpose of a matrix, one way and back, which takes a fraction of the time of a
+    Forward and backward are then transposes of a matrix, which take a fraction of the time of a
     general copy.
     """
 
@@ -29,9 +29,9 @@ class Turned(torch.autograd.Function):
 
 
 def turned(kernel: Tensor, like: Tensor) -> Tensor:
-    """``kernel`` as ``(out, in, rows, columns)``, ordered in memory as the picture ``like``."""
+    """Return ``kernel`` as ``(out, in, rows, columns)`` in the memory format of ``like``."""
     if not like.is_contiguous(memory_format=torch.channels_last) or not kernel.is_contiguous():
         return kernel.permute(3, 2, 0, 1)
-    # torch gives apply no types.
+    # torch does not type apply.
     result: Tensor = Turned.apply(kernel)  # type: ignore[no-untyped-call]
     return result

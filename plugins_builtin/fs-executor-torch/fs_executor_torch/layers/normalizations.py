@@ -1,4 +1,4 @@
-"""Normalisation layers. All compute in float32 at least, as Keras's do."""
+"""Normalization layers. All compute in float32 at least, as Keras's do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fs_executor_torch.layers.base import Lowered, channel_axis, first, last, require, wide
 
-#: As in `fs_nn.normalization`: below this a variance counts as this much.
+#: As in `fs_nn.normalization`: the lower bound of a variance.
 _TINY = 1e-12
 
 
@@ -31,7 +31,7 @@ class BatchNormalization(Lowered):
         rank = layer.input_spec.ndim
         require(rank in (2, 4) and channel_axis(layer.axis, rank) == 1)
         self.momentum, self.epsilon = float(layer.momentum), float(layer.epsilon)
-        # Freezing decides whether statistics are gathered, and may change at any time.
+        # A frozen layer gathers no statistics, and freezing may change at any time.
         self._layer = (layer,)
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
             self.hold(name, getattr(layer, name, None))

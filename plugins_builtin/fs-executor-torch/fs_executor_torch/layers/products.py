@@ -1,4 +1,4 @@
-"""Wide dense layers, and convolutions of small pictures, as matrix products on the CPU.
+"""Compute wide dense layers and convolutions of small pictures as matrix products on the CPU.
 
 A convolution with large kernels and a result of few pixels (4x4, 8x8) reads its kernel again for
 every picture and fills only a part of the vector registers. As one matrix product over all pixels
@@ -17,25 +17,25 @@ from torch.nn import functional
 
 Pads = tuple[int, int, int, int]
 
-#: Only kernels of at least this many numbers.
+#: Smallest kernel, in numbers, that uses products.
 WEIGHTS = 2**20
-#: Only convolutions whose result has at most this many pixels per picture.
+#: Largest result of a convolution, in pixels per picture, that uses products.
 PIXELS = 64
 
-#: About how many numbers `patches` may give.
+#: Approximate limit of the numbers in the result of `patches`.
 _NUMBERS = 2**23
 
 
 def pays(x: Tensor, kernel: Tensor) -> bool:
-    """Whether what this module has is for such an input and kernel at all."""
+    """Return whether products may be faster for this input and kernel."""
     return x.device.type == "cpu" and x.dtype is torch.float32 and kernel.numel() >= WEIGHTS
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias`` for float32 on the CPU.
+    """Return ``x @ weight.T + bias`` for float32 on the CPU.
 
-    By oneDNN, whose products are as fast as its convolutions; the BLAS that torch is linked with
-    may be half as fast on processors that are not its maker's.
+    It uses oneDNN, whose products are as fast as its convolutions; the BLAS that torch is linked
+    with may be half as fast on processors of another vendor.
     """
     linear = _linear()
     if linear is None:
@@ -49,7 +49,7 @@ def _linear() -> Any:
 
 
 def patches(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Tensor:
-    """What a kernel sees of ``x`` ``(n, c, h, w)``, one row per pixel of the result.
+    """Return what a kernel sees of ``x`` ``(n, c, h, w)``, one row per pixel of the result.
 
     Args:
         x: pictures, best with channels last in memory.
@@ -104,7 +104,7 @@ class ProductConv(torch.autograd.Function):
         height = (x.shape[2] + top + bottom - size[0]) // stride[0] + 1
         width = (x.shape[3] + left + right - size[1]) // stride[1] + 1
         shape = (x.shape[0], filters, height, width)
-        # Not a view of the products: the layer after this one writes over the result.
+        # A copy, not a view of the products, because the next layer may write over the result.
         result = torch.empty(shape, device=x.device, memory_format=torch.channels_last)
         weight, count = kernel.reshape(-1, filters).T, _at_once(x, kernel, stride)
         for part, to in zip(x.split(count), result.split(count), strict=True):
@@ -138,7 +138,7 @@ class ProductConv(torch.autograd.Function):
 
 
 def _at_once(x: Tensor, kernel: Tensor, stride: tuple[int, int]) -> int:
-    """How many pictures to take at once, so that `patches` stays small."""
+    """Return how many pictures to take at once, so that `patches` stays small."""
     rows = -(-x.shape[2] // stride[0]) * -(-x.shape[3] // stride[1])
     return max(1, _NUMBERS // (rows * kernel[..., 0].numel()))
 
@@ -151,7 +151,7 @@ def _gathered(
     stride: tuple[int, int],
     pads: Pads,
 ) -> Tensor:
-    """Add up the gradients of `patches` where they came from."""
+    """Return the gradient of ``x``: the gradients of `patches`, summed where they came from."""
     _, channels, height, width = x.shape
     left, right, top, bottom = pads
     seen = seen.view(-1, *size, *kernel, channels)

@@ -32,7 +32,7 @@ class Shuffle(Lowered):
         rows, columns = self.size
         depth = channels // (rows * columns)
         if height == width == 1:
-            # Here a view would do; but the result must be memory of its own.
+            # A view would be right here, but the result must own its memory (`writable`).
             x = x.clone()
         if x.is_contiguous(memory_format=torch.channels_last):
             x = last(x).view(n, height, width, rows, columns, depth).permute(0, 1, 3, 2, 4, 5)
@@ -189,7 +189,7 @@ class TakeFirst(Lowered):
 
 
 class _Pool(Lowered):
-    """What the pooling layers share. Keras pads by repeating the border."""
+    """The base of pooling layers. Keras pads by repeating the border."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
@@ -198,7 +198,7 @@ class _Pool(Lowered):
         self.same = layer.padding == "same"
 
     def padded(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """The input, and the padding that is left to the pooling."""
+        """Return the input, padded if that is uneven, and the padding left to the pooling."""
         x = self.cast(x)
         if not self.same:
             return x, [0, 0]

@@ -1,4 +1,4 @@
-"""Ready-made choices of options: one TOML file each, holding what differs from the defaults."""
+"""Read presets: one TOML file each, with the options that differ from the defaults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @cache
 def names() -> tuple[str, ...]:
-    """The names of all presets, sorted."""
+    """Return the names of all presets, sorted."""
     files = (file.name for file in resources.files(__name__).iterdir())
     return tuple(sorted(name[:-5] for name in files if name.endswith(".toml")))
 
 
 @cache
 def values(name: str) -> dict[str, Any]:
-    """What a preset sets, by option; nothing for "none"."""
+    """Return the values that a preset sets, by option; {} for "none"."""
     if name == "none":
         return {}
     return tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
