@@ -17,13 +17,7 @@ _NUMBER_STEPS = ("adabelief",)
 
 
 def training_tree(optimizer: ForeignOptimizer, shapes: Mapping[str, Sequence[int]]) -> Tree:
-<<<<<<< HEAD
-    """Return what a trainer's ``load_state_dict`` takes.
-
-    The form is that of `fs_nn.optimizers.ManagedOptimizer.state_dict`.
-=======
     """Return the state for ``Trainer.load_state_dict``; see `fs_nn.optimizers.ManagedOptimizer`.
->>>>>>> 562c1f489f6cad55a19f1f2616ee2c93bebec09f
 
     Args:
         optimizer: moments by the names of the weights.
