@@ -1,8 +1,8 @@
-"""``fs bench``: what this machine does, beside what it could do.
+"""Implement ``fs bench``: measure this machine and compare it with its limits.
 
-`timing` takes durations of things in turn; `machine`, `steps`, `swaps`, `feeding`, `saving`,
+`timing` measures durations in turn; `machine`, `steps`, `swaps`, `feeding`, `saving`,
 `starting` and `watching` measure one subject each; `counting` counts a network's work; `report`
-shows what was found.
+writes the results.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How much work a network is: floating point operations and bytes, counted on its Keras graph.
+"""Count the floating point operations and bytes of a network on its Keras graph.
 
 A layer that is called for two sides is counted twice. Only products are counted as operations
-(convolutions, dense layers, attention; one multiplication and one addition each): all the rest is
-bound by memory, and shows in the bytes.
+(convolutions, dense layers, attention; one multiplication and one addition each): all other
+layers are bound by memory, and count in the bytes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from fs_kernel.types import Network
 
 #: Bytes of a float32.
 _SIZE = 4
-#: Layers that hand on their input's memory, or nothing: no bytes of their own.
+#: Layers without bytes of their own, which pass on their input's memory or nothing.
 _VIEWS = ("InputLayer", "Reshape", "Flatten", "Identity", "GetItem", "Permute")
 
 
 @attrs.frozen
 class Work:
-    """One training step, for one face of every side; ``fixed`` bytes come once per step.
+    """The work of one training step, for one face of every side.
 
     Attributes:
         parameters: weights that train.
@@ -41,29 +41,29 @@ class Work:
     swap: int
 
     def flops(self, batch: int) -> int:
-        """Of a step."""
+        """Return the floating point operations of a step."""
         return batch * (self.forward + self.backward)
 
     @property
     def optimizer_bytes(self) -> int:
-        """Adam reads weight, gradient and two moments, and writes all but the gradient."""
+        """Bytes of a step of Adam: four arrays read, and all but the gradient written."""
         return 7 * _SIZE * self.parameters
 
     @property
     def weight_bytes(self) -> int:
-        """Weights are read forward and backward, and their gradient is written."""
+        """Bytes of weights in a step: read forward and backward, gradients written."""
         return 3 * _SIZE * self.parameters
 
     def activation_bytes(self, batch: int) -> int:
-        """Outputs: written, read, read on the way back; their gradients: written and read."""
+        """Return the bytes of outputs (written, read twice) and their gradients (written, read)."""
         return 5 * batch * self.activations
 
     def step_bytes(self, batch: int) -> int:
-        """Least traffic with memory in one step, if nothing is fused and nothing is cached."""
+        """Return the bytes moved in one step if nothing is fused and nothing is cached."""
         return self.optimizer_bytes + self.weight_bytes + self.activation_bytes(batch)
 
     def facts(self, batch: int) -> dict[str, float]:
-        """For JSON."""
+        """Return the work as JSON can hold it."""
         return {
             "parameters": self.parameters,
             "batch": batch,
@@ -79,7 +79,7 @@ class Work:
 
 
 def count(network: Network) -> Work:
-    """Count a network's work; its weights are not looked at, so it may be on the meta device."""
+    """Return a network's work; its weights are not read, so it may be on the meta device."""
     forward = backward = activations = 0
     for node, trains_before in _walk(network.model, False):
         flops = node_flops(node)
@@ -93,7 +93,7 @@ def count(network: Network) -> Work:
 
 
 def node_flops(node: Any) -> int:
-    """Floating point operations of one call of a layer, for one face."""
+    """Return the floating point operations of one call of a layer, for one face."""
     layer, kind = node.operation, type(node.operation).__name__
     if kind == "MultiHeadAttention":
         return _attention(node)
@@ -110,7 +110,7 @@ def node_flops(node: Any) -> int:
 
 
 def _attention(node: Any) -> int:
-    """Four projections, and twice the product of all places with all places."""
+    """Return the operations of attention: four projections, and two products of all positions."""
     places, layer = _places(node.outputs[0]), node.operation
     kernels = [v for v in layer.weights if v.name.endswith("kernel")]
     projections = sum(2 * math.prod(kernel.shape) * places for kernel in kernels)
@@ -119,7 +119,10 @@ def _attention(node: Any) -> int:
 
 
 def _walk(model: Any, trains_before: bool) -> Iterator[tuple[Any, bool]]:
-    """Every call of a layer below ``model``, and whether a weight that trains comes before it."""
+    """Yield every call of a layer below ``model``, and whether a trainable weight precedes it.
+
+    Only then does the backward pass need the gradient of the layer's input.
+    """
     behind: set[int] = set()
     for tensor in model.inputs:
         if trains_before:
@@ -147,7 +150,7 @@ def _swap_flops(network: Network) -> int:
 
 
 def _places(tensor: Any) -> int:
-    """Pixels or tokens of a channels-last tensor, for one face."""
+    """Return the number of pixels or tokens of a channels-last tensor, for one face."""
     return math.prod(size or 1 for size in tensor.shape[1:-1])
 
 

@@ -1,4 +1,4 @@
-"""The feed: images per second, and how long the device waits for them."""
+"""Measure the feed: images per second, and how long the device waits for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fs_bench.machine import synchronize
 from fs_bench.plan import Plan, title_of
 from fs_bench.timing import Figure, in_turn, rates
 
-#: Pixels in and out.
+#: Edges of inputs and targets in pixels.
 SIZES = ((64, 64), (128, 256))
 _BATCH = 16
 #: What the losses ask for at their defaults.
@@ -27,7 +27,7 @@ _MASKS = frozenset({"face", "eye", "mouth"})
 
 
 def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
-    """Images per second of the faces feed, both sides counted: by default, and of one worker."""
+    """Yield images per second of the faces feed, both sides, by default and with one worker."""
     for (size, target), alone in itertools.product(SIZES, (False, True)):
         title = f"feed, {size} px in, {target} out" + (", one worker" if alone else "")
         plan.tell(title)
@@ -38,7 +38,7 @@ def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
             return
         try:
             feed.start(PlainTrainer().get_sampler(feed.sizes, _BATCH, 1), 1)
-            # The first batches were prepared while nobody waited, or fill a cache.
+            # The first batches were prepared in advance, or fill a cache.
             for _ in range(5 if plan.quick else 20):
                 feed.next()
             take = partial(_take, feed, 10)
@@ -78,9 +78,9 @@ def _open(people: dict[str, Path], size: int, target: int, loader: dict[str, Any
 
 
 def waiting(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
-    """Share of the time in which the device waits for faces.
+    """Yield the share of the time in which the device waits for faces.
 
-    It is the difference to steps that take the same batch again and again.
+    It is computed from the difference to steps that repeat one batch.
     """
     name, batch = plan.networks[0]
     precision, variant = plan.precisions[-1], plan.variants[-1]

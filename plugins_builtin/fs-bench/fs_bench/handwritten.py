@@ -1,6 +1,6 @@
-"""The yardstick: ``original`` written by hand in plain torch, channels first.
+"""The baseline: ``original`` written by hand in plain torch, channels first.
 
-It has the layers of the network of that name and as many weights, sends both sides through the
+It has the layers and the number of weights of that network, sends both sides through the
 encoder in one batch, and is trained with the mean absolute error and torch's fused Adam. Its
 strided convolutions pad both borders alike, which costs the same.
 """
@@ -53,12 +53,12 @@ class Original(nn.Module):
         )
 
     def forward(self, faces: torch.Tensor) -> list[torch.Tensor]:
-        """Faces ``(2 n, 3, 64, 64)``, first those of A, through each its own decoder."""
+        """Return faces ``(2 n, 3, 64, 64)``, first those of A, each through its side's decoder."""
         codes = self.encoder(faces).chunk(2)
         return [decode(code) for decode, code in zip(self.decoders, codes, strict=True)]
 
     def swap(self, faces: torch.Tensor) -> torch.Tensor:
-        """Faces ``(n, 3, 64, 64)`` of A through the decoder of B."""
+        """Return faces ``(n, 3, 64, 64)`` of A through the decoder of B."""
         made: torch.Tensor = self.decoders[1](self.encoder(faces))
         return made
 
@@ -68,7 +68,7 @@ class HandStep:
 
     Args:
         batch: faces per side.
-        device: where.
+        device: where it runs.
         precision: "fp32", "bf16" or "fp16"; the latter two by autocast.
     """
 
@@ -80,7 +80,7 @@ class HandStep:
         self._device = device
 
     def __call__(self) -> torch.Tensor:
-        """One step.
+        """Train one step.
 
         Returns:
             The loss, unread.

@@ -1,4 +1,4 @@
-"""What the machine is, and how fast its products, convolutions and copies are."""
+"""Describe the machine, and measure its products, convolutions and copies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONVOLUTIONS = (
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """Names and versions."""
+    """Return names and versions of hardware and libraries, as JSON can hold them."""
     return {
         "device": str(device),
         "device_name": _name(device),
@@ -54,16 +54,16 @@ def _name(device: torch.device) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def measure(device: torch.device, precisions: list[str], rounds: int, quick: bool) -> list[Figure]:
-    """The machine's own rates in each number format.
+    """Return the machine's rates in each number format.
 
     Args:
-        device: which.
+        device: the one to measure.
         precisions: out of "fp32", "bf16", "fp16".
         rounds: runs of each.
         quick: smaller products and fewer convolutions.
@@ -77,7 +77,10 @@ def measure(device: torch.device, precisions: list[str], rounds: int, quick: boo
 
 
 def _repeated(device: torch.device, call: Any) -> Any:
-    """On a GPU a call is over before its work is; a number of them in a row fill it."""
+    """Return a function that repeats ``call`` and then waits for the device.
+
+    On a GPU a call returns before its work is done, so several in a row keep it busy.
+    """
     times = 10 if device.type == "cuda" else 1
 
     def timed() -> None:
@@ -100,7 +103,7 @@ def _gemm(device: torch.device, precision: str, rounds: int, edge: int) -> Figur
 
 
 def _convolutions(device: torch.device, precision: str, rounds: int, batch: int) -> Figure:
-    """Forward and backward through each shape, in the layout that is faster for it."""
+    """Measure forward and backward passes of each shape, in its faster memory format."""
     if device.type == "cuda":
         batch = 64
     total, amount, times = [0.0] * rounds, 0.0, 1

@@ -1,4 +1,4 @@
-"""Networks by name, without faces: for counting, and the feed that steps are measured with."""
+"""Build networks by name without faces, and a feed that repeats one batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def work_of(name: str) -> Work:
 
 
 class StillFeed(ArrayFeed):
-    """The same batch for every step, made once: what is left of a step is the training."""
+    """A feed that gives one batch at every step, so that only the training is measured."""
 
     name = "still"
 

@@ -1,4 +1,4 @@
-"""What is to be measured, and how thoroughly."""
+"""Define what is measured, and how thoroughly."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fs_bench.networks import StillFeed
 
 @attrs.frozen
 class Variant:
-    """One way to execute a network: an executor, and its ``compile`` option if it is not at rest.
+    """One way to execute a network: an executor, and a value of its ``compile`` option.
 
     Attributes:
         executor: name of the plugin.
-        compile: value of ``executor.<name>.compile``; None leaves it alone.
+        compile: value of ``executor.<name>.compile``; None for the default.
     """
 
     executor: str
@@ -31,29 +31,29 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """For keys and titles."""
+        """The name in keys and titles."""
         return self.executor if self.compile is None else f"{self.executor}+{self.compile}"
 
     @property
     def options(self) -> dict[str, Any]:
-        """What to set for it."""
+        """The options that select it, by name."""
         return {} if self.compile is None else {f"executor.{self.executor}.compile": self.compile}
 
 
 @attrs.frozen
 class Plan:
-    """What is to be measured.
+    """The subjects and settings of a benchmark.
 
     Attributes:
         device: where networks run.
         networks: names and batch sizes to take steps with.
         precisions: out of "fp32", "bf16", "fp16".
-        variants: the ways to execute a network, the plain one first.
-        rounds: runs of everything that is measured.
+        variants: the ways to execute a network, the baseline first.
+        rounds: repetitions of each measurement.
         quick: smaller sizes everywhere.
-        folder: for files; it is empty at first.
-        skip: told in one line what is left out, and why.
-        tell: told what is measured now.
+        folder: for files; empty at first.
+        skip: called with a line for each subject that is left out, with the reason.
+        tell: called with the subject that is being measured.
     """
 
     device: torch.device
@@ -68,7 +68,7 @@ class Plan:
 
     @contextlib.contextmanager
     def run(self, model: Any, batch: int, precision: str, variant: Variant, **more: Any) -> Any:
-        """A run of a network at its defaults that takes the same batch again and again.
+        """Return an open run of a network at its defaults that repeats one batch.
 
         Args:
             model: name, path or object of the model plugin.
@@ -98,7 +98,7 @@ class Plan:
 
     @contextlib.contextmanager
     def every_variant(self, name: str, batch: int, precision: str) -> Iterator[dict[str, Any]]:
-        """A run of each variant that can be had, by the variant's name."""
+        """Yield ``{variant name: open run}`` for every variant that works here."""
         with contextlib.ExitStack() as stack:
             runs = {}
             for variant in self.variants:
@@ -111,12 +111,12 @@ class Plan:
 
 
 def title_of(name: str) -> str:
-    """A network's name in keys and titles: a file's without folder and ending."""
+    """Return a network's name in keys and titles; of a file, its stem."""
     return Path(name).stem
 
 
 def available(kind: str, names: Sequence[str], skip: Callable[[str], None]) -> list[str]:
-    """Those of the named plugins that are installed; the others are skipped with a line."""
+    """Return those of the named plugins that are installed; skip the others with a line."""
     there = {found.name for found in discovery.installed(kind)}
     for name in names:
         if name not in there:

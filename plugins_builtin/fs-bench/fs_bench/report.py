@@ -1,4 +1,4 @@
-"""What was found, as tables on the terminal, as Markdown and as JSON."""
+"""Format the results as tables for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ROOFLINES = (
     "TFLOP per step",
     "GB weights",
     "GB activations",
-    "GB optimiser",
+    "GB optimizer",
     "FLOP per byte",
     "s, products",
     "s, memory",
     "GFLOP per swapped face",
 )
 
-#: Columns where there is no terminal.
+#: Width in columns without a terminal.
 _WIDTH = 160
 
 
 def figure_rows(figures: Iterable[Figure]) -> list[list[str]]:
-    """A row per figure."""
+    """Return one row per figure."""
     return [
         [
             figure.title,
@@ -45,7 +45,7 @@ def figure_rows(figures: Iterable[Figure]) -> list[list[str]]:
 
 
 def remarks(facts: Mapping[str, Any]) -> str:
-    """What else is worth reading beside a figure."""
+    """Return the facts of a figure in words, separated by commas."""
     words = {
         "images_per_second": "{:.3g} images/s",
         "share_of_bound": "{:.0%} of the bound",
@@ -66,7 +66,7 @@ def remarks(facts: Mapping[str, Any]) -> str:
 def roofline_rows(
     works: Mapping[str, Work], batch: int, conv: float | None, copy: float | None
 ) -> list[list[str]]:
-    """A row per network.
+    """Return one row per network.
 
     Args:
         works: by network.
@@ -95,12 +95,12 @@ def roofline_rows(
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def as_text(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on the terminal."""
+    """Print a table on the terminal."""
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(head):
         table.add_column(name, justify="left" if i in (0, len(head) - 1) else "right")
@@ -113,6 +113,6 @@ def as_text(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def as_markdown(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a page."""
+    """Return a table in Markdown."""
     lines = [f"**{title}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), ""])

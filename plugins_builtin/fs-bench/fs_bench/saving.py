@@ -1,4 +1,4 @@
-"""Saves: how long training stands still, and how long until the save counts."""
+"""Measure saves: how long training pauses, and how long until the checkpoint is valid."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fs_bench.timing import Figure
 
 
 def measure(plan: Plan, keep: Path) -> Iterator[Figure]:
-    """Saves of the first network with its trainer's moments.
+    """Yield the pause and the duration of saves of the first network, with its optimizer's state.
 
     Args:
         plan: what to measure.
-        keep: where to put the model folder afterwards.
+        keep: where to move the model folder afterwards.
     """
     name, _ = plan.networks[0]
     plan.tell(f"saves of {title_of(name)}")
     with plan.run(name, 1, "fp32", plan.variants[0], set={}) as run:
         run.advance()
         saves = []
-        # The first finds caches cold, as the first of a training does; it counts like the others.
+        # The first save meets cold caches, as in a real training, so it counts like the others.
         for _ in range(3 if plan.quick else 2 * plan.rounds):
             run.advance()
             saves.append(run.save())

@@ -1,4 +1,4 @@
-"""All parts in order, and what they found."""
+"""Run all parts in order and collect their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fs_bench.counting import Work
 from fs_bench.plan import Plan, Variant, available, title_of
 from fs_bench.timing import Figure
 
-#: What the whole run takes steps with.
+#: Networks and batch sizes of a full benchmark.
 NETWORKS = (("original", 16), ("original", 64), ("dfaker", 16))
 QUICK = (("original", 4),)
 #: Values of ``executor.torch.compile`` that are tried on a GPU; "reduce-overhead" is CUDA graphs.
@@ -30,14 +30,14 @@ COMPILES = ("default", "reduce-overhead")
 
 @attrs.define
 class Found:
-    """Everything that was measured.
+    """The results of a benchmark.
 
     Attributes:
-        machine: names and versions.
+        machine: names and versions of hardware and libraries.
         figures: in order.
         works: counted work by network.
         batch: faces per side that rooflines are for.
-        skipped: what was left out, a line each.
+        skipped: a line for each subject that was left out.
     """
 
     machine: dict[str, Any] = attrs.field(factory=dict)
@@ -47,11 +47,11 @@ class Found:
     skipped: list[str] = attrs.field(factory=list)
 
     def median(self, key: str) -> float | None:
-        """Of a figure, if it was measured."""
+        """Return the median of a figure, or None if it was not measured."""
         return next((f.median for f in self.figures if f.key == key), None)
 
     def as_json(self) -> dict[str, Any]:
-        """``format``, ``time``, ``machine``, ``figures``, ``rooflines``, ``skipped``."""
+        """Return ``format``, ``time``, ``machine``, ``figures``, ``rooflines`` and ``skipped``."""
         return {
             "format": 1,
             "time": time.time(),
@@ -62,7 +62,7 @@ class Found:
         }
 
     def tables(self) -> list[tuple[str, Any, Any]]:
-        """Title, head and rows of each table."""
+        """Return title, head and rows of each table."""
         from fs_bench import report
 
         facts = self.machine
@@ -81,11 +81,11 @@ class Found:
 
 
 def measure_all(given: Mapping[str, Any], tell: Callable[[str], None]) -> Found:
-    """Run the parts that were asked for.
+    """Return the results of the parts that were asked for.
 
     Args:
         given: the command's options.
-        tell: told what is measured now.
+        tell: called with the subject that is being measured.
 
     Raises:
         FsError: the device cannot be used, or there is nothing to measure.
@@ -155,7 +155,7 @@ def _plan(
 
 
 def _measure(plan: Plan, parts: Any, found: Found) -> None:
-    """Every part in order; one that cannot be measured is skipped with a line."""
+    """Measure every part in order into ``found``; skip one that fails with a line."""
     from fs_bench import feeding, machine, saving, starting, steps, swaps, watching
 
     precisions, model = list(plan.precisions), plan.folder / "model"
@@ -178,7 +178,7 @@ def _measure(plan: Plan, parts: Any, found: Found) -> None:
 
     work = {
         "machine": [machine_rates],
-        # Before anything large is saved: a program that starts beside a busy disk waits for it.
+        # Before anything large is saved, as a busy disk would slow the start of programs.
         "start": [lambda: starting.measure(plan, people)],
         "steps": [lambda: steps.measure(plan, conv())],
         "swap": [lambda: swaps.measure(plan)],

@@ -1,4 +1,4 @@
-"""The start: ``fs --help``, and from the command to the end of the first step."""
+"""Measure the start: ``fs --help``, and from the command to the end of the first step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fs_kernel.errors import FsError
 from fs_bench.plan import Plan, title_of
 from fs_bench.timing import Figure, in_turn
 
-#: Packages beside the real ones.
+#: Number of packages installed beside the real ones.
 _CROWD = 200
 
 
 def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
-    """Seconds of commands, each in a process of its own."""
+    """Yield the seconds of commands, each in a process of its own."""
     plan.tell("start of the program")
     crowd = plan.folder / "crowd"
     _install_crowd(crowd)
@@ -59,7 +59,7 @@ def measure(plan: Plan, people: dict[str, Path]) -> Iterator[Figure]:
 def _first_step(
     plan: Plan, folder: Path, people: dict[str, Path], batch: int, executor: str
 ) -> tuple[float, float]:
-    """Seconds from the command to its first loss, and of its last step."""
+    """Return the seconds from the command to its first loss, and those of its last step."""
     values = {
         "training.device": plan.device,
         "training.executor": executor,
@@ -79,7 +79,7 @@ def _first_step(
 
 
 def _install_crowd(folder: Path) -> None:
-    """Installed packages, as far as metadata go, with a command each that nobody can import."""
+    """Write metadata of installed packages, each with a command that cannot be imported."""
     for number in range(_CROWD):
         package = folder / f"crowd_{number}-1.0.dist-info"
         package.mkdir(parents=True)
@@ -92,7 +92,7 @@ def _install_crowd(folder: Path) -> None:
 
 
 def _run(*arguments: str, path: Path | None = None) -> None:
-    """Python in a process of its own, with one more folder of packages.
+    """Run Python in a process of its own, with one more folder of packages.
 
     Raises:
         FsError: it failed.

@@ -1,4 +1,4 @@
-"""Training steps: the plain executor beside others, and beside the network written by hand."""
+"""Measure training steps with each executor and with the network written by hand."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fs_bench.networks import work_of
 from fs_bench.plan import Plan, title_of
 from fs_bench.timing import Figure, in_turn
 
-#: Steps between two readings of the losses, on a GPU.
+#: Steps between two readings of the losses on a GPU, where each reading waits for the device.
 _UNREAD = 10
 
 
 def measure(plan: Plan, conv: Mapping[str, float]) -> Iterator[Figure]:
-    """Seconds per step of every network, number format and executor.
+    """Yield seconds per step of every network, number format and executor.
 
     Args:
         plan: what to measure.
@@ -72,7 +72,7 @@ def _count(plan: Plan) -> int:
 
 
 def _several(plan: Plan, run: Any) -> Callable[[], None]:
-    """Steps whose losses are read once, after the last."""
+    """Return a function that takes steps and reads their losses once, after the last."""
 
     def steps() -> None:
         for _ in range(_count(plan) - 1):
@@ -93,7 +93,7 @@ def _several_by_hand(plan: Plan, step: HandStep) -> Callable[[], None]:
 
 
 def _peak(plan: Plan, call: Callable[[], None]) -> int | None:
-    """Most bytes that a step has on the GPU beyond what lay there before; None on a CPU."""
+    """Return the peak of additional bytes that a step allocates on the GPU; None on a CPU."""
     if plan.device.type != "cuda":
         return None
     call()

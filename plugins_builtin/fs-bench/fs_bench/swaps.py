@@ -1,4 +1,4 @@
-"""Swapping: faces per second through the network, and from files to files."""
+"""Measure swaps: faces per second through the network, and from files to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SWAP_ONLY = ("onnx",)
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Faces per second of the first network at batch 1 and 16, from arrays to arrays."""
+    """Yield faces per second of the first network at batch 1 and 16, from arrays to arrays."""
     name, _ = plan.networks[0]
     title = title_of(name)
     plan.tell(f"swaps of {title}")
@@ -51,7 +51,7 @@ def _by_hand(model: Original, device: torch.device, faces: torch.Tensor) -> np.n
 
 
 def from_files(plan: Plan, model: Path, faces: Path) -> Iterator[Figure]:
-    """Faces per second of ``fs swap``, pictures read and written, with each executor.
+    """Yield faces per second of ``fs swap``, pictures read and written, with each executor.
 
     Args:
         plan: what to measure.
@@ -74,6 +74,6 @@ def from_files(plan: Plan, model: Path, faces: Path) -> Iterator[Figure]:
 
 
 def _edge(folder: Path) -> int:
-    """Width of the first picture, from its header."""
+    """Return the width of the first picture, from its header."""
     head = next(folder.glob("*.png")).read_bytes()[:24]
     return int.from_bytes(head[16:20], "big")

@@ -1,4 +1,4 @@
-"""Durations of several things taken in turn, so that a busy machine slows all of them alike."""
+"""Measure durations of several calls in turn, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import attrs
 
 @attrs.frozen
 class Figure:
-    """Something that was measured.
+    """One measured quantity.
 
     Attributes:
-        key: what it is, for programs: ``step.original.b16.fp32.keras``.
-        title: what it is, for people.
+        key: its name for programs: ``step.original.b16.fp32.keras``.
+        title: its name for people.
         unit: of the values.
         values: one per run.
-        facts: what else belongs to it (a share of the bound, a batch size).
+        facts: further numbers that belong to it (a share of the bound, a batch size).
     """
 
     key: str
@@ -30,11 +30,11 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of the values."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     def as_json(self) -> dict[str, Any]:
-        """Every figure's keys: key, title, unit, median, min, max, runs, and its own facts."""
+        """Return key, title, unit, median, min, max, runs, and the figure's own facts."""
         return {
             "key": self.key,
             "title": self.title,
@@ -48,11 +48,11 @@ class Figure:
 
 
 def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round, after one round that is not counted.
+    """Return the seconds of each call in each round, after one round that is not counted.
 
     Args:
-        calls: by name; each returns when its work is done.
-        rounds: how often each is measured.
+        calls: functions by name; each returns when its work is done.
+        rounds: number of measurements of each.
     """
     durations: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
@@ -65,5 +65,5 @@ def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, li
 
 
 def rates(durations: Sequence[float], amount: float) -> list[float]:
-    """``amount`` per second for each duration."""
+    """Return ``amount`` per second for each duration."""
     return [amount / seconds for seconds in durations]

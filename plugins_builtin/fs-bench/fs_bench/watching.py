@@ -1,4 +1,4 @@
-"""What the engine and those who watch take from a step: hooks, console, events, previews."""
+"""Measure the cost of the loop and its observers per step: hooks, console, events, previews."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAVE_STEPS, _FACES = 250, 14
 
 
 class IdleTrainer:
-    """A trainer whose steps do nothing: what is left of a step is the engine's."""
+    """A trainer whose steps do nothing, so that only the loop's share of a step is measured."""
 
     name = "idle"
 
@@ -49,11 +49,11 @@ class IdleSteps:
 
 
 def measure(plan: Plan, step_seconds: float | None) -> Iterator[Figure]:
-    """Milliseconds of a step in which nothing is trained, with watchers and without.
+    """Yield the milliseconds of a step that trains nothing, with observers and without.
 
     Args:
         plan: what to measure.
-        step_seconds: of a real step, to compare with.
+        step_seconds: duration of a real step, to compare with.
     """
     plan.tell("engine, hooks and watchers")
     addons = available("addons", WATCHERS, plan.skip)
@@ -83,7 +83,7 @@ def _advance(run: Any, steps: int) -> None:
 
 
 def previews(plan: Plan, step_seconds: float | None) -> Iterator[Figure]:
-    """Seconds that training stands still for a preview of the first network."""
+    """Yield the seconds that training pauses for a preview of the first network."""
     plan.tell("previews")
     with plan.run(plan.networks[0][0], 1, "fp32", plan.variants[-1]) as run:
         run.advance()
