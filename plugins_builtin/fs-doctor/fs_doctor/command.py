@@ -39,7 +39,7 @@ def doctor(context: click.Context, model_dir: Path | None, as_json: bool) -> Non
 
 
 def examine(probes: Probes, model_dir: Path | None) -> Iterator[Finding]:
-    """Every check in turn, the quick ones first.
+    """Yield the finding of every check in turn, the quick ones first.
 
     Args:
         probes: the machine.

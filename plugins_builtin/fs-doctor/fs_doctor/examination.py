@@ -1,8 +1,8 @@
-"""The examination of the installed plugins: each is imported in a process of its own.
+"""Examine the installed plugins in subprocesses.
 
 A process imports the plugins of one distribution in turn and writes a line as JSON for each. If it
 dies, or does not end in time, the plugin it was importing is reported as the cause, and another
-process does the rest. So nothing a plugin does can hurt the caller.
+process continues with the rest. So a plugin cannot harm the caller.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from fs_kernel.testing import unmarked_hooks, waivers
 
 from fs_doctor.listing import duplicates
 
-#: An import that takes longer than this is remarked upon.
+#: Imports that take longer, in seconds, are reported.
 SLOW_SECONDS = 1.0
 TIME_LIMIT = 120.0
 
 
 @attrs.define
 class Finding:
-    """What was found about one plugin.
+    """The result of examining one plugin.
 
     Attributes:
         name: of the plugin.
         kind: of the plugin, as a word.
-        distribution: it came with.
+        distribution: the package that it comes with.
         version: of the distribution.
         api: the plugin API it declares, if any.
         problem: why it cannot be used; None if it can.
-        notes: what its author should know.
-        waived: tests of its suite that do not hold for it, with the reason.
+        notes: lines for its author.
+        waived: tests of its suite that it waives, with the reason.
         import_seconds: how long its import took, if it was imported.
     """
 
@@ -59,7 +59,7 @@ class Finding:
     import_seconds: float | None = None
 
     def lines(self) -> list[str]:
-        """Return what is worth reading, nothing if all is well."""
+        """Return the finding as lines; none if all is well."""
         who = f"{self.kind} '{self.name}' ({self.distribution} {self.version})"
         found = [f"broken: {self.problem}"] if self.problem else []
         found += self.notes
@@ -68,7 +68,7 @@ class Finding:
 
 
 def examine(found: discovery.InstalledPlugin) -> dict[str, Any]:
-    """Import one plugin here and examine it; for use in a process of its own.
+    """Import one plugin in this process and examine it; for use in a subprocess.
 
     Returns:
         ``problem``, ``notes``, ``waived`` and ``import_seconds`` of a `Finding`.
@@ -176,7 +176,7 @@ def _in_a_process(
 
 
 def _ask(names: Iterable[tuple[str, str]], limit: float) -> tuple[list[str], str]:
-    """Return the lines a process wrote about plugins, and what to say of one that is missing."""
+    """Return the lines a process wrote about plugins, and the problem of one that is missing."""
     names = list(names)
     command = [sys.executable, "-m", "fs_doctor.examination", json.dumps(names)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -228,7 +228,7 @@ def _packages() -> list[Finding]:
 def main() -> None:
     """Report on the plugins named in the first argument, a JSON list of ``[kind, name]``."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What a plugin prints must not be taken for a report.
+    os.dup2(2, 1)  # Output of a plugin must not be mistaken for a report.
     for kind, name in json.loads(sys.argv[1]):
         print(json.dumps(examine(discovery.find(kind, name))), file=out, flush=True)
 

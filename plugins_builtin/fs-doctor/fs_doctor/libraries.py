@@ -1,6 +1,6 @@
-"""Imports torch, Keras and OpenCV, tries torch's devices, and prints what it found.
+"""Import torch, Keras and OpenCV, try torch's devices, and print the results.
 
-Runs in a process of its own (``python -m fs_doctor.libraries torch keras opencv``), because a
+It runs in a subprocess (``python -m fs_doctor.libraries torch keras opencv``), because a
 broken library may raise, hang or end the process. Each line is a name, a tab and JSON.
 """
 
@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-#: The format's name in the options, and in torch.
+#: Number formats by their names in the options and in torch.
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def torch_facts(torch: Any) -> dict[str, Any]:
-    """Version, what it was built for, and what its devices can do."""
+    """Return the version, what it was built for, and what its devices can do."""
     facts: dict[str, Any] = {
         "version": torch.__version__,
         "cuda": torch.version.cuda,
@@ -40,7 +40,7 @@ def torch_facts(torch: Any) -> dict[str, Any]:
 
 
 def cuda_facts(torch: Any, index: int) -> dict[str, Any]:
-    """A graphics card: what any device has, and its memory."""
+    """Return the facts of a graphics card: those of any device, and its memory."""
     properties = torch.cuda.get_device_properties(index)
     facts = device_facts(torch, f"cuda:{index}", properties.name)
     facts["capability"] = f"{properties.major}.{properties.minor}"
@@ -57,7 +57,7 @@ def cuda_facts(torch: Any, index: int) -> dict[str, Any]:
 
 
 def device_facts(torch: Any, device: str, title: str) -> dict[str, Any]:
-    """Try a small convolution, whose result is known, in each precision."""
+    """Return the result of a small known convolution in each precision."""
     failed: dict[str, str] = {}
     for name, dtype in PRECISIONS.items():
         try:
@@ -72,12 +72,12 @@ def device_facts(torch: Any, device: str, title: str) -> dict[str, Any]:
 
 
 def keras_facts(keras: Any) -> dict[str, Any]:
-    """Version and backend."""
+    """Return version and backend."""
     return {"version": keras.__version__, "backend": keras.backend.backend()}
 
 
 def opencv_facts(cv2: Any) -> dict[str, Any]:
-    """Version."""
+    """Return the version."""
     return {"version": cv2.__version__}
 
 
@@ -89,7 +89,7 @@ LIBRARIES = {
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line."""
+    """Return an error as one line."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""What a container or a scheduler allows: control groups of Linux, old and new."""
+"""Read the limits of a container or a scheduler from Linux control groups, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NONE = 2**60
 
 
 def processor_limit(probes: Probes) -> float | None:
-    """Processors' worth of time allowed per second; None for no limit."""
+    """Return the allowed processor time per second, in processors; None for no limit."""
     limits = []
     for folder in _folders(probes, "cpu"):
         quota, _, period = (probes.read(f"{folder}/cpu.max") or "").partition(" ")
@@ -24,7 +24,7 @@ def processor_limit(probes: Probes) -> float | None:
 
 
 def memory_limit(probes: Probes) -> int | None:
-    """Bytes of main memory allowed; None for no limit."""
+    """Return the allowed bytes of main memory; None for no limit."""
     limits = []
     for folder in _folders(probes, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -35,7 +35,7 @@ def memory_limit(probes: Probes) -> int | None:
 
 
 def _folders(probes: Probes, controller: str) -> Iterator[str]:
-    """This process's groups, each with all those it lies in.
+    """Yield the folders of this process's groups and of all groups around them.
 
     In a container the path in ``/proc/self/cgroup`` may be the host's; the mounted root is then
     the process's own group, so it is always among them.

@@ -1,4 +1,4 @@
-"""What is installed, as rows for people and programs to read."""
+"""List the installed plugins as rows for people and programs."""
 
 from __future__ import annotations
 

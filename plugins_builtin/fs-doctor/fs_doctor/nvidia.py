@@ -1,4 +1,4 @@
-"""NVIDIA cards and their driver, as the system knows them, whatever torch thinks."""
+"""Find NVIDIA cards and their driver as the system reports them, independently of torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _DISPLAY = "0x03"
 
 @attrs.frozen
 class Nvidia:
-    """What there is of NVIDIA in a machine.
+    """The NVIDIA hardware of a machine.
 
     Attributes:
-        cards: their names; "NVIDIA card" where only the bus knows of it.
-        driver: version of the driver, if ``nvidia-smi`` tells it.
-        error: what ``nvidia-smi`` says is wrong.
+        cards: their names; "NVIDIA card" for one that only the PCI bus reports.
+        driver: version of the driver, if ``nvidia-smi`` reports it.
+        error: the error of ``nvidia-smi``.
     """
 
     cards: tuple[str, ...]
@@ -27,13 +27,13 @@ class Nvidia:
 
     @property
     def branch(self) -> int | None:
-        """The driver's first number, 550 of 550.54.15."""
+        """The driver's branch: 550 for 550.54.15."""
         first = (self.driver or "").split(".")[0]
         return int(first) if first.isdigit() else None
 
 
 def find_nvidia(probes: Probes) -> Nvidia | None:
-    """Ask ``nvidia-smi``, and the PCI bus where there is none.
+    """Return the cards that ``nvidia-smi`` reports, or else the PCI bus.
 
     Returns:
         None if there is no sign of a card.

@@ -1,4 +1,4 @@
-"""``fs plugins list``, ``show`` and ``doctor``: what is installed, and what is wrong with it."""
+"""Implement ``fs plugins list``, ``show`` and ``doctor``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a machine is asked. Everything the checks know of it comes through here."""
+"""Read facts of a machine. All that the checks know of it comes from here."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import psutil
 from fs_doctor.libraries import LIBRARIES
 from fs_doctor.listing import rows
 
-#: Importing torch and Keras from a slow disk takes its time; a hang must end at some point.
+#: Seconds to import torch and Keras, even from a slow disk; longer counts as a hang.
 SECONDS = 180.0
 
 
 @attrs.frozen
 class Ran:
-    """What became of a command.
+    """The result of a command.
 
     Attributes:
-        code: its exit status, negative for a signal; None if it was not done in time.
+        code: its exit status, negative for a signal; None if it timed out.
         output: its stdout.
         last_line: the last line of its stderr.
     """
@@ -61,7 +61,7 @@ class Probes:
         memory: bytes of main memory, in all and available.
         processors: how many this process may use.
         disk_free: bytes free where a folder lies.
-        is_terminal: whether somebody sees stderr.
+        is_terminal: returns whether stderr is a terminal.
         plugins: what is installed, as ``fs plugins list --json`` has it.
     """
 
@@ -77,15 +77,15 @@ class Probes:
     plugins: Callable[[], list[dict[str, Any]]] = rows
 
     def run(self, program: str, *arguments: str, **environ: str) -> Ran | None:
-        """Run a command.
+        """Run a command and return its result.
 
         Args:
             program: a path, or a name looked for in ``PATH``.
             arguments: its arguments.
-            environ: variables set for it on top of the others.
+            environ: variables set in addition to the others.
 
         Returns:
-            None if there is no such program.
+            The result; None if there is no such program.
         """
         path = shutil.which(program, path=self.environ.get("PATH"))
         if path is None:
@@ -110,14 +110,14 @@ class Probes:
         return Ran(done.returncode, done.stdout, lines[-1] if lines else "")
 
     def read(self, path: str) -> str | None:
-        """The text of a file below ``root``; None if it cannot be read."""
+        """Return the text of a file below ``root``; None if it cannot be read."""
         try:
             return (self.root / path).read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return None
 
     def libraries(self) -> dict[str, dict[str, Any]]:
-        """The report of `fs_doctor.libraries`, which runs in a process of its own.
+        """Return the report of `fs_doctor.libraries`, which runs in a subprocess.
 
         Returns:
             Facts by library: "torch", "keras", "opencv". One that cannot be imported has "error",

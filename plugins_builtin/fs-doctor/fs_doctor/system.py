@@ -1,4 +1,4 @@
-"""Checks of the machine itself: Python, plugins, memory, disk, processors, terminal."""
+"""Check the machine itself: Python, plugins, memory, disk, processors, terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fs_doctor.finding import Finding, ok, problem, warning
 from fs_doctor.limits import memory_limit, processor_limit
 from fs_doctor.probes import Probes
 
-#: Kinds of plugins that every run has one of, and the package that brings the usual one.
+#: Kinds of plugins that every run needs, and the package of the default one.
 NEEDED = {
     "model": "fs-model-original",
     "trainer": "fs-trainer-standard",
@@ -29,7 +29,7 @@ LITTLE_SHARED = 64e6
 
 
 def check_python(probes: Probes) -> Finding:
-    """The interpreter."""
+    """Check the interpreter."""
     bits = 64 if sys.maxsize > 2**32 else 32
     found = f"{platform.python_version()}, {bits} bit, {sys.executable}"
     if bits == 32:
@@ -38,7 +38,7 @@ def check_python(probes: Probes) -> Finding:
 
 
 def check_system(probes: Probes) -> Finding:
-    """The operating system."""
+    """Check the operating system."""
     found = platform.platform(terse=True)
     if probes.system == "Linux":
         return ok("system", found)
@@ -46,7 +46,7 @@ def check_system(probes: Probes) -> Finding:
 
 
 def check_plugins(probes: Probes) -> Finding:
-    """The kernel, and whether a run would find a plugin of every kind it needs."""
+    """Check the kernel, and that a plugin of every kind that a run needs is installed."""
     found = probes.plugins()
     packages = {row["distribution"] for row in found}
     words = f"fs-kernel {fs_kernel.__version__}, {len(found)} plugins of {len(packages)} packages"
@@ -62,7 +62,7 @@ def check_plugins(probes: Probes) -> Finding:
 
 
 def check_memory(probes: Probes) -> Finding:
-    """Main memory."""
+    """Check the main memory."""
     total, available = probes.memory()
     limit = memory_limit(probes)
     found = f"{format_bytes(available)} of {format_bytes(total)} available"
@@ -75,7 +75,7 @@ def check_memory(probes: Probes) -> Finding:
 
 
 def check_disk(probes: Probes, folder: Path | None) -> Finding:
-    """Room for a model.
+    """Check the disk's room for a model.
 
     Args:
         probes: the machine.
@@ -94,11 +94,11 @@ def check_disk(probes: Probes, folder: Path | None) -> Finding:
 
 
 def check_processors(probes: Probes, torch_threads: int | None) -> Finding:
-    """Processors this process may use, against the threads torch starts.
+    """Compare the processors this process may use with the threads torch starts.
 
     Args:
         probes: the machine.
-        torch_threads: as torch says; None if it cannot be asked.
+        torch_threads: as torch reports; None if it cannot be imported.
     """
     usable, limit = probes.processors(), processor_limit(probes)
     found = f"{usable} processors usable"
@@ -115,7 +115,7 @@ def check_processors(probes: Probes, torch_threads: int | None) -> Finding:
 
 
 def check_shared_memory(probes: Probes) -> Finding:
-    """``/dev/shm``, which containers make small."""
+    """Check ``/dev/shm``, which containers often make small."""
     if probes.system != "Linux":
         return ok("shm", f"not limited on {probes.system}")
     path = probes.root / "dev/shm"
@@ -130,7 +130,7 @@ def check_shared_memory(probes: Probes) -> Finding:
 
 
 def check_terminal(probes: Probes) -> Finding:
-    """Whether there is somebody to draw a progress bar for."""
+    """Check whether stderr is a terminal, where a progress bar can be drawn."""
     if not probes.is_terminal():
         return ok("terminal", "none: progress is written as plain lines")
     if probes.environ.get("TERM") == "dumb":

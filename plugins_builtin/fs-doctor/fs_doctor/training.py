@@ -1,4 +1,4 @@
-"""Checks of what computes: torch, its devices, the driver below, Keras, OpenCV."""
+"""Check the libraries that compute: torch, its devices and driver, Keras, OpenCV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHOOSE = "pick one at pytorch.org/get-started"
 
 
 def check_torch(facts: Facts) -> Finding:
-    """Whether torch can be imported, and what it was built for.
+    """Check that torch can be imported, and report what it was built for.
 
     Args:
         facts: of `fs_doctor.libraries.torch_facts`, or "error".
@@ -33,11 +33,11 @@ def check_torch(facts: Facts) -> Finding:
 
 
 def check_driver(facts: Facts, nvidia: Nvidia | None, environ: Mapping[str, str]) -> Finding:
-    """Whether torch was built for the card and the driver that are here.
+    """Check that torch was built for the card and the driver of this machine.
 
     Args:
         facts: see `check_torch`.
-        nvidia: what the system knows; None without a card.
+        nvidia: as the system reports it; None without a card.
         environ: environment variables.
     """
     devices = [device["name"] for device in facts.get("devices", [])]
@@ -79,7 +79,7 @@ def check_driver(facts: Facts, nvidia: Nvidia | None, environ: Mapping[str, str]
 
 
 def check_devices(facts: Facts) -> Iterator[Finding]:
-    """What each device can compute.
+    """Yield what each device can compute.
 
     Args:
         facts: see `check_torch`.
@@ -93,7 +93,7 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
 def _check_device(device: Facts, alone: bool) -> Finding:
     name, failed = device["name"], dict(device["failed"])
     if name == "cpu":
-        # The kernel does not train in fp16 on a CPU, whether torch could or not.
+        # The kernel does not train in fp16 on a CPU, even where torch could.
         failed.setdefault("fp16", "not on a CPU")
     found = f"{device['title']}, " if device["title"] else ""
     if "memory" in device:
@@ -117,7 +117,7 @@ def _check_device(device: Facts, alone: bool) -> Finding:
 
 
 def check_keras(facts: Facts, torch: Facts, environ: Mapping[str, str]) -> Finding:
-    """Keras, and whether another backend is asked for.
+    """Check Keras, and whether another backend is requested.
 
     Args:
         facts: of `fs_doctor.libraries.keras_facts`, or "error".
@@ -139,7 +139,7 @@ def check_keras(facts: Facts, torch: Facts, environ: Mapping[str, str]) -> Findi
 
 
 def check_opencv(facts: Facts) -> Finding:
-    """OpenCV, which reads and draws pictures.
+    """Check OpenCV, which reads and draws pictures.
 
     Args:
         facts: of `fs_doctor.libraries.opencv_facts`, or "error".
