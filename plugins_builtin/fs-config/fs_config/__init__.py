@@ -1,1 +1,1 @@
-"""The options of a run and files of them: ``fs config show``, ``init``, ``check``, ..."""
+"""Show options of a run, and read and write files of them: ``fs config show``, ``init``, ..."""

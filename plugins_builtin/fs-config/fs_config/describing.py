@@ -1,4 +1,4 @@
-"""Options in words, for people and programs that show them."""
+"""Describe options for people and programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fs_kernel.options import OptionInfo
 
 
 def option_facts(name: str, annotation: Any, info: OptionInfo) -> dict[str, Any]:
-    """Return what is known of an option, as JSON can hold it.
+    """Return the facts of an option, as JSON can hold them.
 
     Returns:
         ``name``, ``type``, ``help``, ``minimum``, ``maximum``, ``choices``, ``fixed``, ``live`` and

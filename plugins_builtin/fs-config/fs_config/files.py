@@ -1,4 +1,4 @@
-"""Files of options: one with every option to begin with, and what is wrong with one at hand."""
+"""Write a file with every option of a run, and check existing files of options."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _HEAD = """\
 
 
 def write_all(parts: ResolvedRun) -> str:
-    """Every option of a run with its help, as TOML.
+    """Return every option of a run with its help, as TOML.
 
     An option whose default follows from others is written as a comment: as a value it would no
     longer follow.
@@ -75,10 +75,10 @@ def write_all(parts: ResolvedRun) -> str:
 
 
 def write_new(text: str, path: Path | None) -> None:
-    """Write a file that is not there yet; to stdout if ``path`` is None.
+    """Write a new file, or to stdout if ``path`` is None.
 
     Raises:
-        UsageError: there is such a file, or it cannot be written.
+        UsageError: the file exists, or cannot be written.
     """
     if path is None:
         click.echo(text, nl=False)
@@ -93,7 +93,7 @@ def write_new(text: str, path: Path | None) -> None:
 
 
 def facts(annotation: Any, info: OptionInfo) -> list[str]:
-    """An option's type, range or choices, and when it may be changed, in words."""
+    """Return an option's type, range or choices, and when it may be changed, in words."""
     limits = ""
     if info.choices:
         limits = " | ".join(map(str, info.choices))
@@ -106,7 +106,7 @@ def facts(annotation: Any, info: OptionInfo) -> list[str]:
 
 
 def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections as tables in tables, as TOML reads ``[model.original]``."""
+    """Return sections as nested tables, as TOML reads ``[model.original]``."""
     root: dict[str, Any] = {}
     for section, values in sections.items():
         *path, last = section.split(".")
@@ -118,7 +118,7 @@ def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sections_of(found: discovery.InstalledPlugin) -> dict[str, type]:
-    """The option sections of an installed plugin; those without options (a loss) have none.
+    """Return the option classes of an installed plugin by section; {} for a plugin without hooks.
 
     Raises:
         PluginError: it cannot be used.
@@ -130,9 +130,9 @@ def sections_of(found: discovery.InstalledPlugin) -> dict[str, type]:
 
 
 def installed_sections() -> dict[str, list[type]]:
-    """The option classes of every section that the kernel or an installed plugin gives.
+    """Return the option classes of every section of the kernel and of installed plugins.
 
-    Two plugins that never meet in one run may give a section different classes. Plugins that
+    Two plugins that are never used in one run may give a section different classes. Plugins that
     cannot be used are left out.
     """
     classes: dict[str, list[type]] = {name: [cls] for name, cls in KERNEL_SECTIONS.items()}
@@ -151,7 +151,7 @@ def installed_sections() -> dict[str, list[type]]:
 def check_file(
     path: Path, model: str | None = None, model_dir: Path | None = None
 ) -> tuple[list[str], list[str]]:
-    """Hold a file of options against the run it would make.
+    """Check a file of options against the run it would configure.
 
     Args:
         path: the file.
@@ -159,10 +159,10 @@ def check_file(
         model_dir: a model folder that would be resumed.
 
     Returns:
-        Everything that is wrong, and lines the user should read besides; one problem per line.
+        The problems, one line each, and further lines for the user.
 
     Raises:
-        FsError: the file is no TOML, or what it is held against cannot be used itself.
+        FsError: the file is not TOML, or the model or model folder cannot be used itself.
     """
     base = resolve_run(Request(model_dir or Path(), model), ("models",), look=model_dir is not None)
     layers: list[OptionSource] = [FileSource(str(path), read_toml(path))]
@@ -190,12 +190,15 @@ def check_file(
 
 
 def _elsewhere() -> dict[str, discovery.InstalledPlugin]:
-    """A section is named after its plugin: installed plugins by the section they would have."""
+    """Return the installed plugins by the section that is named after them."""
     return discovery.sections()
 
 
 def _choose(layers: list[OptionSource]) -> tuple[list[Plugin], list[str]]:
-    """Load every plugin that ``[training]`` names; what is no name at all is `resolve`'s to say."""
+    """Load every plugin that ``[training]`` names, and return them and the problems.
+
+    Values that are not names are skipped: `resolve` reports them.
+    """
     chosen: list[Plugin] = []
     problems: list[str] = []
     defaults = TrainingOptions()
@@ -221,7 +224,7 @@ def _choose(layers: list[OptionSource]) -> tuple[list[Plugin], list[str]]:
                 chosen.append(load_role(info.plugin, reference))
             except FsError as error:
                 one = not isinstance(value, list)
-                # A run warns and goes on without a default add-on that is not installed.
+                # A run warns and continues without a default add-on that is not installed.
                 if origin or one:
                     problems.append(f"{origin}{error}")
                 if one and reference != default:
@@ -231,7 +234,7 @@ def _choose(layers: list[OptionSource]) -> tuple[list[Plugin], list[str]]:
 
 
 def _not_installed(layer: OptionSource, classes: dict[str, type]) -> Iterator[str]:
-    """What is wrong with names of losses, optimisers and the like."""
+    """Yield a problem for each loss, optimizer or similar plugin that cannot be loaded."""
     for section, values in layer.values.items():
         known = options_of(classes[section]) if section in classes else {}
         for name, value in values.items():

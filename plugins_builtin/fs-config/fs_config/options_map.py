@@ -1,6 +1,6 @@
-"""What became of each option of the other program, by its section and name there.
+"""Map faceswap's options to ours, by their section and name in faceswap.
 
-Options of a network are not in the table: they have kept their section and name.
+Options of a network are not in the table, as they have kept their section and name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ def _kept(section: str, names: str) -> dict[str, str]:
     return {name: f"{section}.{name}" for name in names.split()}
 
 
-#: The name here ("section.option") by section and name there.
+#: Our name ("section.option") by section and name in faceswap.
 HERE: dict[str, dict[str, str]] = {
     "global": {
         **_kept("face", "centering coverage vertical_offset"),
@@ -45,7 +45,7 @@ HERE: dict[str, dict[str, str]] = {
     "trainer.loader": {"num_processes": "loader.workers", "pre_fetch": "loader.pre_fetch"},
 }
 
-#: Why an option has no equal here.
+#: Why an option has no equivalent here.
 GONE: dict[str, dict[str, str]] = {
     "global": {
         "nan_protection": "a loss that is no number always stops the run before anything is saved",
@@ -56,13 +56,13 @@ GONE: dict[str, dict[str, str]] = {
 
 @attrs.frozen
 class Translation:
-    """A value that is called otherwise here, and a line for the user if it is not the same."""
+    """Our value for one of faceswap's, and a line for the user if it does not mean the same."""
 
     value: str
     note: str = ""
 
 
-#: By section, name and value there; words as the other program reads them, "true" for 1, yes, on.
+#: By section, name and value in faceswap, as it reads them: "true" also stands for 1, yes and on.
 VALUES: dict[tuple[str, str], dict[str, Translation]] = {
     ("global", "mixed_precision"): {"true": Translation("fp16"), "false": Translation("fp32")},
     ("global.optimizer", "save_optimizer"): {

@@ -1,4 +1,4 @@
-"""JSON Schema of a file of options, for editors."""
+"""Make the JSON Schema of a file of options, for editors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _INTERVAL = r"^\s*\d+(\.\d+)?\s*(it|its|steps|s|sec|m|min|h|hours|d)?\s*$"
 _SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]?\s*$"
 _WHEN = {
     "fixed": "Fixed when the model is made.",
-    "live": "May be changed while a run goes on.",
+    "live": "May be changed during a run.",
     "at start": "May be changed at each start.",
 }
 
 
 def schema(sections: Mapping[str, Sequence[type]], whole: bool) -> dict[str, Any]:
-    """The schema of a TOML file as it is parsed, ``[model.original]`` being a table in a table.
+    """Return the schema of a parsed TOML file, with ``[model.original]`` as a nested table.
 
     Args:
         sections: option classes by section; a section with several fits if one of them fits.
-        whole: whether these are the sections of everything installed, so that there are no others.
+        whole: whether these are the sections of everything installed, so that others are errors.
     """
     root = _table({}, {})
     root["$schema"] = DIALECT
@@ -70,7 +70,7 @@ def _type(annotation: Any, info: OptionInfo) -> dict[str, Any]:
         inner = next(a for a in typing.get_args(annotation) if a is not type(None))
         return {"anyOf": [_type(inner, info), {"const": "none"}]}
     if origin is list:
-        # A text with commas between is a list, too.
+        # A list may also be written as text with commas.
         items = _type(typing.get_args(annotation)[0], info)
         return {"type": ["array", "string"], "items": items}
     if annotation is Interval:

@@ -1,4 +1,4 @@
-"""``fs config show``: every option of a run, with its value and where that came from."""
+"""Implement ``fs config show``: every option of a run, with its value and its origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sections(config: Config, with_installed: bool = False) -> Shown:
             their defaults.
 
     Returns:
-        For each option what `fs_config.describing.option_facts` knows, its ``value`` and its
+        For each option the result of `fs_config.describing.option_facts`, its ``value`` and its
         ``origin``: "default", "--set", a file or a model folder.
     """
     objects: dict[str, Any] = dict(config.items())

@@ -1,4 +1,4 @@
-"""The options of the other program's ``train.ini`` as options of this one."""
+"""Convert the options of faceswap's ``train.ini`` to ours."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _SHOWN = 40
 
 @attrs.define
 class Options:
-    """What a file came to.
+    """The result of converting a file.
 
     Attributes:
-        values: ``{section: {option: value}}`` of ours, each as a user may write it.
+        values: ``{section: {option: value}}`` of our options, each as a user may write it.
         notes: a line for each option that was left out or means something else now.
     """
 
@@ -41,12 +41,12 @@ class Options:
 
 
 def read_ini(path: Path) -> dict[str, dict[str, str]]:
-    """Sections of an ini file; comments are passed over.
+    """Return the sections of an ini file; comments are skipped.
 
     Raises:
-        ConfigError: it cannot be read, or is none.
+        ConfigError: it cannot be read, or is not an ini file.
     """
-    # A name that no file can hold, so that none of its sections lends values to the others.
+    # No file can hold this name, so that no section of it provides defaults for the others.
     parser = configparser.ConfigParser(interpolation=None, default_section="\n")
     try:
         if not path.is_file():
@@ -58,25 +58,25 @@ def read_ini(path: Path) -> dict[str, dict[str, str]]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (configparser.Error, ValueError) as error:
         reason = _printable(" ".join(str(error).split()))[:200]
-        raise ConfigError(f"{path} is no valid ini file: {reason}") from None
+        raise ConfigError(f"{path} is not a valid ini file: {reason}") from None
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
 def translate(
     found: Mapping[str, Mapping[str, str]], classes: Mapping[str, Sequence[type]]
 ) -> Options:
-    """Our options for those of a ``train.ini``.
+    """Return our options for those of a ``train.ini``.
 
     Args:
         found: from `read_ini`.
-        classes: the option classes there are, by section.
+        classes: the available option classes, by section.
 
     Raises:
         ConfigError: the file holds no section of a ``train.ini``, or options that contradict each
             other.
     """
     if not any(section in HERE or section.startswith(_MODEL) for section in found):
-        raise ConfigError(f"this is no train.ini: there is none of [{'], ['.join(HERE)}]")
+        raise ConfigError(f"this is not a train.ini: there is none of [{'], ['.join(HERE)}]")
     options = Options()
     for section, entries in found.items():
         known = (
@@ -112,7 +112,7 @@ def _take(
     text: str,
     known: Mapping[str, str],
 ) -> None:
-    """Take over one option, or note why not."""
+    """Convert one option into ``options``, or note why it was left out."""
     label = f"[{_shown(section)}] {_shown(name)}"
     if name not in known:
         reason = GONE.get(section, {}).get(name)
@@ -141,7 +141,11 @@ def _take(
 
 
 def _read(text: str, annotation: Any, words: Mapping[str, Any]) -> Any:
-    """A value as the other program reads it: words in lower case, lists by commas or blanks."""
+    """Return a value as faceswap reads it: words in lower case, lists by commas or blanks.
+
+    Raises:
+        ValueError: it is not of the option's type.
+    """
     word = text.strip().lower()
     states = configparser.ConfigParser.BOOLEAN_STATES
     if "true" in words or annotation is bool:
@@ -176,7 +180,7 @@ def _require_consistent(options: Options, classes: Mapping[str, Sequence[type]])
 
 
 def _shown(text: str) -> str:
-    """Foreign text, short and free of what a terminal would obey."""
+    """Return foreign text, shortened and with control characters escaped for a terminal."""
     return _printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "''"
 
 
