@@ -1,6 +1,6 @@
-"""Keras graphs as JSON that cannot choose code, and stable names of what is in them.
+"""Read and write Keras graphs as JSON that cannot choose code, and name their parts stably.
 
-Import it when Keras may be imported: Keras reads ``KERAS_BACKEND`` then.
+Importing it imports Keras, which then reads ``KERAS_BACKEND``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a graph may hold: plain Keras, and the classes that the caller names.
+"""Decide what a graph may hold: plain Keras, and the classes that the caller names.
 
 A file never chooses what code runs. Every object in a graph is checked before Keras sees any of it:
 layers against a list of Keras classes, operations against those that `keras.ops` consists of, by
@@ -39,7 +39,7 @@ _SAFE_CORE = """
     Scatter ScatterUpdate Slice SliceUpdate StopGradient Unstack Cast SaturateCast ConvertToTensor
 """
 _CORE = frozenset(_SAFE_CORE.split())
-#: What Keras calls a parameter that is a function.
+#: Names that Keras gives to parameters that are functions.
 _PARAMETERS = "f fn fun func function body body_fun cond cond_fun branches true_fn false_fn"
 _FUNCTIONS = frozenset(_PARAMETERS.split())
 #: Layers whose configuration is code.

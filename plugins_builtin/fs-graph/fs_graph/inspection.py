@@ -1,4 +1,4 @@
-"""Every object of a graph is checked before Keras sees any of it."""
+"""Check every object of a graph before Keras sees any of it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Inspection:
         plain = operation or allowed.is_plain(name, module)
         named = own is not None and allowed.is_named(own, name, module, registered)
         if operation and own is not None and own.__module__ != module:
-            # Keras would make the named class of it.
+            # Keras would make an instance of the caller's class instead of the operation.
             raise _unknown(node, path, key, own)
         if not (named or (plain and registered in (None, name))):
             raise _unknown(node, path, key, own)

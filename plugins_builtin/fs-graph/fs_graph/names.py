@@ -1,4 +1,4 @@
-"""Stable names of what is in a model: layers, variables, random states.
+"""Give stable names to the parts of a model: layers, variables, random states.
 
 A layer or variable is named by the path of sub-models and layers that leads to it
 ("encoder/conv_128_0_conv2d/kernel"). Keras's ``variable.path`` is not used: two sub-models with

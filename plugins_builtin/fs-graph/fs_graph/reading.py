@@ -1,4 +1,4 @@
-"""A model as JSON, and back."""
+"""Write a model as JSON, and read it back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(node: Any, custom: Mapping[str, type]) -> keras.Model:
         custom: classes beyond plain Keras that the graph may hold, by name.
 
     Raises:
-        GraphError: the graph holds what it may not, or Keras cannot build it.
+        GraphError: the graph holds something that is not allowed, or Keras cannot build it.
     """
     inspect(node, custom)
     try:

@@ -1,4 +1,4 @@
-"""A new model is written, read back and compared before anything depends on its files.
+"""Write a new model, read it back and compare, before anything depends on its files.
 
 A model that trains for days and then cannot be opened is the most expensive fault there is, so its
 graph is read and built again at once, on a device without memory where that is possible.
@@ -60,7 +60,7 @@ def _first_failing(
 ) -> tuple[str, str]:
     """Return the layer that fails alone and why, or the model and the error of the whole."""
     for path, layer in layers(model):
-        # A model fails with its layers, and says less.
+        # A model fails if one of its layers does, and its error says less, so layers come first.
         if not isinstance(layer, keras.Model):
             try:
                 attempt(layer)
@@ -132,7 +132,7 @@ def _classes(model: keras.Model) -> dict[str, str]:
     return found
 
 
-#: What must be equal, as texts by name.
+#: Functions whose results, texts by name, must be equal for both models.
 _facts: dict[str, Callable[[Any], dict[str, str]]] = {
     "layer": _classes,
     "weight": lambda model: descriptions(variables(model)),

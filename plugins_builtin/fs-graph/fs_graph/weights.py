@@ -1,4 +1,4 @@
-"""The weights of one network on PyTorch: a Keras layer or model, or a plain `torch.nn.Module`.
+"""List and freeze weights of a Keras layer or model, or of a plain `torch.nn.Module`.
 
 A Keras network's are named as in `fs_graph.names`; torch's ``parameters()`` is not used for it,
 because of two sub-models with equal layer names one vanishes from there. A plain module's have
@@ -61,7 +61,7 @@ def unbuilt(root: Any) -> list[str]:
 
 
 def freeze(root: Any, frozen: bool) -> None:
-    """Freeze a network, or let it train again; what others froze in a module stays frozen."""
+    """Freeze or unfreeze a network; weights that other code froze in a module stay frozen."""
     if _is_keras(root):
         if root.trainable == frozen:
             root.trainable = not frozen
