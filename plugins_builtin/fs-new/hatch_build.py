@@ -1,4 +1,4 @@
-"""Packs the plugin template: from the top of the repository, or from an unpacked sdist."""
+"""Pack the plugin template: from the top of the repository, or from an unpacked sdist."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ class TemplateHook(BuildHookInterface):
     """Adds the template's folder to what is built. An editable install reads it where it is."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Say where the template is and where it goes."""
+        """Add the template's folder and its place in the wheel or sdist to ``build_data``."""
         packed = Path(self.root) / "plugin_template"
         source = packed if packed.is_dir() else Path(self.root).parents[1] / "plugin_template"
         if self.target_name == "wheel":

@@ -1,4 +1,4 @@
-"""``fs new``: a plugin package, ready to install and test."""
+"""Implement ``fs new``: write a plugin package, ready to install and test."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def check_name(kind: str, name: str) -> None:
 
 
 def read_source(kind: str, name: str, reference: str) -> dict[str, str]:
-    """Return what the template needs to know of a file that becomes the package's code.
+    """Return the template's variables for a file that becomes the package's code.
 
     Args:
         kind: of the plugin.
