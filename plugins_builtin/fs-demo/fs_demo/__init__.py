@@ -1,6 +1,6 @@
-"""``fs demo``: draw two people, train ``original`` lowmem on them, swap, and score the result.
+"""Implement ``fs demo``: draw two people, train ``original`` lowmem on them, swap, and score.
 
-It types the commands a user would type, says each of them, and measures before and after.
+It runs the commands that a user would type, prints each of them, and measures before and after.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import click
 from fs_kernel.cli import run_cli, say
 from fs_kernel.errors import FsError, UsageError
 
-#: What a training that was stopped by hand exits with, so that the demo stops there too.
+#: Exit code of a training that was stopped by hand, on which the demo stops too.
 INTERRUPTED = 130
 
 
 class StepError(FsError):
-    """A command of the demo failed; it has said why itself."""
+    """A command of the demo failed; it has printed the reason itself."""
 
     def __init__(self, command: Sequence[str], code: int) -> None:
         super().__init__(f"the demo stopped at: fs {' '.join(command)}")
@@ -40,7 +40,7 @@ def demo(
 ) -> None:
     """Draw two synthetic people into FOLDER, train on them, swap A for B, score the swap.
 
-    A second call goes on with the model that is there; -i is the total.
+    A second call continues the existing model; -i is the total.
     """
     start = time.monotonic()
     people, model = folder / "people", folder / "model"
@@ -76,8 +76,8 @@ def demo(
         click.echo(path)
 
 
-#: What suits a training of minutes instead of days: a small network that need not learn to see past
-#: changed colours, and a loss that gets colours right early.
+#: Options for a training of minutes instead of days: a small network, no changes of color that it
+#: would have to learn to ignore, and a loss that gets colors right early.
 OPTIONS = {
     "model.original.lowmem": True,
     "optimizer.learning_rate": 1e-4,
@@ -128,7 +128,7 @@ def _save_untrained(people: Path, model: Path, batch_size: int, seed: int) -> No
 
 
 def _scores(folder: Path, when: str) -> dict[str, float]:
-    """PSNR in dB over the face, of A > A against A and of A > B against the true B."""
+    """Return the PSNR in dB over the face of "a2a" against A and of "a2b" against the true B."""
     people, model = folder / "people", folder / "model"
     found = {}
     for direction, truth in (("a2a", "A"), ("a2b", "B_true")):
@@ -150,7 +150,7 @@ def _read_scores(folder: Path) -> dict[str, float] | None:
 
 
 def _swap_sheet(folder: Path, count: int = 8) -> Path:
-    """A few faces side by side; below each other A, A > B, the true B."""
+    """Write a sheet of a few faces, with rows of A, A > B and the true B, and return its path."""
     import cv2
     import numpy as np
 
