@@ -1,1 +1,1 @@
-"""Model folders and networks: ``fs model info``, ``checkpoints``, ... and ``fs models``."""
+"""Show model folders and networks: ``fs model info``, ``checkpoints``, ... and ``fs models``."""

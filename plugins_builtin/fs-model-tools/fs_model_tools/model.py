@@ -1,4 +1,4 @@
-"""``fs model``: look at a model folder and its checkpoints; needs no plugin but for ``summary``."""
+"""Implement ``fs model`` for a model folder and its checkpoints; only ``summary`` needs plugins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model() -> None:
 @click.argument("model_dir", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def info(model_dir: Path, as_json: bool) -> None:
-    """What the folder holds: network, steps, sessions."""
+    """Show the contents of the folder: network, steps, sessions."""
     checkpoints = require_model(model_dir)
 
     def read() -> tuple[str, ModelState]:
@@ -62,7 +62,7 @@ def info(model_dir: Path, as_json: bool) -> None:
 
 
 def _origin(plugin: dict[str, Any]) -> str:
-    """Where a plugin came from: its package, or how its local file was named."""
+    """Return a plugin's origin: its package, or the local file as it was named."""
     if plugin.get("distribution"):
         return f"{plugin['distribution']} {plugin['version']}"
     return str(plugin.get("reference", plugin.get("name")))

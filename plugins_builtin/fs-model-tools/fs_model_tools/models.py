@@ -1,4 +1,4 @@
-"""``fs models``: the installed networks."""
+"""Implement ``fs models``: list the installed networks."""
 
 from __future__ import annotations
 

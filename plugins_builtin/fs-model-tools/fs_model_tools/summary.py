@@ -1,4 +1,4 @@
-"""Facts of a network, without faces or a model folder: for ``fs model summary`` and ``fs models``.
+"""Collect facts of a network without faces or a model folder, for ``fs model summary``.
 
 The network is built on Keras's "meta" device, so that it takes no memory and little time.
 """
@@ -19,14 +19,14 @@ class Summary:
 
     Attributes:
         network: name of the network.
-        parameters: how many numbers its weights hold, shared ones once.
+        parameters: number of its parameters, shared ones counted once.
         sub_models: the same per sub-model.
         inputs: ``(h, w, c)`` per side.
         outputs: side, kind and shape of each output.
         layers: per sub-model, ``(name, class, output shape, parameters)`` of its layers.
         batch_size: the batch that ``training_bytes`` is for.
-        training_bytes: weights, gradients, two moments, and every layer's output kept for the way
-            back, four bytes each: an estimate without the library's temporary memory.
+        training_bytes: weights, gradients, two moments, and every layer's output kept for the
+            backward pass, four bytes each: an estimate without the library's temporary memory.
     """
 
     network: str
@@ -68,7 +68,7 @@ def _row(layer: Any) -> tuple[str, str, str, int]:
 
 
 def _activations(built: Network) -> int:
-    """Numbers in all layers' outputs for one face of every side, shared layers once a call."""
+    """Return the size of all outputs for one face of every side, shared layers once per call."""
     total = 0
     for node in _nodes(built.model):
         for tensor in node.outputs:
