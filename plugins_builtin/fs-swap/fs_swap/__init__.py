@@ -1,4 +1,4 @@
-"""Swapping folders of faces with a trained model: ``fs swap``."""
+"""Swap folders of faces with a trained model: ``fs swap``."""
 
 from fs_swap.folder import swap_folder
 

@@ -1,4 +1,4 @@
-"""``fs swap``: use a trained model."""
+"""Implement ``fs swap``: use a trained model."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def swap(
 
 
 def collected_warnings(call: Callable[[], _Result], tell: Callable[[str], None]) -> _Result:
-    """Return what ``call`` returns, and pass on what it warned about, one line each."""
+    """Return the result of ``call``, and pass its warnings to ``tell``, one line each."""
     from fs_kernel import backend
 
     with warnings.catch_warnings(record=True) as caught:

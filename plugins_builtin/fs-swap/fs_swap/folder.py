@@ -1,4 +1,4 @@
-"""Swapping a folder of faces: reading, computing and writing at the same time."""
+"""Swap a folder of faces, reading, computing and writing at the same time."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def swap_folder(
         output: where results go; made if missing.
         direction: "a2b" or "b2a".
         batch_size: faces at once.
-        progress: called with how many are done.
+        progress: called with the number of faces done.
         filters: plugins that change each swapped face before it is written: names, paths or
             objects, with their default options, or a `fs_swap.filters.Filters`.
 
     Returns:
-        How many faces were written.
+        The number of faces written.
 
     Raises:
         FacesError: there is no face to swap.
@@ -85,7 +85,7 @@ class _Writers:
     Args:
         trained: the model; its feed writes.
         output: where results go; made before the first one.
-        progress: called with how many faces are written.
+        progress: called with the number of faces written.
         filters: applied to each face before it is written.
     """
 
@@ -126,7 +126,7 @@ class _Writers:
             try:
                 future.result()
             except PluginError as error:
-                # A full disk is not the feed's failure, though it was raised in a hook of it.
+                # A full disk is not a failure of the feed, though it was raised in its hook.
                 if not isinstance(error.__cause__, OSError):
                     raise
                 reason = f"cannot write in {self._output}: {error.__cause__.strerror}"
