@@ -1,4 +1,4 @@
-"""Runs that leave no trace: ``fs run --dry-run``, and the search for a batch size."""
+"""Run without leaving a trace: ``fs run --dry-run``, and the search for a batch size."""
 
 from fs_dry_run.batch_size import find_batch_size
 from fs_dry_run.report import DryRunReport, dry_run

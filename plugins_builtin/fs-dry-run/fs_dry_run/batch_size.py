@@ -1,4 +1,4 @@
-"""The search for a batch size: ``fs run -b auto``."""
+"""Search for a batch size: ``fs run -b auto``."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def find_batch_size(request: Request) -> tuple[int, str] | None:
 
 
 def search(run: TrainingRun, time_step: Callable[[int], float]) -> tuple[int, float]:
-    """Find the batch size, a power of two, beyond which speed or memory gives out.
+    """Find the batch size, a power of two, beyond which memory or a gain in speed runs out.
 
     Doubles the batch while it fits in memory, a step stays under half a minute, and images per
     second still rise by a twentieth.
 
     Args:
         run: from `trial_run`; its weights change.
-        time_step: returns the seconds of a step with so many faces per side.
+        time_step: returns the seconds of a step with N faces per side.
 
     Returns:
         Faces per side per step, and images per second at that size.

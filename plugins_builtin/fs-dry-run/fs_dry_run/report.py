@@ -1,4 +1,4 @@
-"""``fs run --dry-run``: build everything, check everything, train one step in memory."""
+"""Implement ``fs run --dry-run``: build everything, check everything, train one step in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fs_dry_run.trial import trial_run
 
 @attrs.frozen
 class DryRunReport:
-    """What a dry run found.
+    """The result of a dry run.
 
     Attributes:
         process: the rank of this process; process 0 prints the report.

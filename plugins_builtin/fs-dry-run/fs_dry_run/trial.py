@@ -1,4 +1,4 @@
-"""A training run in a temporary workspace."""
+"""Open a training run in a temporary workspace."""
 
 from __future__ import annotations
 
