@@ -1,6 +1,6 @@
-"""Draw the first batch: what the network is given, what it should give, which masks count.
+"""Draw the first batch: inputs, targets and masks.
 
-A wrong mask, centering or side is seen here before a night is spent on it.
+It shows a wrong mask, centering or side before a night of training is lost to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fs_addon_preview.text import draw_text
 FACES = 6
 MAX_CELL = 208
 STRIP = 30
-#: Blue, green, red of what the overlay shows.
+#: Colors of the overlay as blue, green, red.
 RED, GREEN, YELLOW = (0, 0, 255), (60, 200, 0), (0, 220, 255)
 ALARM = (0, 0, 220)
 WORDS = {"face": "face mask", "eye": "eyes", "mouth": "mouth"}
@@ -196,7 +196,7 @@ def to_uint8(values: object) -> np.ndarray:
 
 
 def _frame_mask(cell: np.ndarray, mask: np.ndarray) -> None:
-    """Frame a mask; mark one that holds nothing or everything, which is seldom meant."""
+    """Frame a mask, and mark one that is empty or full, which is rarely intended."""
     edge = cell.shape[0]
     words = "EMPTY" if mask.max() < 128 else "EVERYTHING" if mask.min() >= 128 else ""
     cv2.rectangle(cell, (0, 0), (edge - 1, edge - 1), ALARM if words else GREY, 1)

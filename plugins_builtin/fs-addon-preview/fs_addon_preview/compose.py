@@ -142,7 +142,7 @@ def plan(preview: Preview, images: int) -> Grid:
 
 
 def cell_size(shape: tuple[int, int], columns: int) -> tuple[int, int]:
-    """Return width and height of a cell for faces of ``(height, width)`` in so many columns.
+    """Return width and height of a cell for faces of ``(height, width)`` in N columns.
 
     Small faces are enlarged by a whole factor, large ones shrunk until the columns fit.
     """

@@ -30,7 +30,7 @@ class PictureFolder:
         self._path = path
 
     def write_sheet(self, sheet: np.ndarray, step: int, description: str, keep: int) -> None:
-        """Write ``latest.png`` and ``step_00001234.png``, and drop older ones that are too many.
+        """Write ``latest.png`` and ``step_00001234.png``, and delete surplus older ones.
 
         Args:
             sheet: ``(h, w, 3)`` uint8 BGR.
@@ -82,7 +82,7 @@ class PictureFolder:
         try:
             write_atomic(self._path / name, data)
         except PermissionError as error:
-            # A viewer that holds the old picture open on Windows; the next one tries again.
+            # On Windows a viewer may hold the old picture open; the next preview tries again.
             _log.warning("%s is not updated this time: %s", name, error)
 
 

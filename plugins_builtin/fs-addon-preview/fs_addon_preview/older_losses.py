@@ -1,4 +1,4 @@
-"""The losses of model folders that were trained before there was a history of losses.
+"""Read the losses of model folders that were trained before a history of losses was kept.
 
 Their event log is read once and kept, thinned, in ``logs/imported_history.json``: event logs are
 rotated away.

@@ -20,7 +20,7 @@ INK, FRAME, GRID = (0, 0, 0), (150, 150, 150), (228, 228, 228)
 COLORS = ((190, 100, 30), (20, 120, 230), (60, 150, 50), (160, 60, 130))
 #: The bold line is a running mean over this part of all points.
 SMOOTHED = 1 / 25
-#: So many sub-pixel positions OpenCV has in a pixel, as a power of two.
+#: Fractional bits of the coordinates given to OpenCV.
 _SHIFT = 4
 
 

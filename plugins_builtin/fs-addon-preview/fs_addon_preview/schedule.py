@@ -11,8 +11,8 @@ from fs_kernel import Interval
 class Schedule:
     """Decide when to ask for a preview, after the one of the first step.
 
-    With an interval: every so many steps or seconds. Without: at every full minute of the first
-    ten (a missed minute is not made up for), then at every save. The interval may be another one
+    With an interval: every N steps or seconds. Without: at every full minute of the first
+    ten (a missed minute is not made up for), then at every save. The interval may differ
     at each call.
 
     Args:
