@@ -68,7 +68,7 @@ class Control(Desk):
         self._thread: threading.Thread | None = None
 
     def on_start(self, info: RunInfo) -> None:
-        """Start to listen."""
+        """Start listening."""
         if self._keyboard is not None:
             self._keyboard.start()
         if self._inbox is not None and self._thread is None:
@@ -82,7 +82,7 @@ class Control(Desk):
             self._thread.start()
 
     def on_finish(self, outcome: Finished) -> None:
-        """Answer what is open and stop listening."""
+        """Answer pending requests and stop listening."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

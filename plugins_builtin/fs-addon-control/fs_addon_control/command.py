@@ -1,4 +1,4 @@
-"""``fs ctl``: ask something of a running session."""
+"""Implement ``fs ctl``: send a command to a running session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fs_kernel.storage import holder
 
 from fs_addon_control.mailbox import ACCEPTED, ACTIONS, DONE, Answer, Command, Outbox
 
-#: How long a session may take to say that it has heard, and one that has ended to say how.
+#: Seconds for a session to accept a command, and for one that has ended to report the outcome.
 HEARD_SECONDS, ENDED_SECONDS = 15.0, 5.0
 _PAUSE = 0.1
 _ERRORS: dict[int, type[FsError]] = {2: UsageError, 6: TrainingError}

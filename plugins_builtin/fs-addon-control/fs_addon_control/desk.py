@@ -1,4 +1,4 @@
-"""Do what a session is asked for, by a command or a key."""
+"""Carry out requests to a session, from commands and from keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fs_kernel.types import Finished, Metrics, Preview, Run, Saved
 
 from fs_addon_control.mailbox import ACCEPTED, DONE, FAILED, Answer
 
-#: Called with what became of a request, once or twice.
+#: Called with the answer to a request, once or twice.
 Reply: TypeAlias = Callable[[Answer], None]
 MASK = "preview.mask"
 
@@ -26,7 +26,7 @@ class _Waiting:
 
 
 class Desk:
-    """Pass requests on to the run, and tell those who asked how they ended. Safe from any thread.
+    """Pass requests to the run and answer them when they end. Safe to use from any thread.
 
     Args:
         run: the run.
@@ -40,12 +40,12 @@ class Desk:
         self._saved: Saved | None = None
 
     def take(self, action: str, value: str | None, reply: Reply) -> None:
-        """Do what is asked for.
+        """Carry out a request.
 
         Args:
             action: out of `fs_addon_control.mailbox.ACTIONS`.
             value: an assignment for "set"; "on", "off" or None (the other way) for "mask".
-            reply: told at once, and for what takes time once more at its end.
+            reply: called at once, and a second time at the end of a request that takes time.
         """
         if action == "status":
             reply(self._status())
@@ -63,7 +63,7 @@ class Desk:
             "preview": (self._run.request_preview, "making a preview after this step"),
             "stop": (self._run.request_stop, "stopping: this step is finished, then all is saved"),
         }[action]
-        # Accepted is said before the request is made, so that "done" cannot come before it.
+        # "accepted" is sent before the request is made, so that "done" cannot precede it.
         with self._lock:
             reply(Answer(ACCEPTED, message))
             self._waiting.append(_Waiting(action, self._run.step, reply))
@@ -109,11 +109,11 @@ class Desk:
     # --- what happens in the run; called in the observer's thread ---
 
     def on_metrics(self, metrics: Metrics) -> None:
-        """Remember it for ``status``."""
+        """Store the metrics for ``status``."""
         self._metrics = metrics
 
     def on_checkpoint(self, saved: Saved) -> None:
-        """Answer those who wait for a save, or for a snapshot."""
+        """Answer the pending requests for a save or a snapshot."""
         self._saved = saved
         line = f"saved step {saved.step}"
         self._settle("save", saved.step, Answer(DONE, line))
@@ -121,12 +121,12 @@ class Desk:
             self._settle("snapshot", saved.step, Answer(DONE, f"{line}, as a snapshot"))
 
     def on_preview(self, preview: Preview) -> None:
-        """Answer those who wait for a preview."""
+        """Answer the pending requests for a preview."""
         line = f"a preview of step {preview.step} is made"
         self._settle("preview", preview.step, Answer(DONE, line))
 
     def on_finish(self, outcome: Finished) -> None:
-        """Answer all who still wait."""
+        """Answer all pending requests."""
         if outcome.error is None:
             stopped = Answer(DONE, f"stopped at step {outcome.step}, everything is saved")
             self._settle("stop", outcome.step, stopped)

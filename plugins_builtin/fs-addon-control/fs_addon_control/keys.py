@@ -32,10 +32,10 @@ class Terminal(Protocol):
     """Where keys come from."""
 
     def read(self, seconds: float) -> str:
-        """Return the keys typed by now, waiting for the first at most so long; "" if there is none.
+        """Return the keys typed by now, or "" if none comes within ``seconds``.
 
         Raises:
-            EOFError: there will be no more.
+            EOFError: the terminal is closed.
         """
 
     def restore(self) -> None:
@@ -65,7 +65,7 @@ def find_terminal() -> Terminal | None:
     try:
         os.tcgetpgrp(sys.stdin.fileno())
     except OSError:
-        # It is not the terminal that this process belongs to.
+        # Standard input is a terminal, but not the controlling one of this process.
         return None
     return PosixTerminal(sys.stdin.fileno())
 
@@ -87,7 +87,7 @@ class Keyboard:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start to listen."""
+        """Start listening."""
         if self._thread is not None:
             return
         atexit.register(self._terminal.restore)

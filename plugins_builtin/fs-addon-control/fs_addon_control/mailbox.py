@@ -2,7 +2,7 @@
 
 ``session.json`` says which session takes commands, under a token that only it has. A command is
 ``<time>-<random>.command.json``, addressed to that token; its answer has the same name with
-``reply``. Every file is put into place whole. A file that is not a command is never acted on.
+``reply``. Every file is written atomically. A file that is not a command is never acted on.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Inbox:
         self._ignored: set[str] = set()
 
     def open(self) -> None:
-        """Start to take commands; those to earlier sessions are removed.
+        """Start taking commands; those to earlier sessions are removed.
 
         Raises:
             OSError: the folder cannot be written.
@@ -135,7 +135,7 @@ class Inbox:
         return Command(path.name.partition(".")[0], action, value)
 
     def answer(self, command: Command, answer: Answer) -> None:
-        """Answer a command; that it cannot be written, on a full disk say, is ignored."""
+        """Write the answer to a command; failure, as on a full disk, is ignored."""
         data = to_json_bytes({"v": VERSION, **attrs.asdict(answer)})
         with contextlib.suppress(OSError, ValueError):
             write_atomic(self._folder / f"{command.id}.reply.json", data)
@@ -191,7 +191,7 @@ class Outbox:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Return a small JSON object out of a plain file; never block, follow no link."""
+    """Return a small JSON object from a plain file, without blocking or following links."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):

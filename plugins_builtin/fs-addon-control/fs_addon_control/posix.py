@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: Places in what tcgetattr gives.
+#: Indices in the result of tcgetattr.
 _LOCAL, _CHARACTERS = 3, 6
 
 
