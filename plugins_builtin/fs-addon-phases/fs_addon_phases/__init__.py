@@ -1,4 +1,4 @@
-"""Change options after so many steps, known beforehand: an ordered list of phases."""
+"""Change options at given steps, listed beforehand as phases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PhasesOptions:
         "What changes when, in order: '200000: augmentation.warp=false' changes that option once "
         "the model has so many steps.",
     )
-    #: Model folders of before hold it; since then the checkpoint holds the add-on's own state.
+    #: File of older model folders; newer checkpoints hold the add-on's own state.
     done: list[str] = option(
         [], "The phases that an older model has reached; read from its folder, not written."
     )
@@ -50,12 +50,12 @@ class Phases:
         self._done = list(options.done)
 
     def before_training(self) -> None:
-        """Ask for every change that is still to be made."""
+        """Request every change that is still to be made."""
         run, step = self._run, self._run.step
         model = str(run.info.model_dir)
         for phase in outstanding(self._plan, step, self._done, run.config.origins, model):
             run.set_option(phase.option, phase.value, at_step=phase.step + 1)
-        # The changes due by now are made before anything can be saved.
+        # Changes that are due are made before anything can be saved.
         self._done = [phase.text for phase in self._plan if phase.step <= step]
         for phase in self._plan:
             if phase.step > step:
@@ -63,13 +63,13 @@ class Phases:
 
     def state_dict(self) -> dict[str, list[str]]:
         """Return the texts of the phases that took effect, as ``done``."""
-        # A phase changes its option just before the step after its own: at its own step, the
-        # options that are saved are still those of before.
+        # A phase changes its option just before the step after its own, so a checkpoint of its
+        # own step still holds the old value.
         done = [p.text for p in self._plan if p.step < self._run.step or p.text in self._done]
         return {"done": done}
 
     def load_state_dict(self, state: dict[str, list[str]]) -> None:
-        """Take over which phases took effect."""
+        """Restore which phases took effect."""
         self._done = list(state["done"])
 
 

@@ -20,7 +20,7 @@ class Phase:
 
     Attributes:
         text: as the user wrote it.
-        step: the last step done with the value before.
+        step: the last step with the previous value.
         option: "section.option".
         value: as TOML gives it.
     """
@@ -35,7 +35,7 @@ class Phase:
         """Read ``"200000: augmentation.warp=false"``; ``200k`` and ``2M`` are steps too.
 
         Raises:
-            ConfigError: it is of another form.
+            ConfigError: it does not have this form.
         """
         match = _PHASE.fullmatch(text)
         if match is None:
