@@ -58,7 +58,7 @@ def read_ini(path: Path) -> dict[str, dict[str, str]]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (configparser.Error, ValueError) as error:
         reason = _printable(" ".join(str(error).split()))[:200]
-        raise ConfigError(f"{path} is not a valid ini file: {reason}") from None
+        raise ConfigError(f"{path} is no valid ini file: {reason}") from None
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
