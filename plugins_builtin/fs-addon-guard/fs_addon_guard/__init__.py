@@ -70,7 +70,7 @@ class Guard:
         options: GuardOptions = run.config[SECTION]
         self._run, self._options = run, options
         self._readings = 0
-        #: One for the losses of all sides, then one for each number that is watched.
+        #: One detector for the losses of all sides, then one for each watched number.
         self._losses: Explosion | None = None
         self._watched: dict[str, Explosion] = {}
         if options.explosion:
@@ -85,7 +85,7 @@ class Guard:
         if self._losses is None:
             return None
         changed = dict(self._run.config.origins)
-        # A rate that is too high is what makes losses explode: it must not pass for the new usual.
+        # A new learning rate must not reset the medians: too high a rate makes losses explode.
         changed.pop(self._options.learning_rate_option, None)
         losses = {f"the loss of side {side.upper()}": loss for side, loss in metrics.losses.items()}
         line = self._losses.judge(losses, changed)

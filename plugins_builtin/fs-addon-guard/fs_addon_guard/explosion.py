@@ -1,4 +1,4 @@
-"""Find numbers that explode: they are far above what was usual a while ago, and stay there."""
+"""Find numbers that explode: they rise far above their recent median and stay there."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import statistics
 from collections import deque
 from collections.abc import Mapping
 
-#: How many good readings the median is taken of, and how many it takes to judge at all.
+#: Number of good readings in the median, and the fewest needed for a judgment.
 WINDOW, LEAST = 100, 20
 
 
 class Explosion:
     """Compare each reading with the median of the good ones before it, number by number.
 
-    Only good readings enter the median, so a bad stretch cannot become what is usual. When options
+    Only good readings enter the median, so that a bad stretch does not raise it. When options
     change, the scale of the numbers may change with them, and the medians start again.
 
     Args:
-        factor: so many times the median is bad.
-        patience: so many bad readings in a row are an explosion.
+        factor: a reading above this multiple of the median is bad.
+        patience: number of bad readings in a row that make an explosion.
     """
 
     def __init__(self, factor: float, patience: int) -> None:
@@ -30,10 +30,10 @@ class Explosion:
         self._bad = 0
 
     def judge(self, numbers: Mapping[str, float], options: object) -> str | None:
-        """Take in one reading.
+        """Take one reading, and return a line if the numbers have exploded.
 
         Args:
-            numbers: by the words that name them in the line that is returned.
+            numbers: values by their names in the returned line.
             options: any object that compares unequal once options have changed.
 
         Returns:
