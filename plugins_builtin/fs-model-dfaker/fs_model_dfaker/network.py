@@ -2,7 +2,7 @@
 
     encoder     face 64x64x3 - conv 128, 256, 512, 1024 - dense 1024 - dense 4x4x1024 - upscale 512
     decoder_a                  - upscale + residual 512, 256, 128 - upscale 64 - face_out_a
-    decoder_b                [ - upscale 512, 256, 128, 64 - mask_out_a ]   with a learnt mask
+    decoder_b                [ - upscale 512, 256, 128, 64 - mask_out_a ]   with a learned mask
 
 For 256 px the faces are 128 px large and the decoders begin with one more stage of 1024. Every conv
 halves the picture, every upscale doubles it.

@@ -2,7 +2,7 @@
 
     encoder     face 128x128x3 - conv 128, 256, 512, 1024 - dense 512 - dense 8x8x512 - upscale 512
     decoder_a                    - upscale 512, 256, 128 - face_out_a 128x128x3
-    decoder_b                  [ - upscale 512, 256, 128 - mask_out_a 128x128x1 ] with a learnt mask
+    decoder_b                  [ - upscale 512, 256, 128 - mask_out_a 128x128x1 ] with learned mask
 
 Every conv halves the picture, every upscale doubles it.
 """

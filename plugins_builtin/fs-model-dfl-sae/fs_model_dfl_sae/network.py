@@ -5,7 +5,7 @@
           decoder_a, _b      - upscale + 2 residuals 504 [ - face_out_32_a ] with multiscale_decoder
                              - upscale + 2 residuals 252 [ - face_out_64_a ]
                              - upscale + 2 residuals 126 - face_out_128_a
-                           [ - upscale 168, 84, 42 - mask_out_a ]             with a learnt mask
+                           [ - upscale 168, 84, 42 - mask_out_a ]             with a learned mask
 
     liae  encoder_liae       face 128x128x3 - conv 126, 252, 504, 1008
           intermediate_both  - dense 256 - dense 8x8x512 - upscale 512

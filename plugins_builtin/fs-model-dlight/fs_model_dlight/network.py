@@ -2,7 +2,7 @@
 
     encoder     face 128x128x3 - join 32, 64, 128, 256, 512 - dense 1664 - dense 4x4x1024
     decoder_a     - resize x4 - hybrid 256, 128, 64, 32 - face_out 256x256x3
-                            [ - hybrid 128, 64, 32, 16 - mask_out 256x256x1 ]   with a learnt mask
+                            [ - hybrid 128, 64, 32, 16 - mask_out 256x256x1 ]   with a learned mask
     decoder_b     - hybrid x4 + 3 residuals 512
                             - hybrid + 2 residuals 512 - batch norm - hybrid + residual 256
                             - hybrid + residual 128 - batch norm - hybrid 64 - face_out

@@ -6,7 +6,7 @@
                              [ - upscale 512, 256, 128, 64 - mask_out 64x64x1 ]
 
 The decoder of all sides sees (inter_a, inter_both) of faces of side a, (inter_b, inter_both) of
-side b. The mask comes with a learnt mask. Every conv halves the picture, every upscale doubles it.
+side b. The mask comes with a learned mask. Every conv halves the picture, every upscale doubles it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     encoder     face 64x64x3 - conv 128, 256, 512 - dense 512 - dense 4x4x512 - upscale 256
     decoder_a                  - upscale 512, 256, 128 - face_out_a 64x64x3
-    decoder_b                [ - upscale 512, 256, 128 - mask_out_a 64x64x1 ]   with a learnt mask
+    decoder_b                [ - upscale 512, 256, 128 - mask_out_a 64x64x1 ]   with a learned mask
 
 Every conv halves the picture, every upscale doubles it.
 """

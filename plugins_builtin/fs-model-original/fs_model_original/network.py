@@ -2,7 +2,7 @@
 
     encoder     face 64x64x3 - conv 128, 256, 512, 1024 - dense 1024 - dense 4x4x1024 - upscale 512
     decoder_a                  - upscale 256, 128, 64 - face_out_a 64x64x3
-    decoder_b                [ - upscale 256, 128, 64 - mask_out_a 64x64x1 ]   with a learnt mask
+    decoder_b                [ - upscale 256, 128, 64 - mask_out_a 64x64x1 ]   with a learned mask
 
 Every conv halves the picture, every upscale doubles it.
 """

@@ -3,7 +3,7 @@
     encoder     face 64x64x3 - conv + 2 residuals 128, 256, 512 - conv 1024
     decoder_b     - dense 1536 - dense 4x4x1024 - upscale + residual 1024
                                   - upscale + 2 residuals 512, 256, 128 - upscale 64 - face_out_b
-                                [ - upscale 384, 192, 96, 48 - mask_out_b ]   with a learnt mask
+                                [ - upscale 384, 192, 96, 48 - mask_out_b ]   with a learned mask
     decoder_a     - dense 1024 - dense 4x4x682 - upscale + residual 682
                                   - upscale 341, 170, 85, 42 - face_out_a
                                 [ - upscale 384, 192, 96, 48 - mask_out_a ]
@@ -23,9 +23,9 @@ from keras import layers
 
 
 def plan(input_size: int, output_size: int) -> tuple[int, int]:
-    """Edge of the decoders' first picture, and how often it is doubled.
+    """Return the edge of the decoders' first picture, and how often it is doubled.
 
-    Of 4 and 5 doublings (edges of 10 pixels and more excepted) the one is taken whose edge is
+    Of 4 and 5 doublings (edges of 10 pixels and more excepted) it takes the one whose edge is
     nearer to that of the encoder's result, a 16th of the input.
     """
     choices = [(output_size // 2**ups, ups) for ups in (4, 5) if output_size // 2**ups < 10]

@@ -3,7 +3,7 @@
     encoder     face 128x128x3 - conv + norm 128, 256 - conv 512, 768, 1024
                                - dense 1024 - dense 8x8x512
     decoder_a     - upscale 384 - dropout - upscale 384 - dropout - upscale 192, 96 - face_out_a
-                [ - upscale 384, 384, 192, 96 - mask_out_a ]            with a learnt mask
+                [ - upscale 384, 384, 192, 96 - mask_out_a ]            with a learned mask
     decoder_b     - upscale + residual 512, 512, 256 - upscale 128 - face_out_b
                 [ - upscale 512, 512, 256, 128 - mask_out_b ]
 

@@ -6,7 +6,7 @@
                                - separable 256 - conv 512 - separable 1024
                                - dense 1024 - dense 8x8x1024 - upscale 512
     decoder_a                  - upscale + residual 512, 256, 128 - face_out_a 128x128x3
-    decoder_b                [ - upscale 512, 256, 128 - mask_out_a 128x128x1 ]   with a learnt mask
+    decoder_b                [ - upscale 512, 256, 128 - mask_out_a 128x128x1 ]  with a learned mask
 
 Every conv and separable halves the picture, every shuffle and upscale doubles it.
 """
