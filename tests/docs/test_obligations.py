@@ -1,4 +1,4 @@
-"""Every name of the reference has a row in docs/obligations.md, and what the rows name exists."""
+"""Every public name of faceswap has a row in docs/obligations.md, and what the rows name exists."""
 
 from __future__ import annotations
 

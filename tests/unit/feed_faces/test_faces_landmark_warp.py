@@ -186,7 +186,7 @@ def test_a_draw_is_a_near_face_with_a_little_noise():
 @pytest.mark.parametrize("centering", ["face", "head", "legacy"])
 @pytest.mark.parametrize("offset", [0, 20])
 def test_legacy_centering_and_vertical_offset_work(two_sides, centering, offset):
-    """The reference writes into a read-only array here."""
+    """faceswap writes into a read-only array here."""
     face = FaceOptions(centering=centering, vertical_offset=offset, coverage=87.5)
     faces = {side: open_faces(two_sides[side], face, True, 25) for side in "ab"}
     cropper = Cropper(face, 64, ())

@@ -132,7 +132,7 @@ def test_checkpoints_are_each_others(alone, pair):
 
 
 def test_a_batch_smaller_than_the_group_grows_everywhere(pair):
-    """F-15: the loader must hear of it."""
+    """The feed must use the raised batch size too, not the one that was asked for."""
     folder, seen = pair
     assert [of_rank["batch_size"] for of_rank in seen["few"]] == [2, 2]
     line = "batch size 1 is 2 now: the trainer 'ddp' needs that"

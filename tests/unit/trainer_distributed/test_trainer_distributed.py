@@ -294,7 +294,7 @@ def test_without_a_second_gpu_it_trains_as_standard_and_says_so(tmp_path):
 
 
 def test_a_batch_that_was_raised_reaches_the_feed_and_the_sampler(tmp_path, monkeypatch):
-    """F-15: the loader went on with the small batch."""
+    """In faceswap the loader keeps the small batch."""
     simulated.install(monkeypatch, 6)
     with tiny_run(tmp_path, trainer="distributed", executor="torch") as run:
         assert run.info.batch_size == 6
