@@ -90,7 +90,10 @@ class _Reporter:
         self._shared = shared
 
     @hookimpl
-    def make_observers(self) -> list[Any]:
+    def create_addon(self) -> Any:
+        return self
+
+    def observers(self) -> list[Any]:
         return [self]
 
     def on_checkpoint(self, saved: Any) -> None:
@@ -122,7 +125,7 @@ def kill_once(folder: Path, chance: random.Random) -> Kill:
         saving = lambda: any(saves.glob(".writing-*"))  # noqa: E731
         counted = lambda: victim.counted >= before + chance.randrange(1, 8)  # noqa: E731
         ready = until(lambda: victim.trained > before or not victim.child.alive())
-        if ready and way != WAYS[3]:
+        if ready and victim.child.alive() and way != WAYS[3]:
             until(counted)
             until(saving if way == WAYS[0] else lambda: not saving())
             time.sleep(chance.random() * (0.012 if way == WAYS[0] else 0.003))

@@ -66,7 +66,7 @@ def power_cuts(place: Path, count: int, seed: int) -> list[str]:
     for step in range(1, first + 1):
         checkpoints.write(content(step), keep)
     recorder = Recorder(start, lambda: checkpoints.write(content(first + 1), keep))
-    # From here on the new generation counts: the flush of the replaced pointer.
+    # From here on the new checkpoint counts: the flush of the replaced pointer.
     names = [(i, c.facts[1]) for i, c in enumerate(recorder.log) if c.what == "move"]
     place_of_pointer = next(i for i, name in names if name == "checkpoint.json")
     flushes = (
@@ -167,9 +167,9 @@ def report(path: Path, killed: list[dict[str, Any]], cuts: int, problems: list[s
         f"- {time.strftime('%Y-%m-%d')}, {platform.system()}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores",
         f"- kills of a training run with SIGKILL: **{len(killed)}**, each followed by verifying "
-        "every generation and by resuming",
+        "every checkpoint and by resuming",
         *(f"    - {way}: {count}" for way, count in sorted(ways.items())),
-        f"- kills that left a half-written generation behind: "
+        f"- kills that left a half-written checkpoint behind: "
         f"{sum(kill['in_save'] for kill in killed)}",
         f"- checkpoints lost: **{len(lost)}**",
         f"- longest work lost: **{max(work)} steps** (a save every 1 to 3 steps, beside the "
