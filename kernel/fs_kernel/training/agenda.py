@@ -98,7 +98,7 @@ class Agenda:
             save_blocked=save_in_progress,
             # What was asked for before the first step is made after it.
             preview_faces=self._requests.get(Action.PREVIEW, 0) if began else 0,
-            evaluate=began and self._keeps_time and bool(self.evaluations_due(step, now)),
+            evaluate=self._keeps_time and bool(self.evaluations_due(step + 1, now)),
         )
 
     def stop_reason(self, step: int, now: float = 0.0) -> StopReason | None:

@@ -128,7 +128,7 @@ class TrainingRun(RunHandle):
                     decision = self._decide()
                     if decision.stop:
                         return self._finish(decision.stop)
-                    self._run_step()
+                    self._run_step(decision.evaluate)
                     if decision.read_metrics:
                         self._read_metrics()
                 except BadStepError as bad:
@@ -140,21 +140,21 @@ class TrainingRun(RunHandle):
         """Train step by step until the target or a stop request, yielding each step's metrics."""
         while self._outcome is None:
             try:
-                if self._decide().stop:
+                if (decision := self._decide()).stop:
                     return
-                metrics = self.advance()
+                metrics = self.advance(decision.evaluate)
             except BadStepError as bad:
                 self._recover(bad)
             else:
                 yield metrics
 
-    def advance(self) -> Metrics:
-        """Run one step and read it back at once.
+    def advance(self, evaluate: bool = False) -> Metrics:
+        """Run one step, evaluate what is due if asked to, and read it back at once.
 
         Raises:
             FsError: the step failed; nothing of it is saved.
         """
-        self._run_step()
+        self._run_step(evaluate)
         metrics = self._read_metrics()
         assert metrics is not None
         return metrics
@@ -178,8 +178,6 @@ class TrainingRun(RunHandle):
         live.accept(decision.options)
         for message in decision.messages:
             events.say(message)
-        if decision.evaluate:
-            self._addons.evaluate(self.step)
         if decision.save:
             self._read_metrics()  # Nothing unread is ever saved: it may be bad.
             self._saves.start(decision.save)
@@ -187,9 +185,11 @@ class TrainingRun(RunHandle):
             self._preview(decision.preview_faces)
         return decision
 
-    def _run_step(self) -> None:
+    def _run_step(self, evaluate: bool) -> None:
         self._change_options()
         self._addons.after_step(self.steps.run())
+        if evaluate:  # Before the step is read back, so that its numbers are reported with it.
+            self._addons.evaluate(self.step)
 
     def _change_options(self, begun: bool = True) -> None:
         made, refused = self.steps.change_options(begun)

@@ -111,7 +111,7 @@ class MetricsReader:
 
     def forget(self) -> None:
         """Drop what was not read and start to count again, after training went back."""
-        self._pending, self._durations = [], []
+        self._pending, self._durations, self._logged = [], [], {}
         self._since = time.perf_counter()
         self._sum, self._count = 0.0, 0
 

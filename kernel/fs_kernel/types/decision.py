@@ -72,7 +72,7 @@ class Decision:
         save: why to save now; None for no save.
         save_blocked: an earlier save is still being written, so none can start.
         preview_faces: make a preview of this many faces per side; 0 for none.
-        evaluate: ask add-ons whose interval has passed for their numbers.
+        evaluate: ask add-ons whose interval has passed for their numbers, after the next step.
         options: changes of options that process 0 was asked for.
         messages: what the other processes have to say.
     """

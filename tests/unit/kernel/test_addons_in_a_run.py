@@ -114,7 +114,7 @@ def test_numbers_are_evaluated_at_an_interval_in_steps_and_reported(
     train(tmp_path, 6, addons=[counting])
     assert asked == due
     values = [(e["step"], e["values"]) for e in events(tmp_path, "metrics") if e["values"]]
-    assert values == [(3, {"count": 2.0}), (5, {"count": 4.0})]
+    assert values == [(2, {"count": 2.0}), (4, {"count": 4.0}), (6, {"count": 6.0})]
 
 
 def test_numbers_are_evaluated_at_an_interval_in_seconds(tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_numbers_are_evaluated_at_an_interval_in_seconds(tmp_path, monkeypatch):
     with open_tiny(tmp_path, 8, addons=[counting]) as run:
         for _ in run:
             now[0] += 12.0
-    assert asked == [3, 6]
+    assert asked == [4, 7]  # After the step at whose start it was due.
 
 
 def test_what_evaluates_without_an_interval_is_never_asked(tmp_path):
@@ -158,8 +158,7 @@ def test_the_best_checkpoints_are_those_of_the_monitored_number(tmp_path, mode, 
     options |= {"save.monitor": "score", "save.monitor_mode": mode}
     with open_tiny(tmp_path, 6, addons=[counting], set=options) as run:
         for _ in run:
-            run._decide()  # What is evaluated at this step ranks its checkpoint.
-            run.save()
+            run.save()  # What was evaluated at this step ranks its checkpoint.
     kept = {made.step for made in Checkpoints(tmp_path / "model").checkpoints()}
     assert set(best) <= kept
     assert len(kept - {6}) == 2
