@@ -11,13 +11,13 @@ What is published, under which name and for which files, is data: ``index.json``
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import attrs
 import importlib_metadata
 
 from fs_kernel.errors import PluginError
@@ -57,7 +57,8 @@ def section_of(kind: str, name: str) -> str:
 # --- what is installed ---
 
 
-@attrs.frozen
+# Not attrs: ``fs --help`` should not wait for its import.
+@dataclasses.dataclass(frozen=True)
 class InstalledPlugin:
     """One installed plugin: an entry point and the distribution it came with.
 
@@ -80,8 +81,8 @@ class InstalledPlugin:
     version: str
     summary: str
     api: int | None
-    urls: dict[str, str] = attrs.field(eq=False)
-    dist: Any = attrs.field(eq=False, repr=False)
+    urls: dict[str, str] = dataclasses.field(compare=False)
+    dist: Any = dataclasses.field(compare=False, repr=False)
 
     @property
     def editable(self) -> bool:

@@ -173,7 +173,8 @@ def test_a_store_holds_the_options_of_now_and_those_read_before_stay():
 def test_a_published_rename_counts_where_only_the_new_plugin_is_installed(
     monkeypatch, names, active
 ):
-    found = [discovery.Found("trainers", name, "m", None, None) for name in names]
+    about = ("m", "some-trainers", "1.0", "", 1, {}, None)
+    found = [discovery.InstalledPlugin("trainers", name, *about) for name in names]
     monkeypatch.setattr(discovery, "_scan", lambda: tuple(found))
     renames = installed_renames()
     assert renames.plugins["trainers"] == ({"original": "standard"} if active else {})
