@@ -150,8 +150,8 @@ def files_of(machine):
     return {p.relative_to(root) for p in root.rglob("*") if "__pycache__" not in p.parts}
 
 
-def test_eight_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
-    assert len(EXAMPLES) == 8
+def test_nine_plugins_by_outsiders_come_work_and_go(author, desk, mailbox, tmp_path):
+    assert len(EXAMPLES) == 9
     before = files_of(author)
     names = [tomllib.loads((p / "pyproject.toml").read_text())["project"]["name"] for p in EXAMPLES]
     wheel = ("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheels")

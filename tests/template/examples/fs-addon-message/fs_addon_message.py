@@ -35,7 +35,7 @@ class Messenger:
     options: Options
 
     def observers(self):
-        return [self]
+        return [self] if self.options.address else []
 
     def on_warning(self, message):
         self.send(f"{self.name}: {message}")
@@ -66,18 +66,6 @@ def migrate_options(section, values, version):
     return values
 
 
-class Message:
-    """Accompany a run with one observer, if there is an address."""
-
-    def __init__(self, run):
-        self._name, self._options = run.info.model_dir.name, run.config[SECTION]
-
-    def observers(self):
-        """Return what watches the run."""
-        return [Messenger(self._name, self._options)] if self._options.address else []
-
-
 @hookimpl
 def create_addon(run):
-    options = run.config[SECTION]
-    return Messenger(run.info.model_dir.name, options) if options.address else None
+    return Messenger(run.info.model_dir.name, run.config[SECTION])
