@@ -28,9 +28,8 @@ def test_it_is_recorded_shown_stored_and_keeps_the_best_checkpoint(tmp_path, peo
     run = open_with(model, people, [str(HELDOUT), "console", "tensorboard"], **options)
     run.train()
     measured = {e["step"]: e["values"] for e in events(model, "metrics") if e["values"]}
-    # A number belongs to the step before the reading that reports it.
-    assert list(measured) == [11, 21, 31]
-    best = max(measured, key=lambda step: measured[step]["psnr_heldout"]) - 1
+    assert list(measured) == [10, 20, 30]
+    best = max(measured, key=lambda step: measured[step]["psnr_heldout"])
     assert [made.step for made in Checkpoints(model).checkpoints()] == [32, best]
     shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     for step, values in measured.items():
