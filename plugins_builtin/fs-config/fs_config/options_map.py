@@ -48,7 +48,7 @@ HERE: dict[str, dict[str, str]] = {
 #: Why an option has no equivalent here.
 GONE: dict[str, dict[str, str]] = {
     "global": {
-        "nan_protection": "a loss that is no number always stops the run before anything is saved",
+        "nan_protection": "a loss that is not a number always stops the run, and is never saved",
         "convert_batchsize": "it belongs to the swap: fs swap --batch-size",
     },
 }

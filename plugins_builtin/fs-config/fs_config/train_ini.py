@@ -50,7 +50,7 @@ def read_ini(path: Path) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, default_section="\n")
     try:
         if not path.is_file():
-            raise ConfigError(f"{path} is no file")
+            raise ConfigError(f"{path} is not a file")
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{path} is larger than {_MAX_BYTES >> 20} MiB; refused")
         parser.read_string(path.read_text(encoding="utf-8-sig"), source=path.name)
@@ -58,7 +58,7 @@ def read_ini(path: Path) -> dict[str, dict[str, str]]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (configparser.Error, ValueError) as error:
         reason = _printable(" ".join(str(error).split()))[:200]
-        raise ConfigError(f"{path} is no valid ini file: {reason}") from None
+        raise ConfigError(f"{path} is not a valid ini file: {reason}") from None
     return {section: dict(parser[section]) for section in parser.sections()}
 
 

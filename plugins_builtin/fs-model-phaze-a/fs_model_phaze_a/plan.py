@@ -187,7 +187,7 @@ def _fc_problems(o: PhazeAOptions, plan: Plan) -> Iterator[str]:
 
 def _decoder_problems(o: PhazeAOptions, network: NetworkOptions, plan: Plan) -> Iterator[str]:
     if o.output_size % 16:
-        yield f"output_size {o.output_size} is no multiple of 16"
+        yield f"output_size {o.output_size} is not a multiple of 16"
         return
     if plan.start_size > plan.fc_size:
         yield (

@@ -49,7 +49,7 @@ def refused(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> st
 
 def test_no_zip(old, tmp_path, capsys) -> None:
     (old / FILE).write_bytes(b"PK\x03\x04" + os.urandom(500))
-    assert "no readable .keras file" in refused(old, tmp_path, capsys)
+    assert "not a readable .keras file" in refused(old, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
@@ -204,7 +204,7 @@ def test_a_config_that_is_none(old, tmp_path, capsys, content: bytes) -> None:
 )
 def test_another_version_of_keras(old, tmp_path, capsys, metadata: bytes) -> None:
     write_members(old / FILE, {**members(old / FILE), "metadata.json": metadata})
-    assert "no file of Keras 3" in refused(old, tmp_path, capsys)
+    assert "not a file of Keras 3" in refused(old, tmp_path, capsys)
 
 
 # --- the weights ---

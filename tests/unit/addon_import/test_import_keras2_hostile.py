@@ -100,7 +100,7 @@ def test_graphs_larger_or_deeper_than_any_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attribute", "value", "line"),
     [
-        ("keras_version", None, "no Keras model"),
+        ("keras_version", None, "not a Keras model"),
         ("keras_version", "1.2.2", "written by Keras 1.2.2"),
         ("keras_version", "3.3.3", "written by Keras 3.3.3"),
         ("keras_version", 2.0, "not a text"),

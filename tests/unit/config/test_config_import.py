@@ -209,8 +209,8 @@ def test_options_that_contradict_each_other_are_refused(classes):
         (b"[DEFAULT]\ncoverage = 80\n", "is none of [global]"),
         (b"[color.avg_color]\nx = 1\n", "is none of [global]"),
         (b"#" * (2**20 + 1), "larger than 1 MiB"),
-        (b"[global]\n= 3\n", "no valid ini"),
-        (b"[global]\ncoverage\n  80\n", "no valid ini"),
+        (b"[global]\n= 3\n", "not a valid ini"),
+        (b"[global]\ncoverage\n  80\n", "not a valid ini"),
     ],
 )
 def test_what_is_no_train_ini_is_one_line(fs, tmp_path, content, says):
@@ -227,7 +227,7 @@ def test_what_is_no_train_ini_is_one_line(fs, tmp_path, content, says):
 def test_what_cannot_be_read_or_written_is_one_line(fs, ini, tmp_path):
     for path in (tmp_path / "missing.ini", tmp_path):
         code, _, err = fs("config", "import", path)
-        assert (code, err) == (2, f"fs: {path} is no file\n")
+        assert (code, err) == (2, f"fs: {path} is not a file\n")
     path = tmp_path / "train.toml"
     path.write_text("mine")
     code, _, err = fs("config", "import", ini({"global": {"coverage": "80"}}), "-o", path)

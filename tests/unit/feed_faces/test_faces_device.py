@@ -63,7 +63,7 @@ def test_lab_is_opencv_s():
 
 @pytest.mark.parametrize("size", [64, 100, 129])
 def test_contrast_is_evened_out_as_opencv_does(size):
-    """Every number of tiles, also where the picture is no multiple of them, in one call."""
+    """Every number of tiles, also where the picture is not a multiple of them, in one call."""
     tiles = np.array([1, 2, 3, 4, 5, 6, 7, 10])
     gray = pictures(len(tiles), size)[..., 0]
     made = ops.equalize(torch.from_numpy(gray).float(), torch.from_numpy(tiles), 10).numpy()

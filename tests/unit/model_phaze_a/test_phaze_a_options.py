@@ -88,7 +88,7 @@ def test_filters_are_fitted_to_sizes_that_need_a_reshape():
 @pytest.mark.parametrize(
     ("options", "network", "words"),
     [
-        ({"output_size": 100}, {}, "output_size 100 is no multiple of 16"),
+        ({"output_size": 100}, {}, "output_size 100 is not a multiple of 16"),
         ({"output_size": 272}, {}, "cannot be reached by doubling from the 8 pixels"),
         ({"fc_min_filters": 512}, {}, "fc_depth 1 needs fc_min_filters (512)"),
         ({"fc_depth": 0}, {}, "fc_depth 0 takes the bottleneck's 1024 values"),

@@ -96,7 +96,7 @@ def _read(
 def _require_keras_2(file: h5py.File) -> None:
     version = hdf5.text(file, "keras_version")
     if version is None:
-        raise ModelFolderError("it is no Keras model (keras_version is missing)")
+        raise ModelFolderError("it is not a Keras model (keras_version is missing)")
     if not version.startswith("2."):
         raise ModelFolderError(
             f"it was written by Keras {version}; only Keras 2 files are .h5 here"

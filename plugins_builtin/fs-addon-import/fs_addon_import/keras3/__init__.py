@@ -86,7 +86,9 @@ def _version(archive: Archive) -> tuple[int, int]:
     text = found.get("keras_version") if isinstance(found, dict) else None
     match = re.match(r"(3)\.(\d+)(\.|$)", text) if isinstance(text, str) else None
     if match is None:
-        raise ModelFolderError(f"{archive.path} is no file of Keras 3 (it says {str(text)[:40]!r})")
+        raise ModelFolderError(
+            f"{archive.path} is not a file of Keras 3 (it says {str(text)[:40]!r})"
+        )
     return int(match[1]), int(match[2])
 
 

@@ -39,7 +39,9 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise ModelFolderError(f"{path} is no readable .keras file: {_reason(error)}") from None
+            raise ModelFolderError(
+                f"{path} is not a readable .keras file: {_reason(error)}"
+            ) from None
         try:
             self._check()
         except BaseException:
