@@ -24,7 +24,7 @@ from fs_kernel.hookspecs import API_VERSION, HOOKS_OF_KIND, PROJECT
 from fs_kernel.plugins import discovery
 
 #: The plugin whose code runs in this thread, for messages that say who speaks.
-speaking: ContextVar[str | None] = ContextVar("speaking", default=None)
+speaking: ContextVar[object] = ContextVar("speaking", default=None)
 #: A path of a Python file, and what in it.
 _FILE = re.compile(r"(.+\.py)(?::([\w.]+))?$")
 
@@ -83,7 +83,7 @@ class LoadedPlugin:
     @contextlib.contextmanager
     def blaming(self, what: str) -> Iterator[None]:
         """Attribute exceptions raised in the block to the plugin, except what is not its fault."""
-        token = speaking.set(str(self))
+        token = speaking.set(self)  # Its name is made only if it says something.
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit, FsError):

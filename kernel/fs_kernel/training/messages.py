@@ -28,7 +28,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):
             text = record.getMessage().strip()
-            source = speaking.get() or record.name
+            source = str(speaking.get() or record.name)
             self._tell(Message("warning", " ".join(text.split()), source))
 
 
@@ -46,7 +46,7 @@ def captured_messages(tell: Callable[[Message], None]) -> Iterator[None]:
 
     def show(message: Any, category: Any, filename: str, *_: Any, **__: Any) -> None:
         text = " ".join(str(message).split())
-        tell(Message("warning", text, speaking.get() or _module_of(filename)))
+        tell(Message("warning", text, str(speaking.get() or _module_of(filename))))
 
     with warnings.catch_warnings():
         for kind in (UserWarning, RuntimeWarning):
